@@ -1,0 +1,1 @@
+"""Files in, Dataset out: graphs, labels, splits and the metric."""

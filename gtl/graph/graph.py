@@ -1,0 +1,370 @@
+"""The Graph: the one immutable value that every part reads.
+
+A batch of graphs is one disjoint graph with ``sizes``; a typed graph is a homogeneous one with
+types. Derived things (in-degrees, kernel handles, edge codes) are remembered on the value itself
+and survive :meth:`Graph.replace` as long as what they depend on is unchanged.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from gtl.errors import DataError, ShapeError
+
+T = TypeVar("T")
+STRUCTURE = ("src", "dst", "num_nodes")
+_NODE_FIELDS = ("x", "node_type")
+_EDGE_FIELDS = ("src", "dst", "e", "edge_type", "time")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Graph:
+    """A directed graph, or a batch of disjoint ones; messages flow from ``src`` to ``dst``.
+
+    An undirected edge is stored in both directions. The constructor checks shapes and dtypes
+    only; :meth:`validate` also reads the values and is called once, at the door.
+
+    Attributes:
+        src: Sending node of each edge, int64 ``(m,)``.
+        dst: Receiving node of each edge, int64 ``(m,)``.
+        num_nodes: Number of nodes ``n``.
+        x: Node features ``(n, d)``: floating, or integer for categorical columns, or ``None``.
+        e: Edge features ``(m, d_e)``, likewise.
+        node_type: int64 ``(n,)`` or ``None``.
+        edge_type: int64 ``(m,)`` or ``None``.
+        time: Time of each edge ``(m,)`` or ``None``.
+        sizes: Nodes per graph, int64 ``(g,)``, when this is a batch; ``None`` means one graph.
+        y: Labels, ``None`` or one row per seed where ``seeds`` is given, else per graph. Float
+            ``(b, t)`` with NaN for missing, or int64 classes ``(b,)``.
+        seeds: Nodes that ``y`` (and node-level tasks) speak of, int64 ``(b,)``.
+
+    Raises:
+        ShapeError: If a field has the wrong shape or dtype.
+
+    Example:
+        >>> path = Graph(torch.tensor([0, 1]), torch.tensor([1, 2]), 3)
+        >>> path.in_degrees().tolist()
+        [0, 1, 1]
+    """
+
+    src: Tensor
+    dst: Tensor
+    num_nodes: int
+    x: Tensor | None = None
+    e: Tensor | None = None
+    node_type: Tensor | None = None
+    edge_type: Tensor | None = None
+    time: Tensor | None = None
+    sizes: Tensor | None = None
+    y: Tensor | None = None
+    seeds: Tensor | None = None
+    _memory: dict[tuple[Any, tuple[str, ...]], Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        m, n = len(self.src), self.num_nodes
+        for name in ("src", "dst", "node_type", "edge_type", "sizes", "seeds"):
+            value = getattr(self, name)
+            if value is not None and (value.dtype != torch.int64 or value.dim() != 1):
+                raise ShapeError(
+                    f"`{name}` is {_form(value)}, expected a one-dimensional int64 tensor"
+                )
+        for names, rows in ((("dst", "e", "edge_type", "time"), m), (_NODE_FIELDS, n)):
+            for name in names:
+                value = getattr(self, name)
+                if value is not None and value.shape[:1] != (rows,):
+                    what = "edge of `src`" if rows is m else "node (`num_nodes`)"
+                    raise ShapeError(
+                        f"`{name}` is {_form(value)}, expected {rows} rows, one per {what}"
+                    )
+        for name in ("x", "e"):
+            value = getattr(self, name)
+            if value is not None and value.dim() != 2:
+                raise ShapeError(
+                    f"`{name}` is {_form(value)}, expected two dimensions; add a column axis"
+                )
+        if self.y is not None and len(self.y) != self.num_items:
+            raise ShapeError(
+                f"`y` is {_form(self.y)}, expected {self.num_items} rows, one per item"
+            )
+
+    # -- sizes ---------------------------------------------------------------------------------
+
+    @property
+    def num_edges(self) -> int:
+        """Number of directed edges ``m``."""
+        return len(self.src)
+
+    @property
+    def num_graphs(self) -> int:
+        """Number of graphs ``g`` in the batch; 1 for a single graph."""
+        return 1 if self.sizes is None else len(self.sizes)
+
+    @property
+    def num_items(self) -> int:
+        """Number of items that labels speak of: seeds if there are any, else graphs."""
+        return self.num_graphs if self.seeds is None else len(self.seeds)
+
+    @property
+    def device(self) -> torch.device:
+        """Device of all tensors."""
+        return self.src.device
+
+    def graph_sizes(self) -> Tensor:
+        """Nodes per graph, int64 ``(g,)``, also for a single graph."""
+        if self.sizes is not None:
+            return self.sizes
+        return torch.tensor([self.num_nodes], device=self.device)
+
+    def graph_ids(self) -> Tensor:
+        """Graph of each node, int64 ``(n,)``."""
+        return self.remember("graph_ids", self._graph_ids, ("num_nodes", "sizes"))
+
+    def _graph_ids(self) -> Tensor:
+        sizes = self.graph_sizes()
+        owners = torch.arange(len(sizes), device=self.device)
+        return owners.repeat_interleave(sizes, output_size=self.num_nodes)
+
+    def in_degrees(self) -> Tensor:
+        """Incoming edges of each node, int64 ``(n,)``."""
+        return self.remember(
+            "in_degrees", lambda: torch.bincount(self.dst, minlength=self.num_nodes)
+        )
+
+    # -- derived values ------------------------------------------------------------------------
+
+    def remember(
+        self, key: Any, compute: Callable[[], T], depends_on: tuple[str, ...] = STRUCTURE
+    ) -> T:
+        """Compute once and keep: the value of ``compute()`` for this graph.
+
+        Args:
+            key: Names the value; hashable.
+            compute: Called the first time.
+            depends_on: Fields it is computed from. :meth:`replace` hands the value on if none of
+                them changes.
+        """
+        place = (key, depends_on)
+        if place not in self._memory:
+            self._memory[place] = compute()
+        return self._memory[place]
+
+    def replace(self, **changes: Any) -> Graph:
+        """A graph with some fields changed; what does not depend on them stays remembered."""
+        kept = {
+            place: value
+            for place, value in self._memory.items()
+            if not any(name in changes for name in place[1])
+        }
+        return dataclasses.replace(self, _memory=kept, **changes)
+
+    def to(
+        self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> Graph:
+        """Move every tensor to ``device`` and floating ones to ``dtype``."""
+
+        def move(value: Any) -> Any:
+            if not isinstance(value, Tensor):
+                return value
+            return value.to(device, dtype if value.is_floating_point() else None)
+
+        moved = {name: move(value) for name, value in self._fields().items()}
+        if all(moved[name] is value for name, value in self._fields().items()):
+            return self
+        return Graph(**moved)
+
+    # -- structure -----------------------------------------------------------------------------
+
+    def reverse(self) -> Graph:
+        """The graph with every edge turned around."""
+        return self.replace(src=self.dst, dst=self.src)
+
+    def with_self_loops(self) -> Graph:
+        """Add an edge from each node to itself (after those it already has).
+
+        Raises:
+            ShapeError: If there are edge features, types or times, which a loop would need too.
+        """
+        for name in ("e", "edge_type", "time"):
+            if getattr(self, name) is not None:
+                raise ShapeError(f"self-loops would need a value of `{name}`; drop or set it first")
+        loops = torch.arange(self.num_nodes, device=self.device)
+        return self.replace(src=torch.cat([self.src, loops]), dst=torch.cat([self.dst, loops]))
+
+    def drop_edges(self, drop: Tensor) -> Graph:
+        """Remove edges.
+
+        Args:
+            drop: Boolean ``(m,)``, true for the edges to remove.
+        """
+        if drop.dtype != torch.bool or drop.shape != self.src.shape:
+            raise ShapeError(
+                f"`drop` is {_form(drop)}, expected a boolean tensor ({self.num_edges},)"
+            )
+        return self.replace(**self._edges(~drop))
+
+    def subgraph(self, nodes: Tensor) -> Graph:
+        """The graph induced by ``nodes``, renumbered in their order.
+
+        Labels and seeds do not travel: they speak of the whole graph.
+
+        Args:
+            nodes: Distinct node numbers int64 ``(k,)``, or a boolean mask ``(n,)``. In a batch they
+                must be ordered by graph, and graphs left without nodes stay, empty.
+        """
+        if nodes.dtype == torch.bool:
+            nodes = nodes.nonzero().flatten()
+        new = torch.full((self.num_nodes,), -1, device=self.device)
+        new[nodes] = torch.arange(len(nodes), device=self.device)
+        inside = (new[self.src] >= 0) & (new[self.dst] >= 0)
+        parts = self._edges(inside)
+        parts.update(src=new[parts["src"]], dst=new[parts["dst"]])
+        for name in _NODE_FIELDS:
+            value = getattr(self, name)
+            parts[name] = None if value is None else value[nodes]
+        if self.sizes is not None:
+            owners = self.graph_ids()[nodes]
+            if (owners[1:] < owners[:-1]).any():
+                raise ShapeError("`nodes` of a batch must be ordered by graph; sort them first")
+            parts["sizes"] = torch.bincount(owners, minlength=self.num_graphs)
+        return Graph(num_nodes=len(nodes), **parts)
+
+    # -- batches -------------------------------------------------------------------------------
+
+    @staticmethod
+    def batch(graphs: Sequence[Graph]) -> Graph:
+        """One disjoint graph of several, in order; batches among them are flattened.
+
+        Raises:
+            ShapeError: If the list is empty or a field is present in some graphs only.
+        """
+        if not graphs:
+            raise ShapeError("`graphs` is empty; give at least one graph")
+        starts = [0]
+        for graph in graphs:
+            starts.append(starts[-1] + graph.num_nodes)
+        parts: dict[str, Any] = {"num_nodes": starts[-1]}
+        for name in ("src", "dst", "seeds"):
+            shifted = [
+                None if value is None else value + start
+                for value, start in zip((getattr(graph, name) for graph in graphs), starts)
+            ]
+            parts[name] = _join(name, shifted)
+        for name in ("x", "e", "node_type", "edge_type", "time", "y"):
+            parts[name] = _join(name, [getattr(graph, name) for graph in graphs])
+        parts["sizes"] = torch.cat([graph.graph_sizes() for graph in graphs])
+        return Graph(**parts)
+
+    def unbatch(self) -> list[Graph]:
+        """The graphs of a batch, one by one; undoes :meth:`batch` up to the order of edges."""
+        if self.seeds is not None:
+            raise ShapeError(
+                "a batch with `seeds` cannot be taken apart; use `replace(seeds=None, y=None)`"
+            )
+        owner = self.graph_ids()[self.src]
+        order = torch.argsort(owner, stable=True)
+        edge_counts = torch.bincount(owner, minlength=self.num_graphs).tolist()
+        node_counts = self.graph_sizes().tolist()
+        graphs, node, edge = [], 0, 0
+        for i, (nodes, edges) in enumerate(zip(node_counts, edge_counts)):
+            parts = self._edges(order[edge : edge + edges])
+            parts.update(src=parts["src"] - node, dst=parts["dst"] - node)
+            for name in _NODE_FIELDS:
+                value = getattr(self, name)
+                parts[name] = None if value is None else value[node : node + nodes]
+            y = None if self.y is None else self.y[i : i + 1]
+            graphs.append(Graph(num_nodes=nodes, y=y, **parts))
+            node, edge = node + nodes, edge + edges
+        return graphs
+
+    # -- the door ------------------------------------------------------------------------------
+
+    def validate(self) -> Graph:
+        """Check the values, once: a wrong edge or a NaN would otherwise surface far away.
+
+        Returns:
+            The graph itself.
+
+        Raises:
+            DataError: Naming the first bad edge, the NaN feature or the wrong length.
+        """
+        self.remember("validated", self._validate, tuple(self._fields()))
+        return self
+
+    def _validate(self) -> bool:
+        for name in ("src", "dst"):
+            value = getattr(self, name)
+            bad = ((value < 0) | (value >= self.num_nodes)).nonzero()
+            if len(bad):
+                edge = int(bad[0])
+                raise DataError(
+                    f"edge {edge} ({int(self.src[edge])} -> {int(self.dst[edge])}) is out of range: "
+                    f"`{name}` must lie in 0..{self.num_nodes - 1} (`num_nodes` is {self.num_nodes})"
+                )
+        for name, what in (("x", "node"), ("e", "edge")):
+            value = getattr(self, name)
+            if value is None:
+                continue
+            bad = (~value.isfinite() if value.is_floating_point() else value < 0).nonzero()
+            if len(bad):
+                row, column = bad[0].tolist()
+                raise DataError(
+                    f"`{name}` of {what} {row}, column {column}, is {value[row, column].item()}; "
+                    "replace missing or negative values before making the graph"
+                )
+        if self.sizes is not None:
+            if (self.sizes < 0).any() or int(self.sizes.sum()) != self.num_nodes:
+                raise DataError(
+                    f"`sizes` must be non-negative and sum to `num_nodes` ({self.num_nodes}), "
+                    f"they sum to {int(self.sizes.sum())}"
+                )
+            owners = self.graph_ids()
+            across = (owners[self.src] != owners[self.dst]).nonzero()
+            if len(across):
+                edge = int(across[0])
+                raise DataError(
+                    f"edge {edge} ({int(self.src[edge])} -> {int(self.dst[edge])}) joins two graphs of the batch"
+                )
+        if self.seeds is not None and len(self.seeds):
+            if int(self.seeds.min()) < 0 or int(self.seeds.max()) >= self.num_nodes:
+                raise DataError(f"`seeds` must lie in 0..{self.num_nodes - 1}")
+        return True
+
+    def __repr__(self) -> str:
+        parts = [f"num_nodes={self.num_nodes}", f"num_edges={self.num_edges}"]
+        for name, value in self._fields().items():
+            if isinstance(value, Tensor) and name not in ("src", "dst"):
+                parts.append(f"{name}={_form(value)}")
+        return f"Graph({', '.join(parts)})"
+
+    def _fields(self) -> dict[str, Any]:
+        return {
+            f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "_memory"
+        }
+
+    def _edges(self, index: Tensor) -> dict[str, Any]:
+        values = {name: getattr(self, name) for name in _EDGE_FIELDS}
+        return {name: None if value is None else value[index] for name, value in values.items()}
+
+
+def rows_of(values: Tensor) -> Tensor:
+    """All axes but the first as one: ``(n, ...)`` to ``(n, k)``, also for ``n = 0``."""
+    return values.flatten(1) if values.dim() > 1 else values.unsqueeze(1)
+
+
+def _form(value: Tensor) -> str:
+    return f"{str(value.dtype).removeprefix('torch.')} {tuple(value.shape)}"
+
+
+def _join(name: str, values: list[Tensor | None]) -> Tensor | None:
+    present = [value for value in values if value is not None]
+    if present and len(present) != len(values):
+        raise ShapeError(
+            f"`{name}` is present in {len(present)} of {len(values)} graphs; set it in all or none"
+        )
+    return torch.cat(present) if present else None

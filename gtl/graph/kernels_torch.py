@@ -1,0 +1,60 @@
+"""The same operations in plain torch: the fallback without DGL, and the oracle that tests it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from gtl.graph.graph import Graph, rows_of
+
+
+def sum_neighbors(graph: Graph, h: Tensor) -> Tensor:
+    """See :func:`gtl.graph.ops.sum_neighbors`."""
+    if h.dtype not in (torch.float32, torch.float64):
+        return weighted_sum_neighbors(graph, h, None)
+    flat = rows_of(h)
+    return _SumNeighbors.apply(flat, graph, False).reshape(h.shape)
+
+
+def weighted_sum_neighbors(graph: Graph, h: Tensor, weight: Tensor | None) -> Tensor:
+    """See :func:`gtl.graph.ops.weighted_sum_neighbors`; no weight means 1."""
+    messages = h[graph.src] if weight is None else h[graph.src] * weight.unsqueeze(-1)
+    return sum_edges(graph, messages)
+
+
+def sum_edges(graph: Graph, values: Tensor) -> Tensor:
+    """See :func:`gtl.graph.ops.sum_edges`."""
+    return values.new_zeros(graph.num_nodes, *values.shape[1:]).index_add(0, graph.dst, values)
+
+
+def dot_on_edges(graph: Graph, a: Tensor, b: Tensor) -> Tensor:
+    """See :func:`gtl.graph.ops.dot_on_edges`."""
+    return (a[graph.src] * b[graph.dst]).sum(-1)
+
+
+class _SumNeighbors(torch.autograd.Function):
+    # A product with the sparse adjacency; its derivative is the product with the transpose, so
+    # derivatives of any order are sparse products too.
+    @staticmethod
+    def forward(ctx, h: Tensor, graph: Graph, transposed: bool) -> Tensor:
+        ctx.graph, ctx.transposed = graph, transposed
+        return adjacency(graph, h.dtype, transposed) @ h
+
+    @staticmethod
+    def backward(ctx, grad):  # type: ignore[override]
+        return _SumNeighbors.apply(grad, ctx.graph, not ctx.transposed), None, None
+
+
+def adjacency(graph: Graph, dtype: torch.dtype, transposed: bool = False) -> Tensor:
+    """Sparse CSR matrix ``(n, n)`` with the number of edges from column to row; made once."""
+
+    def make() -> Tensor:
+        rows, columns = (graph.src, graph.dst) if transposed else (graph.dst, graph.src)
+        rows, order = torch.sort(rows, stable=True)
+        starts = torch.zeros(graph.num_nodes + 1, dtype=torch.int64, device=graph.device)
+        starts[1:] = torch.bincount(rows, minlength=graph.num_nodes).cumsum(0)
+        ones = torch.ones(graph.num_edges, dtype=dtype, device=graph.device)
+        size = (graph.num_nodes, graph.num_nodes)
+        return torch.sparse_csr_tensor(starts, columns[order], ones, size, check_invariants=False)
+
+    return graph.remember(("adjacency", dtype, transposed), make)

@@ -1,0 +1,119 @@
+"""What the graphs of a data set look like, so that encoders and tasks can be built to fit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from torch import Tensor
+
+from gtl.errors import DataError
+from gtl.graph.graph import Graph
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Features of nodes or of edges: categorical columns or ``width`` floating ones.
+
+    Attributes:
+        categories: Number of categories of each integer column; ``None`` for floating features.
+            A value equal to its column's number of categories means *masked*: encoders keep one
+            more embedding row for it.
+        width: Number of columns.
+    """
+
+    categories: tuple[int, ...] | None = None
+    width: int = 0
+
+    def __post_init__(self) -> None:
+        if self.categories is not None:
+            object.__setattr__(self, "categories", tuple(self.categories))
+            object.__setattr__(self, "width", len(self.categories))
+
+    @staticmethod
+    def of(values: Tensor | None) -> Columns | None:
+        """Columns of a feature tensor ``(rows, d)``; category counts are read off the values."""
+        if values is None:
+            return None
+        if values.is_floating_point():
+            return Columns(width=values.shape[1])
+        top = values.amax(0).tolist() if len(values) else [-1] * values.shape[1]
+        return Columns(tuple(int(value) + 1 for value in top))
+
+
+@dataclass(frozen=True)
+class Schema:
+    """Node and edge features and the number of types.
+
+    Attributes:
+        node: Node features, ``None`` if nodes have none.
+        edge: Edge features, ``None`` if edges have none.
+        node_types: Number of node types, 0 if untyped.
+        edge_types: Number of edge types, 0 if untyped.
+    """
+
+    node: Columns | None = None
+    edge: Columns | None = None
+    node_types: int = 0
+    edge_types: int = 0
+
+    @staticmethod
+    def of(graph: Graph) -> Schema:
+        """The schema read off one graph (or batch)."""
+        return Schema(
+            Columns.of(graph.x),
+            Columns.of(graph.e),
+            0 if graph.node_type is None else int(graph.node_type.max()) + 1,
+            0 if graph.edge_type is None else int(graph.edge_type.max()) + 1,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain dictionary for JSON."""
+        return asdict(self)
+
+    @staticmethod
+    def from_json(values: dict[str, Any]) -> Schema:
+        """Undo :meth:`to_json`."""
+        parts = dict(values)
+        for name in ("node", "edge"):
+            columns = parts.get(name)
+            parts[name] = None if columns is None else Columns(**columns)
+        return Schema(**parts)
+
+    def require(self, other: Schema, what: str) -> None:
+        """Check that graphs of schema ``other`` fit where this schema was built in.
+
+        Args:
+            other: Schema of the data at hand.
+            what: Names the thing that this schema belongs to, for the message.
+
+        Raises:
+            DataError: If feature columns differ in kind, number or categories.
+        """
+        for name, mine, theirs in (
+            ("node", self.node, other.node),
+            ("edge", self.edge, other.edge),
+        ):
+            if not _fits(mine, theirs):
+                raise DataError(
+                    f"{what} was built for {name} features {_words(mine)}, the data has {_words(theirs)}; "
+                    "use data prepared in the same way"
+                )
+
+
+def _fits(built: Columns | None, given: Columns | None) -> bool:
+    if built is None or given is None:
+        return built is given
+    if (built.categories is None) != (given.categories is None) or built.width != given.width:
+        return False
+    pairs: Sequence[tuple[int, int]] = list(zip(built.categories or (), given.categories or ()))
+    return all(theirs <= mine for mine, theirs in pairs)
+
+
+def _words(columns: Columns | None) -> str:
+    if columns is None:
+        return "of no columns"
+    if columns.categories is None:
+        return f"of {columns.width} floating columns"
+    return f"of categories {columns.categories}"

@@ -1,0 +1,1 @@
+"""Heads turn vectors into predictions."""

@@ -1,0 +1,186 @@
+"""Names for parts: without it, loops and the command line could not be told what to build.
+
+Built-in parts are one line each in the tables at the end of this file and are imported only when
+used. Other packages add theirs with ``@gtl.register_task("my_task")`` (and ``register_encoder``,
+``register_weighting``, ``register_head``) or through the entry-point groups ``gtl.tasks``,
+``gtl.encoders``, ``gtl.weightings`` and ``gtl.heads``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+import warnings
+from collections.abc import Callable, Mapping
+from importlib.metadata import entry_points
+from typing import Any
+
+from gtl.errors import ConfigError, GtlWarning, UnknownPartError
+
+
+class Registry:
+    """Maps the names of one role to the classes that play it.
+
+    Args:
+        role: What the parts are, singular (``"task"``); used in messages.
+        builtin: ``name -> "module:Class"`` of the parts that gtl ships.
+    """
+
+    def __init__(self, role: str, builtin: Mapping[str, str]):
+        self.role = role
+        self._places: dict[str, str] = dict(builtin)
+        self._classes: dict[str, type] = {}
+        self._plugins_read = False
+
+    def register(self, name: str) -> Callable[[type], type]:
+        """Class decorator that registers a part under ``name``.
+
+        Raises:
+            ConfigError: If another class already has that name.
+        """
+
+        def add(cls: type) -> type:
+            known = self._classes.get(name)
+            same = known is not None and known.__qualname__ == cls.__qualname__
+            if (known is not None and not same) or (known is None and name in self._places):
+                raise ConfigError(
+                    f"{self.role} {name!r} is already registered; choose another name"
+                )
+            self._classes[name] = cls
+            return cls
+
+        return add
+
+    def names(self) -> list[str]:
+        """All known names, built-in ones first, plug-ins included."""
+        self._read_plugins()
+        return [*self._places, *(name for name in self._classes if name not in self._places)]
+
+    def get(self, name: str) -> type:
+        """The class registered under ``name``.
+
+        Raises:
+            UnknownPartError: If there is none; offers the nearest name and the list.
+        """
+        if name not in self._classes and name not in self._places:
+            self._read_plugins()
+        if name in self._classes:
+            return self._classes[name]
+        if name not in self._places:
+            near = difflib.get_close_matches(name, self.names(), n=1, cutoff=0.4)
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            raise UnknownPartError(
+                f"unknown {self.role} {name!r}; {hint}known: {', '.join(self.names())}"
+            )
+        module, _, attribute = self._places[name].partition(":")
+        self._classes[name] = getattr(importlib.import_module(module), attribute)
+        return self._classes[name]
+
+    def build(self, part: Any, *args: Any) -> Any:
+        """Turn what a user wrote into a part.
+
+        Args:
+            part: An instance (returned as it is), a registered name, or a mapping with the key
+                ``name`` and the options of the constructor beside it.
+            *args: Positional arguments of the constructor, which the caller knows (a schema, say).
+
+        Raises:
+            UnknownPartError: If the name is not registered.
+            ConfigError: If the constructor does not take one of the options.
+        """
+        if isinstance(part, str):
+            part = {"name": part}
+        if not isinstance(part, Mapping):
+            return part
+        options = {str(key): value for key, value in part.items()}
+        if "name" not in options:
+            raise ConfigError(f"a {self.role} given as a mapping needs the key 'name': {options}")
+        name = options.pop("name")
+        cls = self.get(name)
+        known = inspect.signature(cls).parameters
+        takes_any = any(p.kind is p.VAR_KEYWORD for p in known.values())
+        for option in options:
+            if option not in known and not takes_any:
+                choices = ", ".join(list(known)[len(args) :]) or "none"
+                raise ConfigError(
+                    f"{self.role} {name!r} has no option {option!r}; it has: {choices}"
+                )
+        return cls(*args, **options)
+
+    def name_of(self, part: Any) -> str:
+        """The registered name of an instance, or its class name if it was never registered."""
+        for name in self.names():
+            place = self._places.get(name, "")
+            cls = type(part)
+            if self._classes.get(name) is cls or place == f"{cls.__module__}:{cls.__qualname__}":
+                return name
+        return type(part).__name__
+
+    def describe(self) -> dict[str, str]:
+        """Every name with the first line of its class's docstring."""
+        lines = {
+            name: (inspect.getdoc(self.get(name)) or "").split("\n")[0] for name in self.names()
+        }
+        return dict(lines)
+
+    def _read_plugins(self) -> None:
+        if self._plugins_read:
+            return
+        self._plugins_read = True
+        for entry in entry_points(group=f"gtl.{self.role}s"):
+            try:
+                self._classes.setdefault(entry.name, entry.load())
+            except Exception as error:
+                warnings.warn(
+                    f"plug-in {self.role} {entry.name!r} ({entry.value}) was skipped: "
+                    f"{type(error).__name__}: {error}",
+                    GtlWarning,
+                    stacklevel=3,
+                )
+
+
+ENCODERS = Registry(
+    "encoder",
+    {
+        "gin": "gtl.encoders.gin:GIN",
+        "gcn": "gtl.encoders.gcn:GCN",
+        "sage": "gtl.encoders.sage:SAGE",
+        "gat": "gtl.encoders.gat:GAT",
+    },
+)
+TASKS = Registry(
+    "task",
+    {
+        "supervised": "gtl.tasks.supervised:Supervised",
+        "attribute_masking": "gtl.tasks.attribute_masking:AttributeMasking",
+        "edge_prediction": "gtl.tasks.edge_prediction:EdgePrediction",
+        "context_prediction": "gtl.tasks.context_prediction:ContextPrediction",
+        "infomax": "gtl.tasks.infomax:Infomax",
+    },
+)
+WEIGHTINGS = Registry(
+    "weighting",
+    {
+        "equal": "gtl.weighting.equal:Equal",
+        "fixed": "gtl.weighting.fixed:Fixed",
+        "random_fixed": "gtl.weighting.random_fixed:RandomFixed",
+        "gcs": "gtl.weighting.gcs:GCS",
+        "aux_ts": "gtl.weighting.aux_ts:AuxTS",
+    },
+)
+HEADS = Registry("head", {"linear": "gtl.heads.linear:Linear"})
+READOUTS = Registry(
+    "readout",
+    {
+        "mean": "gtl.encoders.readout:Mean",
+        "sum": "gtl.encoders.readout:Sum",
+        "max": "gtl.encoders.readout:Max",
+        "attention": "gtl.encoders.readout:Attention",
+    },
+)
+
+register_encoder = ENCODERS.register
+register_task = TASKS.register
+register_weighting = WEIGHTINGS.register
+register_head = HEADS.register

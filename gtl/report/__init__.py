@@ -1,0 +1,1 @@
+"""Run folders in, tables and plots out; reads files, never a model."""

@@ -1,0 +1,170 @@
+"""The five roles: the only things that loops know about parts, and all that a plug-in implements.
+
+Each class is abstract and small. Concrete parts derive from it directly and override nothing that
+is implemented here. :mod:`gtl.testing` checks the laws that every part of a role obeys.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from gtl.graph.graph import Graph
+from gtl.graph.schema import Schema
+
+
+class Encoder(nn.Module, ABC):
+    """Turns a Graph into one vector per node.
+
+    An encoder is ``embed`` followed by ``blocks``; adapters attach to the blocks.
+
+    Attributes:
+        embed: Module, ``embed(graph) -> (n, h)``.
+        blocks: Modules, each ``block(graph, h) -> (n, h)``.
+        schema: What graphs must look like.
+        width: Columns of the output.
+    """
+
+    embed: nn.Module
+    blocks: nn.ModuleList
+    schema: Schema
+    width: int
+
+    def layers(self, graph: Graph) -> list[Tensor]:
+        """Node vectors after the input embedding and after each block, each ``(n, h)``."""
+        vectors = [self.embed(graph)]
+        for block in self.blocks:
+            vectors.append(block(graph, vectors[-1]))
+        return vectors
+
+    @abstractmethod
+    def forward(self, graph: Graph) -> Tensor:
+        """Node vectors ``(n, width)``."""
+
+
+@dataclass(frozen=True)
+class View:
+    """What a task wants encoded and what it wants to compare the result with.
+
+    Attributes:
+        graph: The graph to encode. Two augmentations, or a source and a target batch, are one
+            disjoint graph. The unchanged input graph itself costs no encoder pass of its own.
+        targets: Anything :meth:`Task.losses` needs: tensors by name.
+    """
+
+    graph: Graph
+    targets: Mapping[str, Any]
+
+
+class Task(nn.Module, ABC):
+    """A training signal: makes a view and turns its node vectors into one loss per sample.
+
+    Options go to the constructor; modules and buffers whose size depends on the data are made in
+    :meth:`setup`. Random choices are made in :meth:`view` alone, from the generator handed in.
+    State that changes while training (queues, averages) lives in buffers and is changed in place.
+
+    Attributes:
+        data: A data set of the task's own, given by :meth:`on`; ``None`` means that of the loop.
+    """
+
+    data: Any = None
+
+    def on(self, dataset: Any) -> Task:
+        """Draw this task's graphs from ``dataset`` instead of the loop's; returns the task."""
+        self.data = dataset
+        return self
+
+    def setup(self, schema: Schema, width: int) -> None:
+        """Make the modules that depend on the data; called before the first view.
+
+        Must be safe to call again with the same arguments: a task that was trained keeps its
+        parameters. The default does nothing.
+
+        Args:
+            schema: What the graphs look like.
+            width: Columns of the node vectors.
+        """
+
+    @abstractmethod
+    def view(self, graph: Graph, rng: torch.Generator) -> View:
+        """Make this step's view of ``graph``; leaves ``graph`` as it was."""
+
+    @abstractmethod
+    def losses(self, nodes: Tensor, view: View) -> Tensor:
+        """Losses of the samples, ``(b,)``, from the vectors ``(n, width)`` of ``view.graph``.
+
+        A view without samples (an empty graph) gives an empty tensor.
+        """
+
+
+class Step(Protocol):
+    """One training step as a weighting sees it; :class:`gtl.train.Step` is the implementation.
+
+    Attributes:
+        losses: Live losses of each task ``(b_k,)``, by name, the target's first.
+        target: Name of the target task; ``None`` when pre-training.
+        parameters: Trainable parameters by name.
+        shared: Names of the parameters that all tasks have in common (the encoder's).
+        representations: Live node vectors that each task was given, by task name.
+        optimizer: The optimizer that will take the step.
+    """
+
+    losses: dict[str, Tensor]
+    target: str | None
+    parameters: dict[str, nn.Parameter]
+    shared: Sequence[str]
+    representations: dict[str, Tensor]
+    optimizer: torch.optim.Optimizer
+
+    def replay(self, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The same losses at other parameters: same views, same dropout, no trace left behind."""
+
+    def hold_back(self, fold: int) -> Tensor | None:
+        """Which target samples sit out look-ahead number ``fold`` and judge it, boolean ``(b,)``.
+
+        ``None`` if :meth:`meta_loss` has data of its own.
+        """
+
+    def meta_loss(self, parameters: Mapping[str, Tensor], held: Tensor | None = None) -> Tensor:
+        """Mean loss ``()`` of the held-back labeled target samples at other parameters."""
+
+
+class Weighting(nn.Module, ABC):
+    """Decides how much each task's, each sample's, loss counts.
+
+    Attributes:
+        consistency: The latest cosine of each auxiliary task with the target, by name; empty for
+            weightings that do not measure it.
+    """
+
+    consistency: dict[str, float]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.consistency = {}
+
+    def setup(self, tasks: Sequence[str], target: str | None) -> None:
+        """Make what depends on the tasks; called before the first step. Safe to call again."""
+
+    @abstractmethod
+    def backward(self, step: Step) -> dict[str, float]:
+        """Leave in each parameter's ``.grad`` what the optimizer shall use.
+
+        Stands where ``loss.backward()`` stood; gradients are set, not accumulated.
+
+        Returns:
+            The mean weight of each task, by name.
+        """
+
+
+class Head(nn.Module, ABC):
+    """Turns features ``(b, h)`` into predictions ``(b, c)``."""
+
+    @abstractmethod
+    def forward(self, features: Tensor) -> Tensor:
+        """Predictions ``(b, c)``: logits, or values for a regression."""

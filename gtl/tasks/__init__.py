@@ -1,0 +1,1 @@
+"""Tasks turn the vectors of a view into one loss per sample."""

@@ -1,0 +1,1 @@
+"""Parts in, trained parts out: the only place where encoders, tasks, weightings and heads meet."""

@@ -1,0 +1,134 @@
+"""One training step, made replayable: what a weighting needs to look one step ahead."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from gtl.errors import ShapeError
+from gtl.roles import Task, View
+
+
+class TaskModel(nn.Module):
+    """An encoder and the tasks that train it: views in, losses of each sample out.
+
+    Args:
+        encoder: Any module that turns a Graph into node vectors ``(n, h)``.
+        tasks: Tasks by name; the target, if there is one, comes first.
+    """
+
+    def __init__(self, encoder: nn.Module, tasks: Mapping[str, Task]):
+        super().__init__()
+        self.encoder = encoder
+        self.tasks = nn.ModuleDict(tasks)
+
+    def forward(self, views: Mapping[str, View]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Losses ``(b_k,)`` and node vectors of each view; equal graphs are encoded once."""
+        encoded: dict[int, Tensor] = {}
+        losses, representations = {}, {}
+        for name, view in views.items():
+            key = id(view.graph)
+            if key not in encoded:
+                encoded[key] = self.encoder(view.graph)
+            representations[name] = encoded[key]
+            losses[name] = self.tasks[name].losses(encoded[key], view)  # type: ignore[operator]
+            if losses[name].dim() != 1:
+                raise ShapeError(
+                    f'`losses["{name}"]` has shape {tuple(losses[name].shape)}, expected one loss '
+                    "per sample, (b,); squeeze the last axis or drop the mean"
+                )
+        return losses, representations
+
+
+class Step:
+    """One step: live losses, and the same losses at other parameters.
+
+    Args:
+        model: Encoder and tasks.
+        views: A view per task, the target's first.
+        optimizer: The optimizer that will take the step.
+        target: Name of the target task; ``None`` when pre-training.
+        meta_view: A view of held-out labeled samples for :meth:`meta_loss`; without one, part of
+            the target's own samples is held back (see :meth:`hold_back`).
+        seed: Decides which samples are held back.
+    """
+
+    def __init__(
+        self,
+        model: TaskModel,
+        views: Mapping[str, View],
+        optimizer: torch.optim.Optimizer,
+        target: str | None = None,
+        meta_view: View | None = None,
+        seed: int = 0,
+    ):
+        self.model, self.views, self.optimizer, self.target = model, views, optimizer, target
+        self.parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
+        self.shared: Sequence[str] = [n for n in self.parameters if n.startswith("encoder.")]
+        self._meta_view, self._seed = meta_view, seed
+        self._buffers = {name: value.clone() for name, value in model.named_buffers()}
+        self._random = _random_state(model)
+        self.losses, self.representations = model(views)
+
+    def replay(self, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The same losses at other parameters: same views, same dropout, no trace left behind.
+
+        Args:
+            parameters: Values by name; parameters that are not named stay as they are.
+        """
+        return self._call(parameters, self.views)
+
+    def hold_back(self, fold: int) -> Tensor | None:
+        """Which of the target's samples sit out the look-ahead and judge it, ``(b,)`` boolean.
+
+        Folds ``2 i`` and ``2 i + 1`` are the two halves of one random partition, so that every
+        sample is held back once in two look-aheads. ``None`` if a meta view was given.
+        """
+        if self._meta_view is not None or self.target is None:
+            return None
+        losses = self.losses[self.target]
+        halves = torch.Generator().manual_seed(self._seed * 1_000_003 + fold // 2)
+        order = torch.randperm(len(losses), generator=halves).to(losses.device)
+        half = (len(losses) + 1) // 2
+        held = torch.zeros(len(losses), dtype=torch.bool, device=losses.device)
+        held[order[:half] if fold % 2 == 0 else order[len(losses) - half :]] = True
+        return held
+
+    def meta_loss(self, parameters: Mapping[str, Tensor], held: Tensor | None = None) -> Tensor:
+        """Mean target loss ``()`` at other parameters: of the meta view or held-back samples."""
+        assert self.target is not None
+        view = self._meta_view or self.views[self.target]
+        losses = self._call(parameters, {self.target: view})[self.target]
+        return (losses if held is None else losses[held]).mean()
+
+    def _call(
+        self, parameters: Mapping[str, Tensor], views: Mapping[str, View]
+    ) -> dict[str, Tensor]:
+        # Buffers are handed in as copies: batch-norm statistics and queues see no replay.
+        buffers = {name: value.clone() for name, value in self._buffers.items()}
+        with _randomness(self._random):
+            losses, _ = functional_call(self.model, {**buffers, **parameters}, (views,))
+        return losses
+
+
+def _random_state(model: nn.Module) -> dict[torch.device, Tensor]:
+    devices = {p.device for p in model.parameters() if p.is_cuda}
+    states = {device: torch.cuda.get_rng_state(device) for device in devices}
+    return {torch.device("cpu"): torch.get_rng_state(), **states}
+
+
+@contextmanager
+def _randomness(states: Mapping[torch.device, Tensor]) -> Iterator[None]:
+    """Draw the same random numbers as when ``states`` were taken; forget about it afterwards."""
+    devices = [device for device in states if device.type == "cuda"]
+    with torch.random.fork_rng(devices):
+        for device, state in states.items():
+            if device.type == "cuda":
+                torch.cuda.set_rng_state(state, device)
+            else:
+                torch.set_rng_state(state)
+        yield

@@ -1,0 +1,1 @@
+"""Weightings turn many losses into one gradient."""
