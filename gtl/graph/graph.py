@@ -64,7 +64,7 @@ class Graph:
     sizes: Tensor | None = None
     y: Tensor | None = None
     seeds: Tensor | None = None
-    _memory: dict[tuple[Any, tuple[str, ...]], Any] = field(default_factory=dict)
+    _memory: dict[tuple[str, ...], dict[Any, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         m, n = len(self.src), self.num_nodes
@@ -147,19 +147,21 @@ class Graph:
             key: Names the value; hashable.
             compute: Called the first time.
             depends_on: Fields it is computed from. :meth:`replace` hands the value on if none of
-                them changes.
+                them changes; what depends on the structure is shared with the original even if
+                computed later, so a data set whose graph only changes seeds sorts its edges once.
         """
-        place = (key, depends_on)
-        if place not in self._memory:
-            self._memory[place] = compute()
-        return self._memory[place]
+        memory = self._memory.setdefault(depends_on, {})
+        if key not in memory:
+            memory[key] = compute()
+        return memory[key]
 
     def replace(self, **changes: Any) -> Graph:
         """A graph with some fields changed; what does not depend on them stays remembered."""
+        self._memory.setdefault(STRUCTURE, {})
         kept = {
-            place: value
-            for place, value in self._memory.items()
-            if not any(name in changes for name in place[1])
+            fields: values
+            for fields, values in self._memory.items()
+            if not any(name in changes for name in fields)
         }
         return dataclasses.replace(self, _memory=kept, **changes)
 
