@@ -1,18 +1,75 @@
 """Graph transfer learning: get the most out of a pre-trained graph encoder for a small target."""
 
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from gtl.errors import GtlError
 from gtl.graph import Columns, Graph, Schema
 from gtl.registry import register_encoder, register_head, register_task, register_weighting
 from gtl.version import __version__
 
+if TYPE_CHECKING:
+    from gtl.data import Dataset, load
+    from gtl.graph.convert import as_graph
+    from gtl.train import Model, Run, Step, TaskModel, embed, evaluate, finetune, predict, pretrain
+
+# Imported when first used, so that `import gtl` costs little beyond `import torch`.
+_LAZY = {
+    **dict.fromkeys(("Dataset", "load"), "gtl.data"),
+    "as_graph": "gtl.graph.convert",
+    **dict.fromkeys(
+        (
+            "Model",
+            "Run",
+            "Step",
+            "TaskModel",
+            "embed",
+            "evaluate",
+            "finetune",
+            "predict",
+            "pretrain",
+        ),
+        "gtl.train",
+    ),
+    **{
+        name: f"gtl.{name}"
+        for name in ("data", "encoders", "heads", "tasks", "testing", "train", "weighting")
+    },
+}
+
 __all__ = [
     "Columns",
+    "Dataset",
     "Graph",
     "GtlError",
+    "Model",
+    "Run",
     "Schema",
+    "Step",
+    "TaskModel",
     "__version__",
+    "as_graph",
+    "embed",
+    "evaluate",
+    "finetune",
+    "load",
+    "predict",
+    "pretrain",
     "register_encoder",
     "register_head",
     "register_task",
     "register_weighting",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'gtl' has no attribute {name!r}")
+    module = importlib.import_module(_LAZY[name])
+    return module if _LAZY[name] == f"gtl.{name}" else getattr(module, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})

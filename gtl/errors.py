@@ -1,4 +1,4 @@
-"""Errors that say what came, what was expected and what to do; all derive from :class:`GtlError`."""
+"""Errors that say what came, what was expected and what to do; all are :class:`GtlError`."""
 
 from __future__ import annotations
 

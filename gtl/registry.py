@@ -25,10 +25,12 @@ class Registry:
     Args:
         role: What the parts are, singular (``"task"``); used in messages.
         builtin: ``name -> "module:Class"`` of the parts that gtl ships.
+        sized_by: Constructor arguments that come first and that loops supply, not users.
     """
 
-    def __init__(self, role: str, builtin: Mapping[str, str]):
+    def __init__(self, role: str, builtin: Mapping[str, str], sized_by: tuple[str, ...] = ()):
         self.role = role
+        self.sized_by = sized_by
         self._places: dict[str, str] = dict(builtin)
         self._classes: dict[str, type] = {}
         self._plugins_read = False
@@ -117,6 +119,19 @@ class Registry:
                 return name
         return type(part).__name__
 
+    def spec(self, part: Any) -> dict[str, Any]:
+        """Name and plain options of an instance: what :meth:`build` needs to make it again.
+
+        Options that are not plain (modules, say) are left out.
+        """
+        options = getattr(part, "arguments", {})
+        plain = {
+            key: value
+            for key, value in options.items()
+            if _is_plain(value) and key not in self.sized_by
+        }
+        return {"name": self.name_of(part), **plain}
+
     def describe(self) -> dict[str, str]:
         """Every name with the first line of its class's docstring."""
         lines = {
@@ -140,6 +155,14 @@ class Registry:
                 )
 
 
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return all(_is_plain(item) for item in value)
+    if isinstance(value, Mapping):
+        return all(isinstance(key, str) and _is_plain(item) for key, item in value.items())
+    return value is None or isinstance(value, (str, bool, int, float))
+
+
 ENCODERS = Registry(
     "encoder",
     {
@@ -148,6 +171,7 @@ ENCODERS = Registry(
         "sage": "gtl.encoders.sage:SAGE",
         "gat": "gtl.encoders.gat:GAT",
     },
+    sized_by=("schema",),
 )
 TASKS = Registry(
     "task",
@@ -169,7 +193,7 @@ WEIGHTINGS = Registry(
         "aux_ts": "gtl.weighting.aux_ts:AuxTS",
     },
 )
-HEADS = Registry("head", {"linear": "gtl.heads.linear:Linear"})
+HEADS = Registry("head", {"linear": "gtl.heads.linear:Linear"}, sized_by=("width", "outputs"))
 READOUTS = Registry(
     "readout",
     {
@@ -178,6 +202,7 @@ READOUTS = Registry(
         "max": "gtl.encoders.readout:Max",
         "attention": "gtl.encoders.readout:Attention",
     },
+    sized_by=("width",),
 )
 
 register_encoder = ENCODERS.register

@@ -6,6 +6,7 @@ is implemented here. :mod:`gtl.testing` checks the laws that every part of a rol
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,28 @@ from gtl.graph.graph import Graph
 from gtl.graph.schema import Schema
 
 
-class Encoder(nn.Module, ABC):
+class Recorded:
+    """Remembers the constructor's arguments, so that a run folder can build the part again.
+
+    Attributes:
+        arguments: What the part was built with, by name; defaults that were not given are absent.
+    """
+
+    arguments: dict[str, Any]
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Recorded:
+        """Record, then construct as usual."""
+        part = super().__new__(cls)
+        try:
+            bound = inspect.signature(cls.__init__).bind_partial(part, *args, **kwargs)
+            given = dict(list(bound.arguments.items())[1:])
+        except TypeError:  # wrong arguments: the constructor itself says so better
+            given = {}
+        object.__setattr__(part, "arguments", given)
+        return part
+
+
+class Encoder(Recorded, nn.Module, ABC):
     """Turns a Graph into one vector per node.
 
     An encoder is ``embed`` followed by ``blocks``; adapters attach to the blocks.
@@ -61,7 +83,7 @@ class View:
     targets: Mapping[str, Any]
 
 
-class Task(nn.Module, ABC):
+class Task(Recorded, nn.Module, ABC):
     """A training signal: makes a view and turns its node vectors into one loss per sample.
 
     Options go to the constructor; modules and buffers whose size depends on the data are made in
@@ -134,7 +156,7 @@ class Step(Protocol):
         """Mean loss ``()`` of the held-back labeled target samples at other parameters."""
 
 
-class Weighting(nn.Module, ABC):
+class Weighting(Recorded, nn.Module, ABC):
     """Decides how much each task's, each sample's, loss counts.
 
     Attributes:
@@ -162,7 +184,7 @@ class Weighting(nn.Module, ABC):
         """
 
 
-class Head(nn.Module, ABC):
+class Head(Recorded, nn.Module, ABC):
     """Turns features ``(b, h)`` into predictions ``(b, c)``."""
 
     @abstractmethod

@@ -1,0 +1,253 @@
+"""The command line: the library's loops with their own arguments, one line per mistake."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import logging
+import sys
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from gtl.errors import ConfigError, GtlError, GtlWarning
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb; returns the exit code: 0 when the job was done, 2 on unusable input."""
+    words = [_underscored(word) for word in (sys.argv[1:] if argv is None else argv)]
+    _send_messages_to_stderr()
+    import jsonargparse
+
+    try:
+        arguments = _parser().parse_args(words)
+        verb = arguments["verb"]
+        options = {k: v for k, v in arguments[verb].as_dict().items() if k != "config"}
+        print(_VERBS[verb](**options))
+    except GtlError as error:
+        return _complain(str(error))
+    except jsonargparse.ArgumentError as error:
+        return _complain(f"{error.message}; see: gtl {' '.join(words[:1])} --help")
+    except KeyboardInterrupt:
+        return _complain("interrupted; go on with --resume", code=130)
+    return 0
+
+
+def read(
+    data: str,
+    root: Path | None = None,
+    smiles_column: str | None = None,
+    target: list[str] | str | None = None,
+    split: str | None = None,
+    on_invalid: str | None = None,
+    labels_per_class: int | None = None,
+    download: bool | None = None,
+    seed: int = 0,
+) -> Any:
+    """:func:`gtl.load` with the options of all kinds of data spelled out.
+
+    Args:
+        data: What to read: ogb:NAME, smiles:FILE.csv, planetoid:NAME or demo:NAME.
+        root: Folder where named data sets lie; the variable GTL_DATA by default.
+        smiles_column: Column of the SMILES (smiles: only).
+        target: Columns of the labels (smiles: only).
+        split: random, scaffold, or a column that says train, valid or test (smiles: only).
+        on_invalid: What to do with molecules that cannot be read, skip or raise (smiles: only).
+        labels_per_class: Draw a training split of so many labels per class (planetoid: only).
+        download: Allow a download (ogb: only).
+        seed: Of random splits.
+    """
+    from gtl.data import load
+
+    choices = {
+        "smiles_column": smiles_column,
+        "target": target,
+        "split": split,
+        "on_invalid": on_invalid,
+        "labels_per_class": labels_per_class,
+        "download": download,
+    }
+    given = {name: value for name, value in choices.items() if value is not None}
+    return load(data, root=root, seed=seed, **given)
+
+
+def pretrain(**options: Any) -> str:
+    """Train an encoder on unlabeled graphs."""
+    from gtl import train
+
+    data = _read_from(options, seed=options["seed"])
+    options["out"] = options["out"] or _default_folder("pretrain", data.spec, options["seed"])
+    run = train.pretrain(data=data, **options)
+    losses = ", ".join(f"{name} {loss:.4f}" for name, loss in run.history[-1]["losses"].items())
+    return f"last training losses: {losses}\nrun folder: {options['out']}"
+
+
+def finetune(**options: Any) -> str:
+    """Train on a labeled target, with auxiliary tasks if wanted."""
+    from gtl import train
+
+    data = _read_from(options, seed=options["seed"])
+    options["out"] = options["out"] or _default_folder("finetune", data.spec, options["seed"])
+    results = train.finetune(dataset=data, **options).results
+    values = [
+        f"{part} {results['metric']} {results[part]:.4f}"
+        for part in ("valid", "test")
+        if results[part] is not None
+    ]
+    return f"{', '.join(values)} (epoch {results['epoch']})\nrun folder: {options['out']}"
+
+
+def evaluate(run: Path, part: str, **options: Any) -> str:
+    """Judge a run on labeled data; prints JSON."""
+    from gtl import train
+
+    model = train.Model.load(run)
+    return json.dumps(train.evaluate(model, _read_for(run, options), part))
+
+
+def predict(run: Path, part: str, out: Path, **options: Any) -> str:
+    """Write a run's predictions as CSV."""
+    import pandas as pd
+
+    from gtl import train
+
+    if out.exists():
+        raise ConfigError(f"{out} exists and is not overwritten; choose another --out")
+    model = train.Model.load(run)
+    data = _read_for(run, options)
+    values = train.predict(model, data, part)
+    items = data.items(part).tolist()
+    table = pd.DataFrame({"item": [data.names[i] if data.names else i for i in items]})
+    for column in range(values.shape[1]):
+        name = "prediction" if values.shape[1] == 1 else f"prediction_{column}"
+        table[name] = values[:, column].numpy()
+    table.to_csv(out, index=False)
+    return f"{len(table)} predictions: {out}"
+
+
+def list_parts(role: str) -> str:
+    """Show all parts, plug-ins included."""
+    from gtl import registry
+
+    roles = {r.role: r for r in vars(registry).values() if isinstance(r, registry.Registry)}
+    if role not in ("all", *roles):
+        raise ConfigError(f"unknown role {role!r}; known: all, {', '.join(roles)}")
+    lines = []
+    for name in roles if role == "all" else [role]:
+        parts = roles[name].describe()
+        width = max(map(len, parts))
+        lines += [f"{name}s", *(f"  {part:{width}}  {text}" for part, text in parts.items())]
+    return "\n".join(lines)
+
+
+def demo(**options: Any) -> str:
+    """Pre-train on drugs, fine-tune on solubility in three ways, compare."""
+    from gtl.demo import demo
+
+    return demo(**options)
+
+
+_VERBS: Mapping[str, Callable[..., str]] = {
+    "demo": demo,
+    "pretrain": pretrain,
+    "finetune": finetune,
+    "evaluate": evaluate,
+    "predict": predict,
+    "list": list_parts,
+}
+
+
+def _parser() -> Any:
+    from jsonargparse import ArgumentParser
+
+    from gtl import demo, train
+    from gtl.version import __version__
+
+    parser = ArgumentParser(
+        prog="gtl",
+        description="Graph transfer learning: pre-train encoders, fine-tune them on small targets.",
+        exit_on_error=False,
+        version=__version__,
+    )
+    verbs = parser.add_subcommands(dest="verb", metavar="VERB")
+    subs = {}
+    for name, function in _VERBS.items():
+        about = str(function.__doc__)
+        subs[name] = ArgumentParser(description=about, exit_on_error=False)
+        subs[name].add_argument("--config", action="config", help="YAML file with these options")
+        verbs.add_subcommand(name, subs[name], help=about)
+
+    def options_of(function: Callable, verb: str, *skip: str) -> None:
+        subs[verb].add_function_arguments(function, skip=set(skip), fail_untyped=False)
+
+    options_of(demo.demo, "demo")
+    for name, loop, data in (
+        ("pretrain", train.pretrain, "data"),
+        ("finetune", train.finetune, "dataset"),
+    ):
+        options_of(read, name, "seed")
+        options_of(loop, name, data)
+        subs[name].set_defaults(encoder="gin")
+    for name, part in (("evaluate", "test"), ("predict", "all")):
+        subs[name].add_argument("run", type=Path, help="run folder of gtl finetune")
+        subs[name].add_argument(
+            "--data", type=str, help="what to read; the data of the run by default"
+        )
+        subs[name].add_argument("--part", default=part, help="train, valid, test or all")
+        options_of(read, name, "data", "seed")
+    subs["predict"].add_argument(
+        "--out", type=Path, default=Path("predictions.csv"), help="CSV file to write"
+    )
+    subs["list"].add_argument(
+        "role", nargs="?", default="all", help="encoder, task, weighting, head, readout"
+    )
+    return parser
+
+
+def _read_from(options: dict[str, Any], **more: Any) -> Any:
+    """Take the options of :func:`read` out of ``options`` and read."""
+    mine = {
+        name: options.pop(name) for name in inspect.signature(read).parameters if name != "seed"
+    }
+    return read(**mine, **more)
+
+
+def _read_for(run: Path, options: dict[str, Any]) -> Any:
+    """The data of a run, or other data; what is not given is as it was in training."""
+    from gtl.run_folder import read_json
+
+    config = read_json(run / "config.json")
+    before = {**config["data_options"], "data": config["data"]}
+    given = {name: value for name, value in options.items() if value is not None}
+    if given.get("data", before["data"]) == before["data"]:
+        given = {**before, **given}
+    return read(**given)
+
+
+def _default_folder(verb: str, spec: str, seed: int) -> Path:
+    name = Path(spec.partition(":")[2]).stem
+    return Path("runs") / f"{verb}-{name}-{seed}"
+
+
+def _underscored(word: str) -> str:
+    """``--smiles-column`` and ``--smiles_column`` are the same option."""
+    if not word.startswith("--"):
+        return word
+    name, equals, value = word.partition("=")
+    return "--" + name[2:].replace("-", "_") + equals + value
+
+
+def _send_messages_to_stderr() -> None:
+    logging.basicConfig(level=logging.INFO, format="gtl: %(message)s", stream=sys.stderr)
+
+    def show(message: Warning | str, category: type[Warning], *_: Any) -> None:
+        if issubclass(category, GtlWarning):
+            print(f"gtl: warning: {message}", file=sys.stderr)
+
+    warnings.showwarning = show  # type: ignore[assignment]
+
+
+def _complain(message: str, code: int = 2) -> int:
+    print(f"gtl: error: {' '.join(message.split())}", file=sys.stderr)
+    return code

@@ -1,0 +1,117 @@
+"""The run folder: everything a run leaves behind, so that it can be read, resumed and repeated."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from gtl import checkpoint
+from gtl.errors import CheckpointError
+from gtl.version import __version__
+
+_MAY_CHANGE = ("epochs", "versions")
+
+
+class RunFolder:
+    """``config.json``, ``metrics.jsonl``, ``checkpoint.*`` and ``results.json`` of one run.
+
+    Args:
+        path: The folder.
+        config: Everything needed to run it again; package versions are added.
+        resume: Go on with a run that is already there.
+
+    Raises:
+        CheckpointError: If the folder holds a run and ``resume`` is false, or it holds a run with
+            another configuration. Nothing is overwritten.
+    """
+
+    def __init__(self, path: Path | str, config: Mapping[str, Any], resume: bool = False):
+        self.path = Path(path)
+        config = json.loads(json.dumps({**config, "versions": versions()}))
+        if self.path.exists() and not self.path.is_dir():
+            raise CheckpointError(f"{self.path} is a file; choose another folder for the run")
+        if (self.path / "config.json").exists():
+            self._check_same(config, resume)
+        self.path.mkdir(parents=True, exist_ok=True)
+        checkpoint.write_text(self.path / "config.json", json.dumps(config, indent=1) + "\n")
+
+    def _check_same(self, config: Mapping[str, Any], resume: bool) -> None:
+        if not resume:
+            raise CheckpointError(
+                f"{self.path} already holds a run; pass resume=True (--resume) to go on with it, "
+                "or choose another folder"
+            )
+        before = read_json(self.path / "config.json")
+        for key in {**before, **config}:
+            if key not in _MAY_CHANGE and before.get(key) != config.get(key):
+                raise CheckpointError(
+                    f"{self.path} was started with {key}={before.get(key)!r}, now it is "
+                    f"{config.get(key)!r}; use the same settings or choose another folder"
+                )
+
+    def load(self) -> dict[str, Any] | None:
+        """The state to go on from, ``None`` if the run stopped before its first checkpoint."""
+        path = self.path / "checkpoint.safetensors"
+        return checkpoint.load(path) if path.exists() else None
+
+    def save(self, state: Mapping[str, Any]) -> None:
+        """Write a checkpoint."""
+        checkpoint.save(self.path / "checkpoint.safetensors", state)
+
+    def keep_epochs(self, epochs: int) -> None:
+        """Drop metrics of epochs that a resumed run will do again."""
+        lines = self.read_metrics()[:epochs]
+        text = "".join(json.dumps(line) + "\n" for line in lines)
+        checkpoint.write_text(self.path / "metrics.jsonl", text)
+
+    def log(self, line: Mapping[str, Any]) -> None:
+        """Append one epoch to ``metrics.jsonl``."""
+        with open(self.path / "metrics.jsonl", "a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """All epochs logged so far; a line cut off by a kill is dropped."""
+        return read_metrics(self.path)
+
+    def write_results(self, results: Mapping[str, Any]) -> None:
+        """Write ``results.json``."""
+        checkpoint.write_text(self.path / "results.json", json.dumps(results, indent=1) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON file of a run folder.
+
+    Raises:
+        CheckpointError: If it is missing or unreadable.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be read ({error}); is this a run folder?") from error
+
+
+def read_metrics(folder: Path) -> list[dict[str, Any]]:
+    """Epochs in a run folder's ``metrics.jsonl``; a line cut off by a kill is dropped."""
+    path = folder / "metrics.jsonl"
+    lines: list[dict[str, Any]] = []
+    for text in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        try:
+            lines.append(json.loads(text))
+        except ValueError:
+            break
+    return lines
+
+
+def versions() -> dict[str, str]:
+    """Versions of what a result depends on."""
+    found = {"python": platform.python_version(), "gtl": __version__}
+    for name in ("torch", "dgl", "ogb", "numpy", "scikit-learn", "rdkit"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,179 @@
+"""Fine-tuning: a labeled target, helped by auxiliary tasks under a weighting (Han et al. 2021)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gtl.data.dataset import Dataset
+from gtl.errors import ConfigError, DataError
+from gtl.registry import ENCODERS, HEADS, READOUTS, TASKS, WEIGHTINGS
+from gtl.report.plots import write_plots
+from gtl.run_folder import RunFolder
+from gtl.train import loop
+from gtl.train.evaluate import evaluate
+from gtl.train.model import Model, build_target
+from gtl.train.parts import as_dataset, as_encoder, as_tasks, check_positive
+from gtl.train.seed import seeded
+from gtl.train.step import TaskModel
+
+log = logging.getLogger(__name__)
+TARGET = "supervised"
+
+
+def finetune(
+    encoder: Any,
+    dataset: Dataset,
+    *,
+    auxiliary: Sequence[Any] = (),
+    weighting: Any = "aux_ts",
+    head: Any = "linear",
+    readout: Any = "mean",
+    epochs: int = 50,
+    batch_size: int = 32,
+    lr: float = 1e-3,
+    weight_decay: float = 0.0,
+    optimizer: str = "adam",
+    meta_share: float = 0.0,
+    seed: int = 0,
+    device: str | None = None,
+    out: Path | str | None = None,
+    resume: bool = False,
+) -> Model:
+    """Train an encoder and a head on a labeled target, with auxiliary tasks if wanted.
+
+    The epoch is chosen on validation data and the test split is looked at once, at the end.
+
+    Args:
+        encoder: Name, mapping with options, instance (trained in place), pre-training run or its
+            folder, or a published checkpoint.
+        dataset: Labeled data with the splits ``train``, ``valid`` and ``test``.
+        auxiliary: Auxiliary tasks: names, mappings with options, or instances. Tasks that were
+            pre-trained with the encoder go on from there.
+        weighting: How much each task, each sample, counts; without auxiliary tasks it is not used.
+        head: Node or graph vectors to predictions.
+        readout: Node vectors to graph vectors, for graph-level data.
+        epochs: Passes over the training split.
+        batch_size: Items per step; 0 means all at once (always so at node level).
+        lr: Learning rate.
+        weight_decay: Weight decay.
+        optimizer: ``adam``, ``adamw`` or ``sgd`` (momentum 0.9).
+        meta_share: Share of the training split set aside to judge look-aheads; 0 means that
+            alternating halves of each batch do.
+        seed: Reproduces the run bit for bit on one machine.
+        device: Where to train; by default where the encoder is.
+        out: Run folder to write.
+        resume: Go on with the run in ``out``.
+
+    Returns:
+        The model at its best epoch, with ``results`` and ``history``.
+
+    Raises:
+        GtlError: On any unusable argument, before anything is written.
+    """
+    check_positive(epochs=epochs, lr=lr)
+    dataset = as_dataset(dataset)
+    if dataset.labels is None:
+        raise DataError(f"{dataset.spec} has no labels; name the target column, or use pretrain")
+    with seeded(seed) as rng:
+        model_encoder, trained = as_encoder(encoder, dataset.schema)
+        shape = {"kind": dataset.kind, "outputs": dataset.num_outputs, "level": dataset.level}
+        target = build_target(model_encoder, shape, head, readout)
+        train, meta = _set_aside(dataset.items("train"), meta_share, rng)
+        target.standardize(dataset.labels[train])
+        target.setup(dataset.schema, model_encoder.width)
+        helpers = as_tasks(auxiliary, dataset, model_encoder, trained)
+        model = TaskModel(model_encoder, {TARGET: target, **helpers})
+        model.to(device or loop.module_device(model_encoder))
+        how = WEIGHTINGS.build(weighting if helpers else "equal").to(loop.module_device(model))
+        how.setup([TARGET, *helpers], TARGET)
+        answer = Model(model_encoder, target, dataset.level)
+        config = {
+            "command": "finetune",
+            "data": dataset.spec,
+            "data_checksum": dataset.checksum(),
+            "schema": model_encoder.schema.to_json(),
+            "encoder": ENCODERS.spec(model_encoder),
+            "pretrained": _origin(encoder),
+            "target": shape,
+            "tasks": {name: TASKS.spec(task) for name, task in helpers.items()},
+            "weighting": WEIGHTINGS.spec(how),
+            "head": HEADS.spec(target.predictor.head),
+            "readout": READOUTS.spec(target.predictor.readout),
+            "epochs": epochs,
+            "batch_size": batch_size,
+            "lr": lr,
+            "weight_decay": weight_decay,
+            "optimizer": optimizer,
+            "meta_share": meta_share,
+            "seed": seed,
+        }
+        has_valid = len(dataset.split.get("valid", ())) > 0
+        job = loop.Job(
+            model,
+            how,
+            loop.build_optimizer(model, optimizer, lr, weight_decay),
+            dataset,
+            train,
+            epochs,
+            batch_size if dataset.level == "graph" else 0,
+            rng,
+            seed=seed,
+            target=TARGET,
+            meta_items=meta,
+            validate=lambda: _value(answer, dataset, "valid") if has_valid else None,
+            folder=None if out is None else RunFolder(out, config, resume),
+            title=f"finetune {dataset.spec}",
+        )
+        history = loop.run(job)
+    answer.history, answer.folder = history.epochs, job.folder
+    answer.results = {
+        "metric": dataset.metric,
+        "valid": history.best["valid"],
+        "test": _test_value(answer, dataset),
+        "epoch": history.best["epoch"],
+        "seed": seed,
+        "footprint": loop.footprint(answer, history.seconds),
+    }
+    if job.folder is not None:
+        job.folder.write_results(answer.results)
+        write_plots(job.folder.path)
+    return answer.eval()
+
+
+def _set_aside(train: Tensor, share: float, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+    if not 0 <= share < 1:
+        raise ConfigError(
+            f"`meta_share` is {share}, expected a share from 0 up to, not including, 1"
+        )
+    count = round(share * len(train))
+    order = train[torch.randperm(len(train), generator=rng)]
+    return order[count:].sort().values, order[:count].sort().values
+
+
+def _value(model: Model, dataset: Dataset, split: str) -> float:
+    return evaluate(model, dataset, split)[dataset.metric]
+
+
+def _test_value(model: Model, dataset: Dataset) -> float | None:
+    if not len(dataset.split.get("test", ())):
+        return None
+    try:
+        return _value(model, dataset, "test")
+    except DataError as error:  # the training is not lost because a tiny test split has one class
+        log.warning("no test result: %s", error)
+        return None
+
+
+def _origin(encoder: Any) -> str | None:
+    folder = getattr(getattr(encoder, "folder", None), "path", None)
+    if folder is not None:
+        return folder.name
+    return (
+        Path(encoder).name if isinstance(encoder, (str, Path)) and Path(encoder).exists() else None
+    )

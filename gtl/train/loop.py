@@ -1,0 +1,268 @@
+"""The loop: the only place where encoder, tasks, weighting and data meet."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import math
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from gtl import checkpoint
+from gtl.data.dataset import METRICS, Dataset
+from gtl.errors import ConfigError, GtlError
+from gtl.roles import View, Weighting
+from gtl.run_folder import RunFolder
+from gtl.train.model import count_parameters, module_device
+from gtl.train.step import Step, TaskModel
+
+log = logging.getLogger(__name__)
+CHECKPOINT_SECONDS = 10.0
+OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
+
+
+@dataclass
+class Job:
+    """Everything one training run needs.
+
+    Attributes:
+        model: Encoder and tasks, the target first.
+        weighting: How much each loss counts.
+        optimizer: Of the model's parameters.
+        data: Where the batches come from.
+        items: Items to train on, int64 ``(k,)``.
+        epochs: Passes over ``items``.
+        batch_size: Items per step; 0 means all at once.
+        rng: Order of the items and random choices of the tasks.
+        seed: Decides which samples a look-ahead holds back.
+        target: Name of the target task, ``None`` when pre-training.
+        meta_items: Labeled items set aside for the look-ahead; empty means part of each batch.
+        validate: Value of ``data.metric`` on validation data, ``None`` without such data.
+        folder: Where to log and save, or ``None``.
+        title: For the progress bar.
+    """
+
+    model: TaskModel
+    weighting: Weighting
+    optimizer: torch.optim.Optimizer
+    data: Dataset
+    items: Tensor
+    epochs: int
+    batch_size: int
+    rng: torch.Generator
+    seed: int = 0
+    target: str | None = None
+    meta_items: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
+    validate: Callable[[], float | None] = lambda: None
+    folder: RunFolder | None = None
+    title: str = ""
+
+
+@dataclass
+class History:
+    """What a run leaves in memory.
+
+    Attributes:
+        epochs: One dictionary per epoch, as in ``metrics.jsonl``.
+        best: The epoch that validation data chose, its value and its weights.
+        seconds: Training time, interruptions not counted.
+    """
+
+    epochs: list[dict[str, Any]] = field(default_factory=list)
+    best: dict[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+def run(job: Job) -> History:
+    """Train; the model ends at the epoch that validation data chose (the last one without any).
+
+    Raises:
+        GtlError: If a loss stops being finite.
+    """
+    history = _resume(job)
+    saved = time.monotonic()
+    bar = tqdm(
+        range(len(history.epochs), job.epochs),
+        desc=job.title,
+        unit="epoch",
+        disable=None,
+        leave=False,
+    )
+    for epoch in bar:
+        started = time.monotonic()
+        job.model.train()
+        means = _Means(job.model.tasks)
+        for batch in batches(job.items, job.batch_size, job.rng):
+            means.add(*train_step(job, batch), job.weighting.consistency)
+        valid = job.validate()
+        seconds = time.monotonic() - started
+        history.seconds += seconds
+        line = {"epoch": epoch, **means.line(epoch), "valid": valid, "seconds": round(seconds, 4)}
+        history.epochs.append(line)
+        if _is_better(valid, history.best.get("valid"), job.data):
+            weights = copy.deepcopy(job.model.state_dict())
+            history.best = {"epoch": epoch, "valid": valid, "model": weights}
+        if job.folder is not None:
+            job.folder.log(line)
+            if time.monotonic() - saved >= CHECKPOINT_SECONDS or epoch + 1 == job.epochs:
+                job.folder.save(_state(job, history))
+                saved = time.monotonic()
+        if valid is not None:
+            bar.set_postfix({job.data.metric: f"{valid:.4g}"})
+    job.model.load_state_dict(history.best["model"])
+    return history
+
+
+def train_step(job: Job, items: Tensor) -> tuple[Step, dict[str, float]]:
+    """One step: views, losses, weights, and the optimizer moves."""
+    device = module_device(job.model)
+    graph = job.data.batch(items).to(device)
+    views = {}
+    for name, task in job.model.tasks.items():
+        own = task.data
+        source = graph if own is None else _draw(own, job.batch_size, job.rng).to(device)
+        views[name] = task.view(source, job.rng)  # type: ignore[operator]
+    step = Step(
+        job.model,
+        views,
+        job.optimizer,
+        job.target,
+        meta_view=_meta_view(job, device),
+        seed=job.seed,
+    )
+    job.optimizer.zero_grad(set_to_none=True)
+    weights = job.weighting.backward(step)
+    job.optimizer.step()
+    return step, weights
+
+
+def batches(items: Tensor, size: int, rng: torch.Generator) -> Iterator[Tensor]:
+    """Shuffled batches of item numbers; ``size`` 0 means one batch of all."""
+    order = items[torch.randperm(len(items), generator=rng)]
+    yield from order.split(size or max(len(items), 1))
+
+
+def build_optimizer(
+    model: nn.Module, name: str, lr: float, weight_decay: float
+) -> torch.optim.Optimizer:
+    """An optimizer of the parameters that may move.
+
+    Raises:
+        ConfigError: If the name is unknown or nothing may move.
+    """
+    if name not in OPTIMIZERS:
+        raise ConfigError(f"unknown optimizer {name!r}; known: {', '.join(OPTIMIZERS)}")
+    trained = [p for p in model.parameters() if p.requires_grad]
+    if not trained:
+        raise ConfigError("no parameter may move; unfreeze some or attach an adapter")
+    extra = {"momentum": 0.9} if name == "sgd" else {}
+    return OPTIMIZERS[name](trained, lr=lr, weight_decay=weight_decay, **extra)
+
+
+def footprint(model: nn.Module, seconds: float) -> dict[str, Any]:
+    """What a run cost: parameters, bytes to store what was trained, time, peak memory."""
+    total, trained = count_parameters(model)
+    stored = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
+    stored += sum(b.numel() * b.element_size() for b in model.buffers())
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {
+        "parameters_total": total,
+        "parameters_trained": trained,
+        "stored_bytes": stored,
+        "seconds": round(seconds, 3),
+        "peak_memory_bytes": peak if sys.platform == "darwin" else peak * 1024,
+    }
+
+
+class _Means:
+    """Mean loss, weight and consistency of each task over an epoch."""
+
+    def __init__(self, tasks: Mapping[str, Any]):
+        self._sums = {name: torch.zeros((), dtype=torch.float64) for name in tasks}
+        self._counts = dict.fromkeys(tasks, 0)
+        self._weights = dict.fromkeys(tasks, 0.0)
+        self._consistency: dict[str, float] = {}
+        self._steps = 0
+
+    def add(
+        self, step: Step, weights: Mapping[str, float], consistency: Mapping[str, float]
+    ) -> None:
+        for name, losses in step.losses.items():
+            self._sums[name] += losses.detach().double().sum().cpu()
+            self._counts[name] += len(losses)
+        for name, weight in weights.items():
+            self._weights[name] += weight
+        self._steps += 1
+        for name, cosine in consistency.items():
+            self._consistency[name] = self._consistency.get(name, 0.0) + cosine
+
+    def line(self, epoch: int) -> dict[str, dict[str, float | None]]:
+        losses: dict[str, float | None] = {}
+        for name, total in self._sums.items():
+            losses[name] = float(total) / self._counts[name] if self._counts[name] else None
+            if not math.isfinite(losses[name] or 0.0):
+                raise GtlError(
+                    f"the loss of {name!r} is {losses[name]} in epoch {epoch}; "
+                    "lower the learning rate (lr) or check the data"
+                )
+        weights = {name: weight / max(self._steps, 1) for name, weight in self._weights.items()}
+        consistency = {name: c / max(self._steps, 1) for name, c in self._consistency.items()}
+        return {"losses": losses, "weights": weights, "consistency": consistency}  # type: ignore[dict-item]
+
+
+def _meta_view(job: Job, device: torch.device) -> View | None:
+    if job.target is None or not len(job.meta_items):
+        return None
+    size = job.batch_size or len(job.meta_items)
+    chosen = job.meta_items[torch.randperm(len(job.meta_items), generator=job.rng)[:size]]
+    graph = job.data.batch(chosen).to(device)
+    return job.model.tasks[job.target].view(graph, job.rng)  # type: ignore[operator]
+
+
+def _draw(data: Dataset, size: int, rng: torch.Generator) -> Any:
+    items = data.items("train" if "train" in data.split else "all")
+    chosen = items[torch.randperm(len(items), generator=rng)[: size or len(items)]]
+    return data.batch(chosen)
+
+
+def _is_better(valid: float | None, best: float | None, data: Dataset) -> bool:
+    if valid is None or best is None:
+        return True
+    return valid > best if METRICS[data.metric] == "higher" else valid < best
+
+
+def _state(job: Job, history: History) -> dict[str, Any]:
+    return {
+        "epoch": len(history.epochs),
+        "seconds": history.seconds,
+        "model": job.model.state_dict(),
+        "best": history.best,
+        "optimizer": job.optimizer.state_dict(),
+        "weighting": job.weighting.state_dict(),
+        "rng": job.rng.get_state(),
+        "random": checkpoint.random_state(),
+    }
+
+
+def _resume(job: Job) -> History:
+    state = job.folder.load() if job.folder is not None else None
+    if job.folder is None or state is None:
+        if job.folder is not None:
+            job.folder.keep_epochs(0)
+        return History()
+    job.folder.keep_epochs(state["epoch"])
+    job.model.load_state_dict(state["model"])
+    job.optimizer.load_state_dict(state["optimizer"])
+    job.weighting.load_state_dict(state["weighting"])
+    job.rng.set_state(state["rng"])
+    checkpoint.set_random_state(state["random"])
+    log.info("going on with %s after epoch %d", job.folder.path, state["epoch"])
+    return History(job.folder.read_metrics(), state["best"], state["seconds"])

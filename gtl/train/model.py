@@ -1,0 +1,153 @@
+"""A trained model: an encoder and the target task whose predictor answers for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gtl import checkpoint
+from gtl.errors import CheckpointError
+from gtl.graph import Graph, Schema
+from gtl.registry import ENCODERS, HEADS, READOUTS
+from gtl.run_folder import RunFolder, read_json
+from gtl.tasks import Supervised
+
+
+class Predictor(nn.Module):
+    """Node vectors to predictions of the items: a readout, or the rows of the seeds, then a head.
+
+    Args:
+        head: Features ``(b, h)`` to predictions ``(b, c)``.
+        readout: Node vectors to graph vectors; ``None`` when the items are nodes.
+    """
+
+    def __init__(self, head: nn.Module, readout: nn.Module | None = None):
+        super().__init__()
+        self.head = head
+        self.readout = readout
+
+    def features(self, graph: Graph, nodes: Tensor) -> Tensor:
+        """One vector per item, ``(b, h)``."""
+        if self.readout is not None:
+            return self.readout(graph, nodes)
+        return nodes if graph.seeds is None else nodes[graph.seeds]
+
+    def forward(self, graph: Graph, nodes: Tensor) -> Tensor:
+        """Predictions ``(b, c)`` from node vectors ``(n, h)``."""
+        return self.head(self.features(graph, nodes))
+
+
+class Model(nn.Module):
+    """What :func:`gtl.finetune` returns: Graph in, predictions out.
+
+    Args:
+        encoder: Graph to node vectors.
+        target: The supervised task that was trained, with its predictor.
+        level: ``"graph"`` or ``"node"``.
+
+    Attributes:
+        results: What ``results.json`` holds: metric, valid, test, seed and footprint.
+        history: One dictionary per epoch, as in ``metrics.jsonl``.
+        folder: The run folder, or ``None``.
+    """
+
+    def __init__(self, encoder: nn.Module, target: Supervised, level: str = "graph"):
+        super().__init__()
+        self.encoder = encoder
+        self.target = target
+        self.level = level
+        self.results: dict[str, Any] = {}
+        self.history: list[dict[str, Any]] = []
+        self.folder: RunFolder | None = None
+
+    def forward(self, graph: Graph) -> Tensor:
+        """Logits ``(b, c)``, or values in the unit of the labels for a regression."""
+        return self.target.predict(graph, self.encoder(graph))
+
+    def embed(self, graph: Graph) -> Tensor:
+        """Item vectors ``(b, h)``: what the head sees."""
+        return self.target.predictor.features(graph, self.encoder(graph))
+
+    def print_trainable_parameters(self) -> None:
+        """Print how many parameters may move, in the manner of PEFT."""
+        total, trained = count_parameters(self)
+        share = 100 * trained / max(total, 1)
+        print(f"trainable params: {trained:,} || all params: {total:,} || trainable%: {share:.4f}")
+
+    @staticmethod
+    def load(folder: Path | str) -> Model:
+        """The model of a run folder, at its best epoch on validation data.
+
+        Raises:
+            CheckpointError: If the folder is not a finished or interrupted fine-tuning run, or its
+                checkpoint is damaged.
+        """
+        folder = Path(folder)
+        config = read_json(folder / "config.json")
+        if config.get("command") != "finetune":
+            raise CheckpointError(
+                f"{folder} is a run of {config.get('command')!r}, not of 'finetune'"
+            )
+        state = checkpoint.load(folder / "checkpoint.safetensors")
+        encoder = encoder_from_config(config, folder)
+        target = build_target(encoder, config["target"], config["head"], config["readout"])
+        weights = state["best"]["model"]
+        load_part(encoder, weights, "encoder.", folder)
+        load_part(target, weights, "tasks.supervised.", folder)
+        return Model(encoder, target, config["target"]["level"]).eval()
+
+
+def build_target(
+    encoder: nn.Module, target: Mapping[str, Any], head: Any, readout: Any
+) -> Supervised:
+    """The supervised task with its predictor.
+
+    Args:
+        encoder: Its ``width`` sizes the predictor.
+        target: ``kind``, ``outputs`` and ``level``.
+        head: Name, mapping or instance.
+        readout: Likewise; ignored when the items are nodes.
+    """
+    width = encoder.width
+    pool = READOUTS.build(readout, width) if target["level"] == "graph" else None
+    width = getattr(pool, "width", width)
+    predictor = Predictor(HEADS.build(head, width, target["outputs"]), pool)
+    return Supervised(predictor, kind=target["kind"], outputs=target["outputs"])
+
+
+def encoder_from_config(config: Mapping[str, Any], folder: Path) -> nn.Module:
+    """Build (not load) the encoder of a run folder."""
+    spec = config["encoder"]
+    if spec["name"] not in ENCODERS.names():
+        raise CheckpointError(
+            f"{folder} was trained with the encoder class {spec['name']}, which is not registered; "
+            "register it with @gtl.register_encoder and import it first"
+        )
+    return ENCODERS.build(spec, Schema.from_json(config["schema"]))
+
+
+def load_part(part: nn.Module, state: Mapping[str, Tensor], prefix: str, folder: Path) -> None:
+    """Load the entries of ``state`` that start with ``prefix`` into a module, all or none."""
+    mine = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+    try:
+        part.load_state_dict(mine)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise CheckpointError(
+            f"the checkpoint of {folder} does not fit its config: {reason}"
+        ) from error
+
+
+def count_parameters(module: nn.Module) -> tuple[int, int]:
+    """Number of parameters in all, and of those that may move."""
+    sizes = [(p.numel(), p.requires_grad) for p in module.parameters()]
+    return sum(n for n, _ in sizes), sum(n for n, trained in sizes if trained)
+
+
+def module_device(module: nn.Module) -> torch.device:
+    """Device of a module's parameters; the CPU if it has none."""
+    return next((p.device for p in module.parameters()), torch.device("cpu"))

@@ -1,0 +1,162 @@
+"""Parts by name, built to fit the data: what turns a user's words into encoder and tasks."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from gtl import checkpoint
+from gtl.data.dataset import Dataset
+from gtl.errors import ConfigError, UnknownPartError
+from gtl.graph import Graph, Schema
+from gtl.graph.pack import PackedGraphs
+from gtl.registry import ENCODERS, TASKS
+from gtl.roles import Task
+from gtl.run_folder import RunFolder, read_json
+from gtl.train.model import encoder_from_config, load_part
+
+
+@dataclass
+class Run:
+    """What :func:`gtl.pretrain` returns.
+
+    Attributes:
+        encoder: The trained encoder.
+        tasks: The trained tasks by name; fine-tuning takes over those it uses too.
+        history: One dictionary per epoch, as in ``metrics.jsonl``.
+        results: What ``results.json`` holds.
+        folder: The run folder, or ``None``.
+    """
+
+    encoder: nn.Module
+    tasks: Mapping[str, Task]
+    history: list[dict[str, Any]] = field(default_factory=list)
+    results: dict[str, Any] = field(default_factory=dict)
+    folder: RunFolder | None = None
+
+    @staticmethod
+    def load(folder: Path | str) -> Run:
+        """Encoder and tasks of a run folder, of ``pretrain`` or of ``finetune``.
+
+        Raises:
+            CheckpointError: If the folder is not a run or its checkpoint is damaged.
+        """
+        folder = Path(folder)
+        config = read_json(folder / "config.json")
+        weights = checkpoint.load(folder / "checkpoint.safetensors")["best"]["model"]
+        encoder = encoder_from_config(config, folder)
+        load_part(encoder, weights, "encoder.", folder)
+        tasks: dict[str, Task] = {}
+        for name, spec in config["tasks"].items():
+            if name == "supervised" or spec["name"] not in TASKS.names():
+                continue
+            task = TASKS.build(spec)
+            task.setup(Schema.from_json(config["schema"]), encoder.width)
+            load_part(task, weights, f"tasks.{name}.", folder)
+            tasks[name] = task
+        return Run(encoder, tasks)
+
+
+def as_dataset(data: Any) -> Dataset:
+    """A Dataset of what was given: a Dataset, a Graph (or DGLGraph, ...), or many graphs.
+
+    A single Graph becomes a node-level set, packed graphs or a list become a graph-level one,
+    unlabeled unless the Graph carries ``y``.
+    """
+    if isinstance(data, Dataset):
+        if data.graph is not None:
+            data.graph.validate()
+        return data
+    if isinstance(data, (str, Path)):
+        raise ConfigError(f"`data` is {str(data)!r}; load it first: gtl.load({str(data)!r})")
+    if isinstance(data, PackedGraphs):
+        return Dataset("memory", graphs=data)
+    from gtl.graph.convert import as_graph
+
+    if isinstance(data, (list, tuple)):
+        return Dataset("memory", graphs=PackedGraphs.pack([as_graph(graph) for graph in data]))
+    graph: Graph = as_graph(data)
+    if graph.sizes is not None:
+        return Dataset("memory", graphs=PackedGraphs.pack([graph]))
+    return Dataset("memory", graph=graph.replace(y=None, seeds=None), level="node")
+
+
+def as_encoder(encoder: Any, schema: Schema) -> tuple[nn.Module, Mapping[str, Task]]:
+    """An encoder that fits the data, and the tasks that were trained with it, if any.
+
+    Args:
+        encoder: An instance (trained in place), a registered name or mapping, a :class:`Run`, the
+            folder of one, or a checkpoint file that :func:`gtl.encoders.load_pretrained` reads.
+        schema: What the data looks like.
+
+    Raises:
+        UnknownPartError: If a string is neither a name nor an existing path.
+        DataError: If a trained encoder was made for other features.
+    """
+    tasks: Mapping[str, Task] = {}
+    if isinstance(encoder, (str, Path)) and str(encoder) not in ENCODERS.names():
+        encoder = _from_path(Path(encoder))
+    if isinstance(encoder, Run):
+        tasks = copy.deepcopy(encoder.tasks)
+        encoder = copy.deepcopy(encoder.encoder)
+    encoder = ENCODERS.build(encoder, schema)
+    if isinstance(getattr(encoder, "schema", None), Schema):
+        encoder.schema.require(schema, "the encoder")
+    return encoder, tasks
+
+
+def as_tasks(
+    parts: Iterable[Any], data: Dataset, encoder: nn.Module, trained: Mapping[str, Task]
+) -> dict[str, Task]:
+    """Tasks by name, set up for the data; trained ones are taken over where the options agree."""
+    tasks: dict[str, Task] = {}
+    for part in parts:
+        options = {"name": part} if isinstance(part, str) else part
+        if isinstance(options, Mapping) and options.get("name") == "supervised":
+            options = {"kind": data.kind, "outputs": data.num_outputs, **options}
+        task = TASKS.build(options)
+        name = base = TASKS.name_of(task)
+        count = 1
+        while name in tasks or name == "supervised":
+            count += 1
+            name = f"{base}_{count}"
+        known = trained.get(name)
+        if (
+            isinstance(options, Mapping)
+            and known is not None
+            and TASKS.spec(known) == TASKS.spec(task)
+        ):
+            task = known
+        source = data if task.data is None else as_dataset(task.data)
+        task.setup(source.schema, encoder.width)
+        tasks[name] = task
+    return tasks
+
+
+def check_positive(**numbers: float) -> None:
+    """Refuse numbers that are not positive, by name.
+
+    Raises:
+        ConfigError: Naming the first one.
+    """
+    for name, value in numbers.items():
+        if not value > 0:
+            raise ConfigError(f"`{name}` is {value}, expected a positive number")
+
+
+def _from_path(path: Path) -> Any:
+    if path.is_dir():
+        return Run.load(path)
+    if path.is_file():
+        from gtl.encoders import load_pretrained
+
+        return load_pretrained(path)
+    try:
+        return ENCODERS.get(str(path))
+    except UnknownPartError as error:
+        raise UnknownPartError(f"{error}; nor is it a run folder or a checkpoint file") from None

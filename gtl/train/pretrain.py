@@ -1,0 +1,105 @@
+"""Pre-training: an encoder learns from graphs without labels, by any set of tasks together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from gtl.registry import ENCODERS, TASKS, WEIGHTINGS
+from gtl.report.plots import write_plots
+from gtl.run_folder import RunFolder
+from gtl.train import loop
+from gtl.train.parts import Run, as_dataset, as_encoder, as_tasks, check_positive
+from gtl.train.seed import seeded
+from gtl.train.step import TaskModel
+
+
+def pretrain(
+    encoder: Any,
+    data: Any,
+    tasks: Sequence[Any] = ("attribute_masking", "context_prediction"),
+    *,
+    weighting: Any = "equal",
+    epochs: int = 20,
+    batch_size: int = 256,
+    lr: float = 1e-3,
+    weight_decay: float = 0.0,
+    optimizer: str = "adam",
+    seed: int = 0,
+    device: str | None = None,
+    out: Path | str | None = None,
+    resume: bool = False,
+) -> Run:
+    """Train an encoder on unlabeled graphs by self-supervised tasks, all of them in each step.
+
+    Args:
+        encoder: Name, mapping with options, instance (trained in place), run or checkpoint.
+        data: Dataset, Graph, packed graphs or a list of graphs. All items are used: splits and
+            labels play no part.
+        tasks: Names, mappings with options, or instances.
+        weighting: How much each task counts; those that need a target task cannot be used here.
+        epochs: Passes over the data.
+        batch_size: Graphs per step; 0 means all at once (always so at node level).
+        lr: Learning rate.
+        weight_decay: Weight decay.
+        optimizer: ``adam``, ``adamw`` or ``sgd`` (momentum 0.9).
+        seed: Reproduces the run bit for bit on one machine.
+        device: Where to train; by default where the encoder is.
+        out: Run folder to write.
+        resume: Go on with the run in ``out``.
+
+    Returns:
+        The trained encoder and tasks.
+
+    Raises:
+        GtlError: On any unusable argument, before anything is written.
+    """
+    check_positive(epochs=epochs, lr=lr)
+    data = as_dataset(data)
+    with seeded(seed) as rng:
+        model_encoder, trained = as_encoder(encoder, data.schema)
+        built = as_tasks(tasks, data, model_encoder, trained)
+        model = TaskModel(model_encoder, built).to(device or loop.module_device(model_encoder))
+        how = WEIGHTINGS.build(weighting).to(loop.module_device(model))
+        how.setup(list(built), None)
+        config = {
+            "command": "pretrain",
+            "data": data.spec,
+            "data_checksum": data.checksum(),
+            "schema": model_encoder.schema.to_json(),
+            "encoder": ENCODERS.spec(model_encoder),
+            "tasks": {name: TASKS.spec(task) for name, task in built.items()},
+            "weighting": WEIGHTINGS.spec(how),
+            "epochs": epochs,
+            "batch_size": batch_size,
+            "lr": lr,
+            "weight_decay": weight_decay,
+            "optimizer": optimizer,
+            "seed": seed,
+        }
+        job = loop.Job(
+            model,
+            how,
+            loop.build_optimizer(model, optimizer, lr, weight_decay),
+            data,
+            data.items("all"),
+            epochs,
+            batch_size if data.level == "graph" else 0,
+            rng,
+            seed=seed,
+            folder=None if out is None else RunFolder(out, config, resume),
+            title="pretrain",
+        )
+        history = loop.run(job)
+    results = {
+        "metric": None,
+        "valid": None,
+        "test": None,
+        "seed": seed,
+        "footprint": loop.footprint(model, history.seconds),
+    }
+    if job.folder is not None:
+        job.folder.write_results(results)
+        write_plots(job.folder.path)
+    return Run(model_encoder, built, history.epochs, results, job.folder)
