@@ -1,0 +1,290 @@
+"""Every registered encoder and readout obeys the laws, and each law catches what breaks it."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+from torch import nn
+
+from gtl.errors import DataError, LawError
+from gtl.graph import ops
+from gtl.registry import ENCODERS, READOUTS
+from gtl.roles import Encoder
+from gtl.testing import (
+    ENCODER_LAWS,
+    MOLECULES,
+    POINTS,
+    READOUT_LAWS,
+    SmallEncoder,
+    check_encoder,
+    check_readout,
+)
+
+SMALL = {"width": 6, "depth": 3}
+JUMPY = {"width": 4, "depth": 2, "jk": "concat", "norm": "layer", "residual": True, "dropout": 0.2}
+# Options worth trying, where they are not those of every encoder.
+CASES: dict[str, list[dict[str, object]]] = {
+    "gin": [SMALL, JUMPY, {**SMALL, "learn_eps": True, "jk": "sum"}],
+    "sage": [SMALL, JUMPY, {**SMALL, "aggregator": "gcn", "normalize": True, "jk": "max"}],
+    "gat": [SMALL, JUMPY, {**SMALL, "merge": "concat"}],
+}
+
+
+def cases():
+    for name in ENCODERS.names():
+        for i, options in enumerate(CASES.get(name, [SMALL, JUMPY])):
+            yield pytest.param(name, options, id=f"{name}-{i}" if i else name)
+
+
+@pytest.mark.parametrize(("name", "options"), list(cases()))
+def test_an_encoder_obeys_the_laws(name, options):
+    def small(schema):
+        return ENCODERS.build({"name": name, **options}, schema)
+
+    check_encoder(small)
+
+
+@pytest.mark.parametrize("name", READOUTS.names())
+def test_a_readout_obeys_the_laws(name):
+    check_readout(READOUTS.get(name))
+
+
+# -- the laws themselves -------------------------------------------------------------------------
+
+
+class Embed(nn.Module):
+    def __init__(self, schema, width):
+        super().__init__()
+        self.inner = SmallEncoder(schema, width)
+        del self.inner.own, self.inner.sent
+
+    def forward(self, graph):
+        return self.inner._embed(graph)
+
+
+class Block(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.map, self.norm = nn.Linear(width, width), nn.BatchNorm1d(width)
+
+    def forward(self, graph, h):
+        return h + torch.tanh(self.norm(self.map(h + ops.sum_neighbors(graph, h))))
+
+
+class Good(Encoder):
+    def __init__(self, schema, width=4):
+        super().__init__()
+        self.schema, self.width = schema, width
+        self.embed = Embed(schema, width)
+        self.blocks = nn.ModuleList([Block(width), Block(width)])
+
+    def forward(self, graph):
+        return self.layers(graph)[-1]
+
+
+class OneVectorPerGraph(Good):
+    def forward(self, graph):
+        return ops.segment_sum(super().forward(graph), graph.graph_sizes())
+
+
+class ForgetsTheInput(Good):
+    def layers(self, graph):
+        return super().layers(graph)[1:]
+
+    def forward(self, graph):
+        return self.layers(graph)[-1]
+
+
+class CountsNodes(Good):
+    def forward(self, graph):
+        return super().forward(graph) + torch.arange(graph.num_nodes).unsqueeze(1)
+
+
+class LooksAtTheWholeBatch(Good):
+    def forward(self, graph):
+        nodes = super().forward(graph)
+        return nodes + nodes.sum(0)
+
+
+class DividesByTheDegree(Good):
+    def forward(self, graph):
+        return super().forward(graph) / graph.in_degrees().unsqueeze(1)
+
+
+class IgnoresEdges(Good):
+    def forward(self, graph):
+        return self.embed(graph)
+
+
+class NoRowForTheMask(Good):
+    def __init__(self, schema, width=4):
+        super().__init__(schema, width)
+        for table in self.embed.inner.tables:
+            table.weight = nn.Parameter(table.weight[:-1].detach())
+
+
+class WritesIntoTheGraph(Good):
+    def forward(self, graph):
+        graph.x[0] = 0
+        return super().forward(graph)
+
+
+class NeverTheSame(Good):
+    calls = itertools.count()
+
+    def forward(self, graph):
+        return super().forward(graph) + next(self.calls)
+
+
+class LeftOver(Good):
+    def __init__(self, schema, width=4):
+        super().__init__(schema, width)
+        self.unused = nn.Parameter(torch.ones(1))
+
+
+class WrongSecondDerivative(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, values):
+        ctx.save_for_backward(values)
+        return values.exp()
+
+    @staticmethod
+    def backward(ctx, grad):
+        (values,) = ctx.saved_tensors
+        return values.detach().exp() * grad
+
+
+class Fused(Good):
+    def forward(self, graph):
+        return WrongSecondDerivative.apply(super().forward(graph))
+
+
+class PrefersAKernel(Good):
+    def forward(self, graph):
+        return super().forward(graph) * (2.0 if ops.kernels() == "dgl" else 1.0)
+
+
+class KeepsWeightsToItself(Good):
+    def __init__(self, schema, width=4):
+        super().__init__(schema, width)
+        self.hidden = [torch.zeros(1)]
+
+    def forward(self, graph):
+        if self.training:
+            self.hidden[0] = self.hidden[0] + 1
+        return super().forward(graph) + self.hidden[0]
+
+
+BROKEN = {
+    "one_vector_per_node": OneVectorPerGraph,
+    "one_layer_per_block": ForgetsTheInput,
+    "renumbering_nodes_renumbers_rows": CountsNodes,
+    "a_batch_equals_its_graphs_one_by_one": LooksAtTheWholeBatch,
+    "nodes_without_edges_are_welcome": DividesByTheDegree,
+    "edges_matter": IgnoresEdges,
+    "masked_categories_are_welcome": NoRowForTheMask,
+    "the_graph_stays_as_it_was": WritesIntoTheGraph,
+    "eval_mode_is_repeatable": NeverTheSame,
+    "gradients_reach_every_parameter": LeftOver,
+    "derivatives_are_true": Fused,
+    "both_kernels_agree": PrefersAKernel,
+    "saving_and_loading_changes_nothing": KeepsWeightsToItself,
+}
+NAMES = [law.__name__ for law in ENCODER_LAWS]
+
+
+def test_an_encoder_that_does_everything_right_passes():
+    check_encoder(Good)
+
+
+def test_an_instance_is_tried_on_its_own_schema():
+    check_encoder(Good(POINTS))
+
+
+def test_each_law_has_an_encoder_that_breaks_it():
+    assert list(BROKEN) == NAMES
+
+
+@pytest.mark.parametrize("law", BROKEN)
+def test_a_broken_encoder_is_caught(law):
+    if law == "both_kernels_agree":
+        pytest.importorskip("dgl", reason="DGL has no wheel here, there is one kernel only")
+    with pytest.raises(LawError, match=f"{BROKEN[law].__name__}.*`{law}`"):
+        check_encoder(BROKEN[law], [MOLECULES], skip=set(NAMES) - {law})
+
+
+class FusedAttention(Good):
+    """Attention with DGL's own softmax, whose second derivative is wrong on a CPU."""
+
+    def forward(self, graph):
+        import dgl
+
+        h = super().forward(graph)
+        scores = (h[graph.src] * h[graph.dst]).sum(1)
+        handle = dgl.graph((graph.src, graph.dst), num_nodes=graph.num_nodes)
+        return h + ops.weighted_sum_neighbors(graph, h, dgl.ops.edge_softmax(handle, scores))
+
+
+def test_the_second_derivative_of_a_fused_softmax_is_caught():
+    pytest.importorskip("dgl", reason="DGL has no wheel here")
+    with pytest.raises(LawError, match="second derivative"):
+        check_encoder(FusedAttention, skip=set(NAMES) - {"derivatives_are_true"})
+
+
+def test_an_encoder_may_not_refuse_every_schema():
+    def picky(schema):
+        raise DataError("needs node types")
+
+    with pytest.raises(LawError, match=r"picky refuses every schema.*needs node types"):
+        check_encoder(picky)
+
+
+# -- the laws of readouts ------------------------------------------------------------------------
+
+
+class Sum(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+
+    def forward(self, graph, nodes):
+        return ops.segment_sum(nodes, graph.graph_sizes())
+
+
+class SkipsEmptyGraphs(Sum):
+    def forward(self, graph, nodes):
+        return super().forward(graph, nodes)[graph.graph_sizes() > 0]
+
+
+class FirstNode(Sum):
+    def forward(self, graph, nodes):
+        first = torch.zeros(graph.num_graphs, nodes.shape[1], dtype=nodes.dtype)
+        owners = graph.graph_ids()
+        return first.index_put((owners.flip(0),), nodes.flip(0))
+
+
+class FusedSum(Sum):
+    def forward(self, graph, nodes):
+        return WrongSecondDerivative.apply(super().forward(graph, nodes))
+
+
+BROKEN_READOUTS = {
+    "one_vector_per_graph": SkipsEmptyGraphs,
+    "the_order_of_nodes_does_not_matter": FirstNode,
+    "readout_derivatives_are_true": FusedSum,
+}
+
+
+def test_a_readout_that_does_everything_right_passes():
+    check_readout(Sum)
+
+
+def test_each_law_has_a_readout_that_breaks_it():
+    assert list(BROKEN_READOUTS) == [law.__name__ for law in READOUT_LAWS]
+
+
+@pytest.mark.parametrize("law", BROKEN_READOUTS)
+def test_a_broken_readout_is_caught(law):
+    with pytest.raises(LawError, match=f"`{law}`"):
+        check_readout(BROKEN_READOUTS[law], skip=set(BROKEN_READOUTS) - {law})

@@ -1,0 +1,219 @@
+"""Every registered task obeys the laws, and each law catches a task that breaks it."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+from torch import nn
+
+from gtl.errors import ConfigError, GtlError, LawError
+from gtl.registry import TASKS
+from gtl.roles import Task, View
+from gtl.testing import MOLECULES, POINTS, TASK_LAWS, Example, check_task
+
+# Tasks that cannot be built without options, or are worth trying with several.
+CASES: dict[str, list[tuple[object, list[Example]]]] = {}
+
+
+def cases():
+    for name in TASKS.names():
+        for i, (part, examples) in enumerate(CASES.get(name, [(name, [])])):
+            yield pytest.param(part, examples, id=f"{name}-{i}" if i else name)
+
+
+@pytest.mark.parametrize(("part", "examples"), list(cases()))
+def test_a_task_obeys_the_laws(part, examples):
+    task = TASKS.build(part)
+    check_task(task, examples) if examples else check_task(task)
+
+
+# -- the laws themselves -------------------------------------------------------------------------
+
+
+class Good(Task):
+    """Squared error of a noisy copy of the first feature, and of a memory of the vectors."""
+
+    def setup(self, schema, width):
+        if not hasattr(self, "map"):
+            self.map = nn.Linear(width, 1)
+            self.register_buffer("memory", torch.zeros(width))
+
+    def view(self, graph, rng):
+        x = graph.x[:, 0]
+        noise = torch.randn(len(x), generator=rng, dtype=torch.float64).to(self.map.weight)
+        return View(graph, {"values": torch.sin(x.to(noise)) + 0.1 * noise})
+
+    def losses(self, nodes, view):
+        losses = (self.map(nodes).squeeze(1) - view.targets["values"]).square()
+        losses = losses + 1e-3 * (nodes @ self.memory.clone()).square()
+        with torch.no_grad():
+            self.memory.mul_(0.9).add_(nodes.sum(0) / max(len(nodes), 1))
+        return losses
+
+
+class MeanLoss(Good):
+    def losses(self, nodes, view):
+        return super().losses(nodes, view).mean()
+
+
+class Detached(Good):
+    def losses(self, nodes, view):
+        return super().losses(nodes.detach(), view)
+
+
+class WritesIntoTheGraph(Good):
+    def view(self, graph, rng):
+        graph.x[0] = 0
+        return super().view(graph, rng)
+
+
+class PointsOutside(Good):
+    def view(self, graph, rng):
+        return View(
+            graph.replace(dst=graph.dst + graph.num_nodes), super().view(graph, rng).targets
+        )
+
+
+class IgnoresTheSeed(Good):
+    calls = itertools.count()
+
+    def view(self, graph, rng):
+        return super().view(graph, torch.Generator().manual_seed(next(self.calls)))
+
+
+class DrawsGlobally(Good):
+    def view(self, graph, rng):
+        torch.rand(1)
+        return super().view(graph, rng)
+
+
+class DividesByTheEdges(Good):
+    def losses(self, nodes, view):
+        return super().losses(nodes, view) / view.graph.num_edges
+
+
+class DividesByTheNorm(Good):
+    def losses(self, nodes, view):
+        length = nodes.norm(dim=1)
+        return super().losses(nodes, view) * length / length
+
+
+class StartsAfresh(Good):
+    def setup(self, schema, width):
+        self.map = nn.Linear(width, 1)
+        self.register_buffer("memory", torch.zeros(width))
+
+
+class RemembersInAnAttribute(Good):
+    factor = 1.0
+
+    def losses(self, nodes, view):
+        self.factor += 0.1
+        return super().losses(nodes, view) * self.factor
+
+
+class Climbs(Good):
+    def losses(self, nodes, view):
+        losses = super().losses(nodes, view)
+        return 2 * losses.detach() - losses
+
+
+class WrongSecondDerivative(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, values):
+        ctx.save_for_backward(values)
+        return values**3
+
+    @staticmethod
+    def backward(ctx, grad):
+        (values,) = ctx.saved_tensors
+        return 3 * values.detach() ** 2 * grad
+
+
+class Fused(Good):
+    def losses(self, nodes, view):
+        return super().losses(nodes, view) + WrongSecondDerivative.apply(nodes).sum(1)
+
+
+class KeepsWeightsToItself(Good):
+    def setup(self, schema, width):
+        super().setup(schema, width)
+        if not hasattr(self, "hidden"):
+            self.hidden = [nn.Parameter(torch.randn(width))]
+
+    def losses(self, nodes, view):
+        losses = super().losses(nodes, view)
+        with torch.no_grad():
+            self.hidden[0].add_(0.1)
+        return losses + (nodes @ self.hidden[0].to(nodes)).square()
+
+
+BROKEN = {
+    "one_finite_loss_per_sample": MeanLoss,
+    "losses_reach_the_node_vectors": Detached,
+    "a_view_leaves_the_graph_as_it_was": WritesIntoTheGraph,
+    "a_view_is_a_valid_graph": PointsOutside,
+    "one_seed_gives_one_view": IgnoresTheSeed,
+    "randomness_comes_from_the_generator": DrawsGlobally,
+    "corner_graphs_are_welcome": DividesByTheEdges,
+    "large_and_zero_vectors_stay_finite": DividesByTheNorm,
+    "setup_twice_keeps_the_parameters": StartsAfresh,
+    "a_replay_leaves_no_trace": RemembersInAnAttribute,
+    "ten_steps_lower_the_loss": Climbs,
+    "derivatives_are_true": Fused,
+    "saving_and_loading_changes_nothing": KeepsWeightsToItself,
+}
+NAMES = [law.__name__ for law in TASK_LAWS]
+
+
+def test_a_task_that_does_everything_right_passes():
+    check_task(Good())
+
+
+def test_each_law_has_a_task_that_breaks_it():
+    assert list(BROKEN) == NAMES
+
+
+@pytest.mark.parametrize("law", BROKEN)
+def test_a_broken_task_is_caught(law):
+    with pytest.raises(LawError, match=f"{BROKEN[law].__name__}.*`{law}`"):
+        check_task(BROKEN[law](), skip=set(NAMES) - {law})
+
+
+def test_the_task_that_is_checked_stays_as_it_was():
+    task = Good()
+    check_task(task)
+    assert not hasattr(task, "map")
+
+
+def test_checking_leaves_the_global_random_state_alone():
+    before = torch.get_rng_state()
+    check_task(Good(), skip=set(NAMES[:-2]))
+    assert torch.equal(before, torch.get_rng_state())
+
+
+class OnlyMolecules(Good):
+    def setup(self, schema, width):
+        if schema.edge is None:
+            raise ConfigError("needs edge features")
+        super().setup(schema, width)
+
+
+def test_a_task_may_refuse_one_kind_of_data():
+    check_task(OnlyMolecules())
+
+
+def test_a_task_may_not_refuse_everything():
+    with pytest.raises(LawError, match=r"refuses every example.*needs edge features"):
+        check_task(OnlyMolecules(), [Example(POINTS)])
+
+
+def test_a_law_that_does_not_exist_cannot_be_skipped():
+    with pytest.raises(ConfigError, match="'gravity', which is no law"):
+        check_task(Good(), [Example(MOLECULES)], skip={"gravity"})
+
+
+def test_a_broken_law_is_an_error_of_ours_and_an_assertion():
+    assert issubclass(LawError, GtlError) and issubclass(LawError, AssertionError)
