@@ -1,0 +1,42 @@
+# make demo and make test need nothing but a Python from 3.10 to 3.13; 3.11 has DGL's kernels too.
+FIT := -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))'
+CANDIDATES := python3.11 python3.10 python3 python3.12 python3.13
+PYTHON ?= $(shell for p in $(CANDIDATES); do $$p $(FIT) 2>/dev/null && echo $$p && break; done)
+WORKERS ?= 2
+BIN := .venv/bin
+
+.PHONY: help demo test slow check bench
+
+help:
+	@echo 'make demo    pre-train, fine-tune in three ways, compare: a few minutes, no download'
+	@echo 'make test    the tests that take seconds (make slow: those that take minutes)'
+	@echo 'make check   formatting, lint, types, and which folder may import which'
+	@echo 'make bench   every claim in benchmarks/, measured again on this machine'
+
+demo: .venv/installed
+	$(BIN)/gtl demo
+
+# One thread a worker: the tensors of the tests are small and more threads only fight.
+test slow: export OMP_NUM_THREADS = 1
+test: .venv/installed
+	$(BIN)/python -m pytest -n $(WORKERS)
+
+slow: .venv/installed
+	$(BIN)/python -m pytest -m slow
+
+check: .venv/installed
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: .venv/installed
+	@set -e; for script in benchmarks/[a-z]*.py; do echo "$$script"; $(BIN)/python "$$script"; done
+
+# torch comes first and pinned, so that nothing that depends on it fetches another build.
+.venv/installed: setup.cfg pyproject.toml constraints.txt
+	@test -n '$(PYTHON)' || { echo 'no Python from 3.10 to 3.13 found; give one: make PYTHON=...'; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -q -c constraints.txt torch
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[chem,dev]'
+	@touch $@
