@@ -145,7 +145,7 @@ class Registry:
         self._plugins_read = True
         for entry in entry_points(group=f"gtl.{self.role}s"):
             try:
-                self._classes.setdefault(entry.name, entry.load())
+                self.register(entry.name)(entry.load())
             except Exception as error:
                 warnings.warn(
                     f"plug-in {self.role} {entry.name!r} ({entry.value}) was skipped: "
