@@ -1,0 +1,66 @@
+"""Docstrings' examples run, and what the README tells people to type exists."""
+
+from __future__ import annotations
+
+import ast
+import doctest
+import importlib
+import pkgutil
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+import gtl
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+MODULES = sorted(module.name for module in pkgutil.walk_packages(gtl.__path__, "gtl."))
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.S)
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if not name.endswith("__main__")])
+def test_examples_in_docstrings_run(name):
+    if name == "gtl.graph.kernels_dgl":
+        pytest.importorskip("dgl", reason="DGL has no wheel here")
+    module = importlib.import_module(name)
+    assert doctest.testmod(module).failed == 0
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_file_opens_with_a_sentence(name):
+    path = ROOT.joinpath(*name.split("."))
+    file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    first = (ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or "").split("\n\n")[0]
+    assert first.rstrip().endswith("."), f"{file} opens with {first!r}"
+
+
+@pytest.mark.parametrize("code", blocks("python"))
+def test_python_in_the_readme_names_what_exists(code):
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "gtl":
+            assert hasattr(gtl, node.attr), f"gtl has no {node.attr}"
+
+
+@pytest.mark.parametrize("line", [line for text in blocks("sh") for line in text.splitlines()])
+def test_commands_in_the_readme_exist(line):
+    words = shlex.split(line, comments=True)
+    if words[:1] == ["make"]:
+        assert f"\n{words[1]}:" in (ROOT / "Makefile").read_text()
+    elif words[:1] == ["gtl"]:
+        from gtl.cli import _parser, _underscored
+
+        _parser().parse_args([_underscored(word) for word in words[1:]])
+
+
+def test_every_registered_part_has_a_place_in_the_readme():
+    from gtl import registry
+
+    for parts in vars(registry).values():
+        if isinstance(parts, registry.Registry):
+            for name in parts.names():
+                assert f"`{name}`" in README, f"the README does not mention {parts.role} `{name}`"
