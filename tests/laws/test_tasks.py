@@ -13,8 +13,34 @@ from gtl.registry import TASKS
 from gtl.roles import Task, View
 from gtl.testing import MOLECULES, POINTS, TASK_LAWS, Example, check_task
 
+
+def supervised(**example):
+    options = {"kind": example["kind"], "outputs": example["outputs"]}
+    return {"name": "supervised", **options}, [Example(**example)]
+
+
 # Tasks that cannot be built without options, or are worth trying with several.
-CASES: dict[str, list[tuple[object, list[Example]]]] = {}
+CASES: dict[str, list[tuple[object, list[Example]]]] = {
+    "attribute_masking": [
+        ("attribute_masking", []),
+        ({"name": "attribute_masking", "rate": 0.5, "columns": None}, []),
+    ],
+    "edge_prediction": [
+        ("edge_prediction", []),
+        ({"name": "edge_prediction", "rate": 1.0, "negatives": 3}, []),
+    ],
+    "context_prediction": [
+        ("context_prediction", []),
+        ({"name": "context_prediction", "hops": 2, "inner": 1, "outer": 3, "negatives": 2}, []),
+    ],
+    "supervised": [
+        supervised(kind="binary", outputs=2),
+        supervised(kind="regression", outputs=3),
+        supervised(kind="multiclass", outputs=3),
+        supervised(kind="multiclass", outputs=3, schema=POINTS, level="node"),
+        supervised(kind="binary", outputs=5, schema=POINTS, level="node"),
+    ],
+}
 
 
 def cases():

@@ -13,6 +13,14 @@ from gtl.testing import WEIGHTING_LAWS, check_weighting
 # Weightings that cannot be built without options, or are worth trying with several.
 CASES: dict[str, list[dict[str, object]]] = {
     "fixed": [{"weights": {}}],
+    "gcs": [{}, {"gate": "sign"}],
+    "aux_ts": [
+        {},
+        {"refresh": 1, "normalize": "target"},
+        {"consistency": "representation", "normalize": None, "activation": "softplus"},
+        {"look_ahead": "unrolled", "refresh": 2, "consistency": None},
+        {"look_ahead": "unrolled", "unroll_steps": 2},
+    ],
 }
 
 
