@@ -46,6 +46,15 @@ def test_python_in_the_readme_names_what_exists(code):
             assert hasattr(gtl, node.attr), f"gtl has no {node.attr}"
 
 
+def test_the_task_in_the_readme_obeys_the_laws(monkeypatch):
+    from gtl.registry import TASKS
+
+    monkeypatch.setattr(TASKS, "_classes", dict(TASKS._classes))
+    (code,) = [code for code in blocks("python") if "check_task" in code]
+    exec(compile(code, "README.md", "exec"), {})
+    assert "degree" in TASKS.names()
+
+
 @pytest.mark.parametrize("line", [line for text in blocks("sh") for line in text.splitlines()])
 def test_commands_in_the_readme_exist(line):
     words = shlex.split(line, comments=True)
