@@ -37,6 +37,8 @@ def evaluate(model: Model, dataset: Dataset, split: str = "test") -> dict[str, f
         raise DataError(f"{dataset.spec} has no labels to evaluate against; use predict")
     index = dataset.items(split)
     outputs = _outputs(model, dataset, index).double().numpy()
+    if not np.isfinite(outputs).all():
+        raise DataError("the model's predictions are not finite; train with a lower rate (lr)")
     labels = dataset.labels[index].numpy()
     if dataset.kind == "multiclass" and outputs.shape[1] <= int(labels.max()):
         raise DataError(

@@ -19,7 +19,7 @@ from gtl.train import loop
 from gtl.train.evaluate import evaluate
 from gtl.train.model import Model, build_target
 from gtl.train.parts import as_dataset, as_encoder, as_tasks, check_positive
-from gtl.train.seed import seeded
+from gtl.train.seed import reseed, seeded
 from gtl.train.step import TaskModel
 
 log = logging.getLogger(__name__)
@@ -82,6 +82,7 @@ def finetune(
         raise DataError(f"{dataset.spec} has no labels; name the target column, or use pretrain")
     with seeded(seed) as rng:
         model_encoder, trained = as_encoder(encoder, dataset.schema)
+        reseed(rng)
         shape = {"kind": dataset.kind, "outputs": dataset.num_outputs, "level": dataset.level}
         target = build_target(model_encoder, shape, head, readout)
         train, meta = _set_aside(dataset.items("train"), meta_share, rng)

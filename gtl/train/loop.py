@@ -102,10 +102,11 @@ def run(job: Job) -> History:
         means = _Means(job.model.tasks)
         for batch in batches(job.items, job.batch_size, job.rng):
             means.add(*train_step(job, batch), job.weighting.consistency)
+        averages = means.line(epoch)
         valid = job.validate()
         seconds = time.monotonic() - started
         history.seconds += seconds
-        line = {"epoch": epoch, **means.line(epoch), "valid": valid, "seconds": round(seconds, 4)}
+        line = {"epoch": epoch, **averages, "valid": valid, "seconds": round(seconds, 4)}
         history.epochs.append(line)
         if _is_better(valid, history.best.get("valid"), job.data):
             weights = copy.deepcopy(job.model.state_dict())

@@ -11,7 +11,7 @@ from gtl.report.plots import write_plots
 from gtl.run_folder import RunFolder
 from gtl.train import loop
 from gtl.train.parts import Run, as_dataset, as_encoder, as_tasks, check_positive
-from gtl.train.seed import seeded
+from gtl.train.seed import reseed, seeded
 from gtl.train.step import TaskModel
 
 
@@ -59,6 +59,7 @@ def pretrain(
     data = as_dataset(data)
     with seeded(seed) as rng:
         model_encoder, trained = as_encoder(encoder, data.schema)
+        reseed(rng)
         built = as_tasks(tasks, data, model_encoder, trained)
         model = TaskModel(model_encoder, built).to(device or loop.module_device(model_encoder))
         how = WEIGHTINGS.build(weighting).to(loop.module_device(model))

@@ -8,6 +8,15 @@ from contextlib import contextmanager
 import torch
 
 
+def reseed(rng: torch.Generator) -> None:
+    """Start torch's global generators anew from ``rng``.
+
+    After this, random numbers no longer depend on how many were used so far: a run from a saved
+    encoder equals one from the encoder in memory, which needed no initial weights.
+    """
+    torch.manual_seed(int(torch.randint(2**31, (), generator=rng)))
+
+
 @contextmanager
 def seeded(seed: int) -> Iterator[torch.Generator]:
     """Seed torch's global generators inside the block; restore them afterwards.

@@ -1,0 +1,150 @@
+"""The command line does the same job as the library and answers mistakes with one line."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from gtl import cli
+
+SMILES = ["CCO", "CCN", "c1ccccc1", "CC(=O)O", "CCCC", "C1CCCCC1", "c1ccncc1", "CCCl", "CCBr", "CO"]
+SMALL = ["--encoder", "{name: gin, width: 8, depth: 2}", "--epochs", "2"]
+
+
+@pytest.fixture
+def table(tmp_path):
+    """A CSV of 40 molecules: is there a ring?"""
+    pytest.importorskip("rdkit")
+    rows = [f"{s}{'C' * (i // 10)},{int('1' in s)},{len(s)}" for i, s in enumerate(SMILES * 4)]
+    path = tmp_path / "molecules.csv"
+    path.write_text("\n".join(["smiles,ring,length", *rows]) + "\n")
+    return path
+
+
+def _run(*words):
+    return cli.main([str(word) for word in words])
+
+
+def _refusal(capsys, *words):
+    code = _run(*words)
+    out, err = capsys.readouterr()
+    lines = [line for line in err.splitlines() if line]
+    assert code == 2, err
+    assert len(lines) == 1, err
+    assert lines[0].startswith("gtl: error: ")
+    assert not out
+    return lines[0]
+
+
+def test_pretrain_finetune_evaluate_predict_in_a_row(table, tmp_path, capsys):
+    pre, fine, out = tmp_path / "pre", tmp_path / "fine", tmp_path / "out.csv"
+    data = ["--data", f"smiles:{table}", "--smiles-column", "smiles"]
+    assert _run("pretrain", *data, *SMALL, "--tasks", "[infomax]", "--out", pre) == 0
+    labeled = [*data, "--target", "ring"]
+    assert (
+        _run(
+            "finetune",
+            *labeled,
+            "--encoder",
+            pre,
+            "--auxiliary",
+            "[infomax]",
+            "--epochs",
+            2,
+            "--out",
+            fine,
+        )
+        == 0
+    )
+    results = json.loads((fine / "results.json").read_text())
+    capsys.readouterr()
+    assert _run("evaluate", fine) == 0
+    assert json.loads(capsys.readouterr().out)["rocauc"] == results["test"]
+    assert _run("evaluate", fine, *labeled, "--part", "test") == 0
+    assert json.loads(capsys.readouterr().out)["rocauc"] == results["test"]
+    assert _run("predict", fine, *data, "--out", out) == 0
+    lines = out.read_text().splitlines()
+    assert lines[0] == "item,prediction" and len(lines) == 41 and lines[1].startswith("CCO,")
+
+
+def test_options_may_come_from_a_file(table, tmp_path):
+    config = tmp_path / "job.yaml"
+    config.write_text(
+        f"data: smiles:{table}\ntarget: ring\nepochs: 1\nout: {tmp_path / 'run'}\n"
+        "encoder: {name: gcn, width: 8, depth: 1}\n"
+    )
+    assert _run("finetune", "--config", config) == 0
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["encoder"]["name"] == "gcn"
+
+
+def test_list_shows_every_part_with_a_line(capsys):
+    assert _run("list") == 0
+    shown = capsys.readouterr().out
+    for name in ("gin", "attribute_masking", "aux_ts", "linear", "attention"):
+        assert f"  {name}" in shown
+    assert _run("list", "task") == 0
+    assert "gin" not in capsys.readouterr().out
+
+
+def test_predictions_are_not_overwritten(table, tmp_path, capsys):
+    out = tmp_path / "out.csv"
+    out.write_text("mine")
+    assert "not overwritten" in _refusal(
+        capsys, "predict", tmp_path, "--data", f"smiles:{table}", "--out", out
+    )
+    assert out.read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["finetune"], "data"),
+        (["finetun"], "finetun"),
+        (["finetune", "--data", "smiles:nowhere.csv", "--target", "y"], "nowhere.csv"),
+        (["finetune", "--data", "smile:a.csv"], "smiles"),
+        (["finetune", "--data", "TABLE", "--target", "rng"], "ring"),
+        (["finetune", "--data", "TABLE", "--target", "ring", "--smiles-column", "smile"], "smiles"),
+        (["finetune", "--data", "TABLE"], "no labels"),
+        (["finetune", "--data", "TABLE", "--target", "ring", "--encoder", "ginn"], "gin"),
+        (["finetune", "--data", "TABLE", "--target", "ring", "--auxiliary", "[infomx]"], "infomax"),
+        (["finetune", "--data", "TABLE", "--target", "ring", "--weighting", "aux"], "aux_ts"),
+        (["finetune", "--data", "TABLE", "--target", "ring", "--epochs", "many"], "epochs"),
+        (["finetune", "--data", "TABLE", "--target", "ring", "--epoch", "3"], "epoch"),
+        (["finetune", "--data", "ogb:ogbg-molbace", "--root", "."], "ogbg"),
+        (["evaluate", "nowhere"], "nowhere"),
+        (["list", "tasks"], "task"),
+    ],
+)
+def test_bad_input_is_answered_in_one_line(table, tmp_path, capsys, monkeypatch, words, message):
+    monkeypatch.chdir(tmp_path)
+    words = [f"smiles:{table}" if word == "TABLE" else word for word in words]
+    assert message in _refusal(capsys, *words)
+    assert {path.name for path in tmp_path.iterdir()} <= {"molecules.csv", "cache"}
+
+
+def test_a_truncated_checkpoint_is_answered_in_one_line(table, tmp_path, capsys):
+    run = tmp_path / "run"
+    data = ["--data", f"smiles:{table}", "--target", "ring"]
+    assert _run("finetune", *data, *SMALL, "--out", run) == 0
+    path = run / "checkpoint.safetensors"
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    capsys.readouterr()
+    assert "truncated" in _refusal(capsys, "evaluate", run, *data)
+
+
+def test_an_existing_run_is_refused(table, tmp_path, capsys):
+    words = [
+        "finetune",
+        "--data",
+        f"smiles:{table}",
+        "--target",
+        "ring",
+        *SMALL,
+        "--out",
+        tmp_path / "run",
+    ]
+    assert _run(*words) == 0
+    capsys.readouterr()
+    assert "already holds a run" in _refusal(capsys, *words)
+    assert _run(*words, "--resume", "true") == 0
