@@ -1,1 +1,6 @@
 """Files in, Dataset out: graphs, labels, splits and the metric."""
+
+from gtl.data.dataset import Dataset
+from gtl.data.load import load
+
+__all__ = ["Dataset", "load"]

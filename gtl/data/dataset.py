@@ -37,16 +37,18 @@ class Dataset:
         graphs: The graphs of a graph-level set.
         graph: The graph of a node-level set.
         labels: Float ``(items, t)`` with NaN for missing, int64 classes ``(items,)`` with -1 for
-            missing, or ``None``.
-        split: Item numbers, int64, under ``train``, ``valid`` and ``test``; may be empty for
-            unlabeled data.
+            missing, or ``None``. Stored as float32 or int64.
+        split: Item numbers, int64, under ``train``, ``valid`` and ``test``, no item in two of
+            them; may be empty for unlabeled data.
         level: ``"graph"`` or ``"node"``.
         kind: ``"binary"``, ``"multiclass"`` or ``"regression"``; read off the labels if not given.
         metric: A key of :data:`METRICS`; chosen by ``kind`` if not given.
         names: A name per item, such as its SMILES; may be empty.
+        class_names: What class 0, 1, ... is called in the file; may be empty.
 
     Raises:
-        DataError: If lengths disagree, a split is out of range or overlaps, or no label is known.
+        DataError: If lengths disagree, a split is out of range or overlaps, no label is known, or
+            the labels do not fit ``kind``.
     """
 
     spec: str
@@ -58,36 +60,84 @@ class Dataset:
     kind: str = ""
     metric: str = ""
     names: tuple[str, ...] = ()
+    class_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if (self.graphs is None) == (self.graph is None):
             raise DataError(f"{self.spec}: give either `graphs` or `graph`")
         if self.level not in LEVELS:
             raise DataError(f"{self.spec}: `level` is {self.level!r}, expected one of {LEVELS}")
+        if (self.level == "node") != (self.graph is not None):
+            raise DataError(
+                f"{self.spec}: `level` is {self.level!r}; graph-level sets are given as `graphs`, "
+                "node-level ones as `graph`"
+            )
         if self.labels is not None:
             self._check_labels(self.labels)
-        for name, index in self.split.items():
-            if len(index) and (int(index.min()) < 0 or int(index.max()) >= len(self)):
-                raise DataError(
-                    f"{self.spec}: split {name!r} names items outside 0..{len(self) - 1}"
-                )
+        if self.names and len(self.names) != len(self):
+            raise DataError(f"{self.spec}: {len(self.names)} names for {len(self)} items")
+        self._check_split()
 
     def _check_labels(self, labels: Tensor) -> None:
         if len(labels) != len(self):
             raise DataError(f"{self.spec}: {len(labels)} labels for {len(self)} items")
-        known = ~labels.isnan() if labels.is_floating_point() else labels >= 0
+        floating = labels.is_floating_point()
+        if labels.dim() != (2 if floating else 1):
+            raise DataError(
+                f"{self.spec}: `labels` have shape {tuple(labels.shape)}, expected "
+                "(items, t) if floating or (items,) if they are classes"
+            )
+        known = ~labels.isnan() if floating else labels >= 0
         if not bool(known.any()):
             raise DataError(f"{self.spec}: every label is missing (NaN); check the target column")
+        object.__setattr__(self, "labels", labels.float() if floating else labels.long())
         if not self.kind:
             object.__setattr__(self, "kind", _kind_of(labels))
-        if self.kind not in KINDS:
-            raise DataError(f"{self.spec}: `kind` is {self.kind!r}, expected one of {KINDS}")
+        self._check_kind(labels)
         if not self.metric:
             object.__setattr__(self, "metric", _DEFAULT_METRIC[self.kind])
         if self.metric not in METRICS:
             raise DataError(
                 f"{self.spec}: `metric` is {self.metric!r}, expected one of {tuple(METRICS)}"
             )
+
+    def _check_kind(self, labels: Tensor) -> None:
+        if self.kind not in KINDS:
+            raise DataError(f"{self.spec}: `kind` is {self.kind!r}, expected one of {KINDS}")
+        floating = labels.is_floating_point()
+        if floating == (self.kind == "multiclass"):
+            raise DataError(
+                f"{self.spec}: `kind` is {self.kind!r} but labels are {labels.dtype}; classes are "
+                "int64 (items,), binary labels and values floating (items, t)"
+            )
+        if self.kind == "binary" and _kind_of(labels) != "binary":
+            raise DataError(f"{self.spec}: `kind` is 'binary' but some label is neither 0 nor 1")
+        if self.class_names and not floating and int(labels.max()) >= len(self.class_names):
+            raise DataError(
+                f"{self.spec}: there is a class {int(labels.max())} but only "
+                f"{len(self.class_names)} `class_names`"
+            )
+
+    def _check_split(self) -> None:
+        for name, index in self.split.items():
+            if index.dtype != torch.int64 or index.dim() != 1:
+                raise DataError(
+                    f"{self.spec}: split {name!r} is {index.dtype} {tuple(index.shape)}, expected "
+                    "one dimension of int64 item numbers"
+                )
+            if len(index) and (int(index.min()) < 0 or int(index.max()) >= len(self)):
+                raise DataError(
+                    f"{self.spec}: split {name!r} names items outside 0..{len(self) - 1}"
+                )
+        if self.split:
+            uses = torch.bincount(torch.cat(list(self.split.values())), minlength=len(self))
+            if bool((uses > 1).any()):
+                item = int((uses > 1).nonzero()[0])
+                parts = [name for name, index in self.split.items() if bool((index == item).any())]
+                raise DataError(
+                    f"{self.spec}: item {item} is named more than once in the split "
+                    f"({' and '.join(parts)}); each item may be used once"
+                )
 
     def __len__(self) -> int:
         if self.graphs is not None:
@@ -100,8 +150,9 @@ class Dataset:
         """What the graphs look like."""
         if self.graphs is not None:
             return self.graphs.schema
-        assert self.graph is not None
-        return self.graph.remember("schema", lambda: Schema.of(self.graph), ("x", "e"))
+        graph = self.graph
+        assert graph is not None
+        return graph.remember("schema", lambda: Schema.of(graph), ("x", "e"))
 
     @property
     def num_outputs(self) -> int:
@@ -109,7 +160,7 @@ class Dataset:
         if self.labels is None:
             raise DataError(f"{self.spec} has no labels")
         if self.kind == "multiclass":
-            return int(self.labels.max()) + 1
+            return len(self.class_names) or int(self.labels.max()) + 1
         return self.labels.shape[1]
 
     def batch(self, index: Tensor) -> Graph:

@@ -1,0 +1,64 @@
+"""One call for all data: without it, every source would need its own import and its own manners."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+from pathlib import Path
+from typing import Any
+
+from gtl.data.dataset import Dataset
+from gtl.data.nearest import nearest
+from gtl.errors import ConfigError, DataError
+
+# A reader is called as reader(name, root, seed, **options); its keywords are the scheme's options.
+SCHEMES = {
+    "ogb": "gtl.data.from_ogb:load_ogb",
+    "smiles": "gtl.data.from_smiles:load_smiles",
+    "planetoid": "gtl.data.planetoid:load_planetoid",
+    "demo": "gtl.data.demo:load_demo",
+}
+
+
+def load(spec: str, root: Path | str | None = None, seed: int = 0, **options: Any) -> Dataset:
+    """Read a data set.
+
+    Args:
+        spec: ``scheme:name``: ``ogb:ogbg-molbace``, ``smiles:molecules.csv``,
+            ``planetoid:cora``, ``demo:shapes``.
+        root: Folder where named data sets lie; the environment variable ``GTL_DATA`` if not given.
+        seed: Of random splits.
+        **options: What the scheme's reader takes by keyword, such as ``target="solubility"`` for
+            :func:`gtl.data.from_smiles.load_smiles`.
+
+    Raises:
+        DataError: If the scheme is unknown, or a file is missing or cannot be used.
+        ConfigError: If the scheme has no such option.
+
+    Example:
+        >>> len(load("demo:shapes"))
+        200
+    """
+    scheme, colon, name = str(spec).partition(":")
+    if not colon or scheme not in SCHEMES or not name:
+        forms = ", ".join(f"{known}:..." for known in SCHEMES)
+        if colon and scheme not in SCHEMES:
+            raise DataError(f"unknown scheme {scheme!r} in {spec!r}; {nearest(scheme, SCHEMES)}")
+        raise DataError(f"{spec!r} does not say what kind of data it is; expected one of {forms}")
+    reader = _reader(scheme)
+    known = [
+        parameter.name
+        for parameter in inspect.signature(reader).parameters.values()
+        if parameter.kind is parameter.KEYWORD_ONLY
+    ]
+    for option in options:
+        if option not in known:
+            raise ConfigError(f"{scheme}: has no option {option!r}; {nearest(option, known)}")
+    folder = root if root is not None else os.environ.get("GTL_DATA") or None
+    return reader(name, None if folder is None else Path(folder).expanduser(), seed, **options)
+
+
+def _reader(scheme: str) -> Any:
+    module, _, function = SCHEMES[scheme].partition(":")
+    return getattr(importlib.import_module(module), function)

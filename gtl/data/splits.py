@@ -1,0 +1,175 @@
+"""Who trains and who judges: random splits, scaffold splits (Hu et al. 2020) and few labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from gtl.errors import ConfigError, DataError
+from gtl.optional import needs
+
+PARTS = ("train", "valid", "test")
+FRACTIONS = (0.8, 0.1, 0.1)
+
+
+def random_split(
+    items: int, fractions: Sequence[float] = FRACTIONS, seed: int = 0
+) -> dict[str, Tensor]:
+    """Shuffle and cut.
+
+    Args:
+        items: How many there are.
+        fractions: Share of ``train``, ``valid`` and, if there are three, ``test``; they sum to 1.
+            Every part gets at least one item.
+        seed: The same seed gives the same split.
+
+    Returns:
+        Sorted item numbers, int64, of each part; together they are all items.
+
+    Raises:
+        DataError: If there are fewer items than parts.
+        ConfigError: If the fractions are no such shares.
+
+    Example:
+        >>> {part: len(index) for part, index in random_split(20).items()}
+        {'train': 16, 'valid': 2, 'test': 2}
+    """
+    _check_fractions(fractions)
+    if items < len(fractions):
+        raise DataError(
+            f"{items} items cannot be split into {len(fractions)} parts; give more data, "
+            "or a split of your own"
+        )
+    rest = [max(1, round(items * share)) for share in fractions[1:]]
+    while sum(rest) >= items:
+        rest[rest.index(max(rest))] -= 1
+    order = torch.randperm(items, generator=torch.Generator().manual_seed(seed))
+    pieces = order.split([items - sum(rest), *rest])
+    return {part: piece.sort().values for part, piece in zip(PARTS, pieces)}
+
+
+def scaffold_split(
+    smiles: Sequence[str], fractions: Sequence[float] = FRACTIONS
+) -> dict[str, Tensor]:
+    """Molecules with the same ring system stay together, so a test asks for new chemistry.
+
+    Bemis-Murcko scaffolds with chirality; the largest groups go to ``train`` as long as they fit,
+    then to ``valid``, the rest to ``test``, as in OGB's molecule sets (Hu et al. 2020).
+
+    Args:
+        smiles: One per molecule.
+        fractions: Share of ``train``, ``valid`` and ``test``, summing to 1.
+
+    Returns:
+        Sorted item numbers, int64, of each part; together they are all molecules.
+
+    Raises:
+        DataError: If a SMILES cannot be read, or the scaffolds leave a part empty.
+        ConfigError: If the fractions are no such shares.
+    """
+    _check_fractions(fractions)
+    groups: dict[str, list[int]] = {}
+    for i, scaffold in enumerate(_scaffolds(smiles)):
+        groups.setdefault(scaffold, []).append(i)
+    ordered = sorted(groups.values(), key=lambda group: (len(group), group[0]), reverse=True)
+    train_most = fractions[0] * len(smiles)
+    most = (fractions[0] + fractions[1]) * len(smiles)
+    parts: dict[str, list[int]] = {part: [] for part in PARTS[: len(fractions)]}
+    last = PARTS[len(fractions) - 1]
+    for group in ordered:
+        taken = len(parts["train"]) + len(group)
+        if taken <= train_most:
+            parts["train"] += group
+        elif taken + len(parts["valid"]) <= most:
+            parts["valid"] += group
+        else:
+            parts[last] += group
+    for part, members in parts.items():
+        if not members:
+            raise DataError(
+                f"the scaffold split leaves {part!r} empty: {len(smiles)} molecules have only "
+                f"{len(groups)} scaffolds, the largest in {len(ordered[0]) if ordered else 0} "
+                "molecules; use split='random' or more data"
+            )
+    return {part: torch.tensor(sorted(members)) for part, members in parts.items()}
+
+
+def few_labels_split(
+    labels: Tensor, per_class: int, valid: int = 500, test: int = 1000, seed: int = 0
+) -> dict[str, Tensor]:
+    """A few training items of each class, the rest for validation and test (Yang et al. 2016).
+
+    Args:
+        labels: Classes int64 ``(items,)`` with -1 for missing, or float ``(items, 1)`` with NaN;
+            items without a label are in no part.
+        per_class: Training items of each class.
+        valid: Validation items, of any class.
+        test: Test items, of any class.
+        seed: The same seed gives the same split.
+
+    Returns:
+        Sorted item numbers, int64, of each part.
+
+    Raises:
+        DataError: If a class or the whole set has too few labeled items.
+        ConfigError: If a part is to have no item.
+    """
+    if min(per_class, valid, test) < 1:
+        raise ConfigError(
+            f"every part needs an item: `per_class` is {per_class}, `valid` {valid}, `test` {test}"
+        )
+    classes = _classes(labels)
+    order = torch.randperm(len(classes), generator=torch.Generator().manual_seed(seed))
+    order = order[classes[order] >= 0]
+    train = []
+    for label in classes[classes >= 0].unique().tolist():
+        members = order[classes[order] == label]
+        if len(members) < per_class:
+            raise DataError(
+                f"class {label} has {len(members)} labeled items, {per_class} per class were asked"
+                " for; ask for fewer"
+            )
+        train.append(members[:per_class])
+    chosen = torch.cat(train) if train else order
+    left = order[~torch.isin(order, chosen)]
+    if len(left) < valid + test:
+        raise DataError(
+            f"{len(chosen)} training items leave {len(left)} labeled ones, "
+            f"{valid} to validate and {test} to test were asked for; ask for fewer"
+        )
+    pieces = {"train": chosen, "valid": left[:valid], "test": left[valid : valid + test]}
+    return {part: piece.sort().values for part, piece in pieces.items()}
+
+
+def _check_fractions(fractions: Sequence[float]) -> None:
+    if len(fractions) not in (2, 3) or min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-6:
+        raise ConfigError(
+            f"`fractions` are {tuple(fractions)}, expected two or three positive shares "
+            "that sum to 1"
+        )
+
+
+def _classes(labels: Tensor) -> Tensor:
+    if labels.is_floating_point():
+        if labels.dim() != 2 or labels.shape[1] != 1:
+            raise DataError(
+                f"`labels` have shape {tuple(labels.shape)}, expected one column of classes"
+            )
+        return labels[:, 0].nan_to_num(-1).long()
+    return labels
+
+
+def _scaffolds(smiles: Sequence[str]) -> list[str]:
+    with needs("chem", "a scaffold split"):
+        from rdkit import Chem, rdBase
+        from rdkit.Chem.Scaffolds import MurckoScaffold
+    found = []
+    with rdBase.BlockLogs():
+        for i, text in enumerate(smiles):
+            molecule = Chem.MolFromSmiles(text)
+            if molecule is None:
+                raise DataError(f"molecule {i}, {text!r}, has no scaffold: it is not valid SMILES")
+            found.append(MurckoScaffold.MurckoScaffoldSmiles(mol=molecule, includeChirality=True))
+    return found
