@@ -1,1 +1,9 @@
 """Encoders turn a Graph into one vector per node; readouts turn those into one per graph."""
+
+from gtl.encoders.gat import GAT
+from gtl.encoders.gcn import GCN
+from gtl.encoders.gin import GIN
+from gtl.encoders.pretrained import load_pretrained
+from gtl.encoders.sage import SAGE
+
+__all__ = ["GAT", "GCN", "GIN", "SAGE", "load_pretrained"]

@@ -1,0 +1,136 @@
+"""What the message-passing encoders share: convolution, norm, activation, dropout, and the stack.
+
+The order within a block and the last block without activation follow Hu et al. 2020 ("Strategies
+for Pre-training Graph Neural Networks"), the combination of layers Xu et al. 2018 ("Jumping
+Knowledge Networks").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from gtl.encoders.inputs import node_input
+from gtl.errors import ConfigError
+from gtl.graph import Graph, Schema
+from gtl.roles import Encoder
+
+NORMS = ("batch", "layer", None)
+JUMPS = ("last", "concat", "sum", "max")
+
+
+class Block(nn.Module):
+    """One layer: convolution, norm, ReLU, dropout, and the input on top where residual.
+
+    Args:
+        conv: ``conv(graph, h) -> (n, width)``.
+        width: Columns of input and output.
+        norm: ``"batch"``, ``"layer"`` or ``None``.
+        dropout: Probability of dropping a value.
+        residual: Whether the block's input is added to its output.
+        activate: Whether there is a ReLU; the last block has none.
+    """
+
+    def __init__(
+        self,
+        conv: nn.Module,
+        width: int,
+        norm: str | None,
+        dropout: float,
+        residual: bool,
+        activate: bool,
+    ):
+        super().__init__()
+        self.conv = conv
+        self.norm = _norm(norm, width)
+        self.dropout = nn.Dropout(dropout)
+        self.residual, self.activate = residual, activate
+
+    def forward(self, graph: Graph, h: Tensor) -> Tensor:
+        """Node vectors ``(n, width)`` of ``(n, width)``."""
+        out = self._normalized(self.conv(graph, h))
+        if self.activate:
+            out = out.relu()
+        out = self.dropout(out)
+        return h + out if self.residual else out
+
+    def _normalized(self, h: Tensor) -> Tensor:
+        norm = self.norm
+        if isinstance(norm, nn.BatchNorm1d) and self.training and len(h) < 2:
+            # One row has no variance: a graph of one node is seen as at prediction time.
+            mean, variance = norm.running_mean, norm.running_var
+            return F.batch_norm(h, mean, variance, norm.weight, norm.bias, eps=norm.eps)
+        return norm(h)
+
+
+class Stack(Encoder):
+    """An encoder of equal blocks; the concrete ones differ in the convolution alone.
+
+    Args:
+        schema: What graphs look like.
+        convolution: Makes one convolution ``conv(graph, h) -> (n, width)``.
+        width: Columns of every layer.
+        depth: Number of blocks.
+        dropout: Probability of dropping a value after each block.
+        norm: ``"batch"``, ``"layer"`` or ``None``.
+        jk: How layers are combined: ``"last"``, or ``"concat"``, ``"sum"``, ``"max"`` of all,
+            the input embedding included.
+        residual: Whether each block's input is added to its output.
+
+    Raises:
+        ConfigError: If an option is outside its range.
+    """
+
+    def __init__(
+        self,
+        schema: Schema,
+        convolution: Callable[[], nn.Module],
+        width: int,
+        depth: int,
+        dropout: float,
+        norm: str | None,
+        jk: str,
+        residual: bool,
+    ):
+        super().__init__()
+        _require(width >= 1, "width", width, "at least 1")
+        _require(depth >= 1, "depth", depth, "at least 1")
+        _require(0 <= dropout < 1, "dropout", dropout, "at least 0 and below 1")
+        _require(norm in NORMS, "norm", norm, f"one of {NORMS}")
+        _require(jk in JUMPS, "jk", jk, f"one of {JUMPS}")
+        self.schema, self.jk = schema, jk
+        self.width = width * (depth + 1) if jk == "concat" else width
+        self.embed = node_input(schema.node, width)
+        self.blocks = nn.ModuleList(
+            Block(convolution(), width, norm, dropout, residual, activate=i < depth - 1)
+            for i in range(depth)
+        )
+
+    def forward(self, graph: Graph) -> Tensor:
+        """Node vectors ``(n, width)``.
+
+        Raises:
+            DataError: If the graph does not look as the schema says.
+        """
+        layers = self.layers(graph)
+        if self.jk == "concat":
+            return torch.cat(layers, 1)
+        if self.jk == "sum":
+            return torch.stack(layers).sum(0)
+        if self.jk == "max":
+            return torch.stack(layers).amax(0)
+        return layers[-1]
+
+
+def _norm(name: str | None, width: int) -> nn.Module:
+    if name == "batch":
+        return nn.BatchNorm1d(width)
+    return nn.LayerNorm(width) if name == "layer" else nn.Identity()
+
+
+def _require(fine: bool, name: str, value: object, expected: str) -> None:
+    if not fine:
+        raise ConfigError(f"`{name}` is {value!r}, expected {expected}")

@@ -1,0 +1,103 @@
+"""GAT, the encoder that chooses among neighbors (Velickovic et al. 2018; edges: Hu et al. 2020)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from gtl.encoders.block import Stack
+from gtl.encoders.inputs import EdgeTable, with_loops
+from gtl.errors import ConfigError
+from gtl.graph import Columns, Graph, Schema, ops
+
+MERGES = ("mean", "concat")
+
+
+class GAT(Stack):
+    """Graph attention network: a sum over neighbors and node, weighted by learned attention.
+
+    With ``t = W h + b``, head by head, each layer is ``sum_j alpha_ij (t_j + e_ij)`` over the
+    neighbors ``j`` of ``i`` and ``i`` itself; ``alpha_ij`` is the softmax over ``j`` of
+    ``LeakyReLU(<a, t_i> + <a', t_j + e_ij>)``. Heads are averaged or set side by side.
+
+    Args:
+        schema: What graphs look like.
+        width: Columns of every layer.
+        depth: Number of layers.
+        dropout: Probability of dropping a value after each layer.
+        norm: ``"batch"``, ``"layer"`` or ``None``.
+        jk: How layers are combined: ``"last"``, ``"concat"``, ``"sum"`` or ``"max"``.
+        residual: Whether each layer's input is added to its output.
+        heads: Number of attention heads.
+        merge: ``"mean"`` (each head has ``width`` columns) or ``"concat"`` (they share them).
+
+    Raises:
+        ConfigError: If an option is outside its range or ``heads`` do not share ``width`` evenly.
+    """
+
+    def __init__(
+        self,
+        schema: Schema,
+        width: int = 300,
+        depth: int = 5,
+        dropout: float = 0.0,
+        norm: str | None = "batch",
+        jk: str = "last",
+        residual: bool = False,
+        heads: int = 2,
+        merge: str = "mean",
+    ):
+        if merge not in MERGES:
+            raise ConfigError(f"`merge` is {merge!r}, expected one of {MERGES}")
+        if heads < 1 or (merge == "concat" and width % heads):
+            raise ConfigError(
+                f"`heads` is {heads}, expected at least 1 and, for merge='concat', a divisor of "
+                f"`width` ({width})"
+            )
+
+        def convolution() -> nn.Module:
+            return GATConvolution(schema.edge, width, heads, merge)
+
+        super().__init__(schema, convolution, width, depth, dropout, norm, jk, residual)
+
+
+class GATConvolution(nn.Module):
+    """One GAT layer without norm and activation.
+
+    Args:
+        edge: Edge columns or ``None``.
+        width: Columns of input and output.
+        heads: Number of attention heads ``k``.
+        merge: ``"mean"`` or ``"concat"``.
+    """
+
+    def __init__(self, edge: Columns | None, width: int, heads: int, merge: str):
+        super().__init__()
+        self.heads, self.merge = heads, merge
+        self.columns = width if merge == "mean" else width // heads
+        self.edges = EdgeTable(edge, heads * self.columns, loops=True)
+        self.linear = nn.Linear(width, heads * self.columns)
+        self.receive = nn.Parameter(torch.empty(heads, self.columns))
+        self.send = nn.Parameter(torch.empty(heads, self.columns))
+        self.bias = nn.Parameter(torch.zeros(width))
+        nn.init.xavier_uniform_(self.receive)
+        nn.init.xavier_uniform_(self.send)
+
+    def forward(self, graph: Graph, h: Tensor) -> Tensor:
+        """Node vectors ``(n, width)``."""
+        looped = with_loops(graph)
+        t = self.linear(h).view(-1, self.heads, self.columns)  # (n, k, columns)
+        scores = (t * self.receive).sum(-1)[looped.dst] + (t * self.send).sum(-1)[looped.src]
+        codes = self.edges.looped_codes(graph, h.dtype)
+        table: Tensor | None = self.edges.table
+        if codes is not None and table is not None:
+            table = table.view(-1, self.heads, self.columns)  # (q, k, columns)
+            scores = scores + codes @ (table * self.send).sum(-1)
+        weight = ops.softmax_on_edges(looped, F.leaky_relu(scores, 0.2))  # (m + n, k)
+        out = ops.weighted_sum_neighbors(looped, t, weight)
+        if codes is not None and table is not None:
+            sums = ops.sum_edges(looped, weight.unsqueeze(2) * codes.unsqueeze(1))  # (n, k, q)
+            out = out + torch.einsum("nkq,qkc->nkc", sums, table)
+        merged = out.mean(1) if self.merge == "mean" else out.flatten(1)
+        return merged + self.bias

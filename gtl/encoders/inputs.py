@@ -1,0 +1,246 @@
+"""From feature columns to vectors: node embeddings, and edge tables without a vector per edge.
+
+A convolution needs edge features only summed over the incoming edges of a node, and a sum of rows
+of a table is a count of categories times the table. So an edge table multiplies an ``(n, q)``
+matrix of counts, made once per graph and shared by all layers, where published code looks up and
+adds one vector per edge and layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from gtl.errors import DataError
+from gtl.graph import Columns, Graph, ops
+
+# Above this many rows a table is read by index: a multi-hot matrix would be mostly zeros.
+_MOST_ROWS = 1024
+
+
+def node_input(columns: Columns | None, width: int) -> nn.Module:
+    """The input embedding for nodes of these columns: ``embed(graph) -> (n, width)``."""
+    if columns is None:
+        return LearnedVector(width)
+    if columns.categories is None:
+        return Projection(columns, width)
+    return Lookup(columns, width)
+
+
+class LearnedVector(nn.Module):
+    """One learned vector for every node: what is left when nodes have no features."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.vector = nn.Parameter(torch.empty(1, width))
+        nn.init.xavier_uniform_(self.vector)
+
+    def forward(self, graph: Graph) -> Tensor:
+        """The same row for each node, ``(n, width)``."""
+        return self.vector.expand(graph.num_nodes, -1)
+
+
+class Projection(nn.Module):
+    """Linear map of floating node features."""
+
+    def __init__(self, columns: Columns, width: int):
+        super().__init__()
+        self.columns = columns
+        self.map = nn.Linear(columns.width, width)
+
+    def forward(self, graph: Graph) -> Tensor:
+        """Node vectors ``(n, width)``.
+
+        Raises:
+            DataError: If the graph's ``x`` is not of the columns that this was built for.
+        """
+        x = _require_columns(graph.x, self.columns, "x")
+        return self.map(x.to(self.map.weight.dtype))
+
+
+class Lookup(nn.Module):
+    """Sum of one table row per categorical column; each column has a last row for *masked*.
+
+    Written as a product of a multi-hot matrix with the table: faster than gathering rows, and
+    above all in the backward pass, where gathered rows would have to be scattered.
+    """
+
+    def __init__(self, columns: Columns, width: int):
+        super().__init__()
+        self.columns = columns
+        self.table = _new_table(_row_counts(columns), width)
+
+    def forward(self, graph: Graph) -> Tensor:
+        """Node vectors ``(n, width)``.
+
+        Raises:
+            DataError: If a category is out of range, or ``x`` has other columns.
+        """
+        if len(self.table) <= _MOST_ROWS:
+            return _node_codes(graph, self.columns, self.table.dtype) @ self.table
+        rows = graph.remember(
+            ("node_rows", self.columns), lambda: table_rows(graph.x, self.columns, "x"), ("x",)
+        )
+        return F.embedding(rows, self.table).sum(1)
+
+
+class EdgeTable(nn.Module):
+    """Vectors of the categories (or per unit of the floating features) of edges, ``(q, width)``.
+
+    Args:
+        columns: Edge columns; ``None`` makes a table that adds nothing.
+        width: Columns of the table.
+        loops: Whether there is a last row for the self-loop that a convolution adds.
+    """
+
+    table: nn.Parameter | None
+
+    def __init__(self, columns: Columns | None, width: int, loops: bool):
+        super().__init__()
+        self.columns, self.loops = columns, loops
+        if columns is None:
+            self.table = None
+        else:
+            self.table = _new_table([*_row_counts(columns), *[1] * loops], width)
+
+    def add_sums(self, graph: Graph, vectors: Tensor) -> Tensor:
+        """Add the sum of the edge vectors of each node's incoming edges to ``(n, width)``."""
+        if self.table is None or self.columns is None:
+            return vectors
+        sums = edge_sums(graph, self.columns, vectors.dtype, self.loops)
+        return torch.addmm(vectors, sums, self.table)
+
+    def add_normalized_sums(self, graph: Graph, vectors: Tensor, scale: Tensor) -> Tensor:
+        """Likewise, each edge and loop times the ``scale`` ``(n, 1)`` of its sending node.
+
+        The scale must follow from the graph's structure alone.
+        """
+        if self.table is None or self.columns is None:
+            return vectors
+        columns = self.columns
+
+        def weigh() -> Tensor:
+            sums = ops.sum_edges(
+                graph, edge_codes(graph, columns, vectors.dtype) * scale[graph.src]
+            )
+            return torch.cat([sums, scale], 1)
+
+        sums = _keep(graph, ("normalized_edge_sums", columns, vectors.dtype), weigh)
+        return torch.addmm(vectors, sums, self.table)
+
+    def looped_codes(self, graph: Graph, dtype: torch.dtype) -> Tensor | None:
+        """Codes of the edges of :func:`with_loops`, ``(m + n, q)``; ``None`` without a table."""
+        if self.columns is None:
+            return None
+        columns = self.columns
+
+        def join() -> Tensor:
+            codes = edge_codes(graph, columns, dtype)
+            edges, q = codes.shape
+            both = torch.zeros(edges + graph.num_nodes, q + 1, dtype=dtype, device=codes.device)
+            both[:edges, :q], both[edges:, q] = codes, 1.0
+            return both
+
+        return _keep(graph, ("looped_edge_codes", columns, dtype), join)
+
+
+def edge_codes(graph: Graph, columns: Columns, dtype: torch.dtype) -> Tensor:
+    """What a table of edge vectors is multiplied with, edge by edge.
+
+    Args:
+        graph: A graph of ``m`` edges.
+        columns: Its edge columns, as the encoder was built for.
+        dtype: Floating dtype of the result.
+
+    Returns:
+        Multi-hot rows of categorical columns, or the floating features, ``(m, q)``.
+
+    Raises:
+        DataError: If a category is out of range, or ``e`` has other columns.
+    """
+    return _keep(
+        graph, ("edge_codes", columns, dtype), lambda: _codes(graph.e, columns, "e", dtype)
+    )
+
+
+def edge_sums(graph: Graph, columns: Columns, dtype: torch.dtype, loops: bool) -> Tensor:
+    """Sum of the codes of each node's incoming edges, ``(n, q)``; with loops a last column of 1."""
+
+    def add() -> Tensor:
+        sums = ops.sum_edges(graph, edge_codes(graph, columns, dtype))
+        return F.pad(sums, (0, 1), value=1.0) if loops else sums
+
+    return _keep(graph, ("edge_sums", columns, dtype, loops), add)
+
+
+def with_loops(graph: Graph) -> Graph:
+    """The bare structure of ``graph`` with one loop more at each node, after its own edges."""
+    return graph.remember(
+        "with_loops", lambda: Graph(graph.src, graph.dst, graph.num_nodes).with_self_loops()
+    )
+
+
+def _node_codes(graph: Graph, columns: Columns, dtype: torch.dtype) -> Tensor:
+    key = ("node_codes", columns, dtype)
+    with torch.inference_mode(False):
+        return graph.remember(key, lambda: _codes(graph.x, columns, "x", dtype), ("x",))
+
+
+def _keep(graph: Graph, key: tuple, compute: Callable[[], Tensor]) -> Tensor:
+    if graph.e is not None and graph.e.requires_grad:
+        return compute()
+    # What is remembered while predicting may be needed for training later.
+    with torch.inference_mode(False):
+        return graph.remember(key, compute, ("src", "dst", "num_nodes", "e"))
+
+
+def _codes(values: Tensor | None, columns: Columns, name: str, dtype: torch.dtype) -> Tensor:
+    if columns.categories is None:
+        return _require_columns(values, columns, name).to(dtype)
+    rows = table_rows(values, columns, name)
+    zeros = torch.zeros(len(rows), sum(_row_counts(columns)), dtype=dtype, device=rows.device)
+    return zeros.scatter_(1, rows, 1.0)
+
+
+def table_rows(values: Tensor | None, columns: Columns, name: str) -> Tensor:
+    """Table row of each category, int64 ``(rows, columns)``: columns follow one another."""
+    values = _require_columns(values, columns, name)
+    counts = torch.tensor(_row_counts(columns), device=values.device)
+    bad = (values < 0) | (values >= counts)
+    if bool(bad.any()):
+        row, column = bad.nonzero()[0].tolist()
+        top = int(counts[column]) - 1
+        raise DataError(
+            f"`{name}` of {'node' if name == 'x' else 'edge'} {row}, column {column}, is category "
+            f"{int(values[row, column])}, expected 0..{top - 1} (or {top} for masked); build the "
+            "encoder with a schema that covers this data"
+        )
+    return values.long() + (counts.cumsum(0) - counts)
+
+
+def _require_columns(values: Tensor | None, columns: Columns, name: str) -> Tensor:
+    kind = "floating" if columns.categories is None else "categorical (integer)"
+    expected = f"{columns.width} {kind} columns, which the encoder was built for"
+    if values is None:
+        raise DataError(f"the graph has no `{name}`, expected {expected}")
+    if values.is_floating_point() != (columns.categories is None):
+        raise DataError(f"`{name}` has dtype {values.dtype}, expected {expected}")
+    if values.shape[1] != columns.width:
+        raise DataError(f"`{name}` has {values.shape[1]} columns, expected {expected}")
+    return values
+
+
+def _row_counts(columns: Columns) -> list[int]:
+    if columns.categories is None:
+        return [columns.width]
+    return [count + 1 for count in columns.categories]
+
+
+def _new_table(counts: list[int], width: int) -> nn.Parameter:
+    table = torch.empty(sum(counts), width)
+    for part in table.split(counts):
+        nn.init.xavier_uniform_(part)
+    return nn.Parameter(table)

@@ -1,0 +1,88 @@
+"""GraphSAGE, the encoder whose scale does not grow with the degree (Hamilton et al. 2017)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from gtl.encoders.block import Stack
+from gtl.encoders.inputs import EdgeTable, with_loops
+from gtl.errors import ConfigError
+from gtl.graph import Columns, Graph, Schema, ops
+
+AGGREGATORS = ("mean", "gcn")
+
+
+class SAGE(Stack):
+    """GraphSAGE: a mean over neighbors.
+
+    Each layer is ``W_self h_i + mean_j (W h_j + e_ij) + b`` over the neighbors ``j`` of ``i``
+    (``aggregator="mean"``), or ``mean_j (W h_j + e_ij) + b`` over the neighbors and ``i`` itself
+    (``aggregator="gcn"``, as in Hu et al. 2020).
+
+    Args:
+        schema: What graphs look like.
+        width: Columns of every layer.
+        depth: Number of layers.
+        dropout: Probability of dropping a value after each layer.
+        norm: ``"batch"``, ``"layer"`` or ``None``.
+        jk: How layers are combined: ``"last"``, ``"concat"``, ``"sum"`` or ``"max"``.
+        residual: Whether each layer's input is added to its output.
+        aggregator: ``"mean"`` or ``"gcn"``.
+        normalize: Whether each row is divided by its Euclidean length, before the norm.
+
+    Raises:
+        ConfigError: If an option is outside its range.
+    """
+
+    def __init__(
+        self,
+        schema: Schema,
+        width: int = 300,
+        depth: int = 5,
+        dropout: float = 0.0,
+        norm: str | None = "batch",
+        jk: str = "last",
+        residual: bool = False,
+        aggregator: str = "mean",
+        normalize: bool = False,
+    ):
+        if aggregator not in AGGREGATORS:
+            raise ConfigError(f"`aggregator` is {aggregator!r}, expected one of {AGGREGATORS}")
+
+        def convolution() -> nn.Module:
+            return SAGEConvolution(schema.edge, width, aggregator, normalize)
+
+        super().__init__(schema, convolution, width, depth, dropout, norm, jk, residual)
+
+
+class SAGEConvolution(nn.Module):
+    """One GraphSAGE layer without norm and activation.
+
+    Args:
+        edge: Edge columns or ``None``.
+        width: Columns of input and output.
+        aggregator: ``"mean"`` or ``"gcn"``.
+        normalize: Whether rows are scaled to length 1.
+    """
+
+    own: nn.Linear | None
+
+    def __init__(self, edge: Columns | None, width: int, aggregator: str, normalize: bool):
+        super().__init__()
+        self.normalize, self.loops = normalize, aggregator == "gcn"
+        self.edges = EdgeTable(edge, width, self.loops)
+        self.linear = nn.Linear(width, width, bias=False)
+        self.own = None if self.loops else nn.Linear(width, width, bias=False)
+        self.bias = nn.Parameter(torch.zeros(width))
+
+    def forward(self, graph: Graph, h: Tensor) -> Tensor:
+        """Node vectors ``(n, width)``."""
+        degree = graph.in_degrees() + int(self.loops)
+        count = degree.clamp(min=1).to(h.dtype).unsqueeze(1)  # (n, 1)
+        total = ops.sum_neighbors(with_loops(graph) if self.loops else graph, h)
+        out = self.edges.add_sums(graph, self.linear(total)) / count + self.bias
+        if self.own is not None:
+            out = out + self.own(h)
+        return F.normalize(out, dim=1) if self.normalize else out

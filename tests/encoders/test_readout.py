@@ -1,0 +1,74 @@
+"""Readouts on groups of nodes."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from gtl.encoders.readout import Attention, Max, Mean, Readout, Sum
+from gtl.errors import ShapeError
+from gtl.graph import Graph
+from gtl.registry import READOUTS
+
+NONE = torch.zeros(0, dtype=torch.int64)
+BATCH = Graph(NONE, NONE, 5, sizes=torch.tensor([2, 0, 3]))
+NODES = torch.tensor([[1.0, 2.0], [3.0, -6.0], [-1.0, 0.0], [-5.0, 1.0], [-3.0, 5.0]]).double()
+every_readout = pytest.mark.parametrize("cls", [Mean, Sum, Max, Attention])
+
+
+@pytest.mark.parametrize(
+    ("cls", "expected"),
+    [
+        (Mean, [[2.0, -2.0], [0.0, 0.0], [-3.0, 2.0]]),
+        (Sum, [[4.0, -4.0], [0.0, 0.0], [-9.0, 6.0]]),
+        (Max, [[3.0, 2.0], [0.0, 0.0], [-1.0, 5.0]]),
+    ],
+)
+def test_values_by_hand_and_zero_for_an_empty_graph(
+    cls: type[Readout], expected: list[list[float]]
+) -> None:
+    assert cls(2)(BATCH, NODES).tolist() == expected
+
+
+def test_attention_weighs_nodes_by_a_softmax_within_their_graph() -> None:
+    readout = Attention(2).double()
+    expected = []
+    for rows in (NODES[:2], NODES[2:]):
+        weight = readout.score(rows).flatten().softmax(0)
+        expected.append(weight @ rows)
+    out = readout(BATCH, NODES)
+    torch.testing.assert_close(out[0], expected[0])
+    torch.testing.assert_close(out[2], expected[1])
+    assert out[1].tolist() == [0.0, 0.0]
+
+
+@every_readout
+def test_the_order_of_nodes_does_not_matter(cls: type[Readout]) -> None:
+    readout = cls(2).double()
+    order = torch.tensor([1, 0, 4, 2, 3])
+    torch.testing.assert_close(readout(BATCH, NODES[order]), readout(BATCH, NODES))
+
+
+@every_readout
+def test_gradients_of_gradients_agree_with_finite_differences(cls: type[Readout]) -> None:
+    readout, nodes = cls(2).double(), NODES.clone().requires_grad_()
+    assert torch.autograd.gradgradcheck(lambda h: readout(BATCH, h).tanh(), (nodes,))
+
+
+@every_readout
+def test_a_single_graph_gets_one_row(cls: type[Readout]) -> None:
+    assert cls(2).double()(Graph(NONE, NONE, 5), NODES).shape == (1, 2)
+
+
+def test_one_vector_per_node_is_required() -> None:
+    with pytest.raises(ShapeError, match=r"`nodes` has shape \(4, 2\), expected \(5, 2\)"):
+        Mean(2)(BATCH, NODES[:4])
+    with pytest.raises(ShapeError, match=r"expected \(5, 3\)"):
+        Mean(3)(BATCH, NODES)
+
+
+def test_the_registry_knows_them() -> None:
+    for name in ("mean", "sum", "max", "attention"):
+        readout = READOUTS.build(name, 7)
+        assert readout.width == 7
+        assert READOUTS.name_of(readout) == name
