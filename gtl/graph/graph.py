@@ -8,6 +8,7 @@ and survive :meth:`Graph.replace` as long as what they depend on is unchanged.
 from __future__ import annotations
 
 import dataclasses
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -21,6 +22,19 @@ T = TypeVar("T")
 STRUCTURE = ("src", "dst", "num_nodes")
 _NODE_FIELDS = ("x", "node_type")
 _EDGE_FIELDS = ("src", "dst", "e", "edge_type", "time")
+_INDEX_FIELDS = ("src", "dst", "node_type", "edge_type", "sizes", "seeds")
+_FORMS = {  # rows and dimensions of each field but `y`
+    "src": ("edge", 1),
+    "dst": ("edge", 1),
+    "x": ("node", 2),
+    "e": ("edge", 2),
+    "node_type": ("node", 1),
+    "edge_type": ("edge", 1),
+    "time": ("edge", 1),
+    "sizes": ("", 1),
+    "seeds": ("", 1),
+}
+_dependencies: set[tuple[str, ...]] = {STRUCTURE}  # every `depends_on` that was ever used
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -67,31 +81,47 @@ class Graph:
     _memory: dict[tuple[str, ...], dict[Any, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        m, n = len(self.src), self.num_nodes
-        for name in ("src", "dst", "node_type", "edge_type", "sizes", "seeds"):
+        object.__setattr__(self, "num_nodes", operator.index(self.num_nodes))
+        if self.num_nodes < 0:
+            raise ShapeError(f"`num_nodes` is {self.num_nodes}, expected 0 or more")
+        for name, (rows, dim) in _FORMS.items():
             value = getattr(self, name)
-            if value is not None and (value.dtype != torch.int64 or value.dim() != 1):
+            if value is None and name not in ("src", "dst"):
+                continue
+            self._check_tensor(name, value, dim)
+            expected = {"edge": len(self.src), "node": self.num_nodes}.get(rows)
+            if expected is not None and len(value) != expected:
+                what = "edge of `src`" if rows == "edge" else "node (`num_nodes`)"
                 raise ShapeError(
-                    f"`{name}` is {_form(value)}, expected a one-dimensional int64 tensor"
+                    f"`{name}` is {_form(value)}, expected {expected} rows, one per {what}"
                 )
-        for names, rows in ((("dst", "e", "edge_type", "time"), m), (_NODE_FIELDS, n)):
-            for name in names:
-                value = getattr(self, name)
-                if value is not None and value.shape[:1] != (rows,):
-                    what = "edge of `src`" if rows is m else "node (`num_nodes`)"
-                    raise ShapeError(
-                        f"`{name}` is {_form(value)}, expected {rows} rows, one per {what}"
-                    )
-        for name in ("x", "e"):
-            value = getattr(self, name)
-            if value is not None and value.dim() != 2:
-                raise ShapeError(
-                    f"`{name}` is {_form(value)}, expected two dimensions; add a column axis"
-                )
-        if self.y is not None and len(self.y) != self.num_items:
+        if self.y is not None and not isinstance(self.y, Tensor):
+            raise ShapeError(f"`y` is of type {type(self.y).__name__}, expected a tensor")
+        if self.y is not None and self.y.shape[:1] != (self.num_items,):
+            what = "graph" if self.seeds is None else "seed"
             raise ShapeError(
-                f"`y` is {_form(self.y)}, expected {self.num_items} rows, one per item"
+                f"`y` is {_form(self.y)}, expected {self.num_items} rows, one per {what}"
             )
+
+    def _check_tensor(self, name: str, value: Any, dim: int) -> None:
+        if not isinstance(value, Tensor):
+            raise ShapeError(f"`{name}` is of type {type(value).__name__}, expected a tensor")
+        if name in _INDEX_FIELDS and (value.dtype != torch.int64 or value.dim() != 1):
+            raise ShapeError(f"`{name}` is {_form(value)}, expected a one-dimensional int64 tensor")
+        if value.dim() != dim:
+            advice = "two dimensions; add a column axis" if dim == 2 else "one dimension"
+            raise ShapeError(f"`{name}` is {_form(value)}, expected {advice}")
+        if value.dtype == torch.bool or value.is_complex():
+            raise ShapeError(
+                f"`{name}` is {_form(value)}, expected floats or integers; convert with .float()"
+            )
+        if value.device != self.src.device:
+            raise ShapeError(
+                f"`{name}` is on {value.device}, `src` on {self.src.device}; use one device"
+            )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Graph, tuple(self._fields().values())  # remembered kernel handles stay behind
 
     # -- sizes ---------------------------------------------------------------------------------
 
@@ -147,21 +177,24 @@ class Graph:
             key: Names the value; hashable.
             compute: Called the first time.
             depends_on: Fields it is computed from. :meth:`replace` hands the value on if none of
-                them changes; what depends on the structure is shared with the original even if
-                computed later, so a data set whose graph only changes seeds sorts its edges once.
+                them changes.
         """
-        memory = self._memory.setdefault(depends_on, {})
-        if key not in memory:
-            memory[key] = compute()
-        return memory[key]
+        _dependencies.add(depends_on)
+        known = self._memory.setdefault(depends_on, {})
+        if key not in known:
+            with torch.inference_mode(False):  # training may need later what predicting computed
+                known[key] = compute()
+        return known[key]
 
     def replace(self, **changes: Any) -> Graph:
-        """A graph with some fields changed; what does not depend on them stays remembered."""
-        self._memory.setdefault(STRUCTURE, {})
+        """A graph with some fields changed; what does not depend on them stays remembered.
+
+        Both graphs share that memory: what one of them computes later the other need not.
+        """
         kept = {
-            fields: values
-            for fields, values in self._memory.items()
-            if not any(name in changes for name in fields)
+            names: self._memory.setdefault(names, {})
+            for names in _dependencies
+            if not any(name in changes for name in names)
         }
         return dataclasses.replace(self, _memory=kept, **changes)
 
@@ -175,10 +208,12 @@ class Graph:
                 return value
             return value.to(device, dtype if value.is_floating_point() else None)
 
-        moved = {name: move(value) for name, value in self._fields().items()}
-        if all(moved[name] is value for name, value in self._fields().items()):
-            return self
-        return Graph(**moved)
+        fields = self._fields()
+        changed = {name: move(value) for name, value in fields.items()}
+        changed = {name: value for name, value in changed.items() if value is not fields[name]}
+        if "src" in changed:  # another device: nothing remembered here is of use there
+            return Graph(**{**fields, **changed})
+        return self.replace(**changed) if changed else self
 
     # -- structure -----------------------------------------------------------------------------
 
@@ -208,7 +243,11 @@ class Graph:
             raise ShapeError(
                 f"`drop` is {_form(drop)}, expected a boolean tensor ({self.num_edges},)"
             )
-        return self.replace(**self._edges(~drop))
+        return self.replace(**self._edges((~drop).nonzero().flatten()))
+
+    def pick_edges(self, index: Tensor) -> Graph:
+        """The same nodes with the edges ``index`` int64 ``(k,)``, in that order."""
+        return self.replace(**self._edges(index))
 
     def subgraph(self, nodes: Tensor) -> Graph:
         """The graph induced by ``nodes``, renumbered in their order.
@@ -218,9 +257,11 @@ class Graph:
         Args:
             nodes: Distinct node numbers int64 ``(k,)``, or a boolean mask ``(n,)``. In a batch they
                 must be ordered by graph, and graphs left without nodes stay, empty.
+
+        Raises:
+            ShapeError: If nodes repeat, lie out of range or, in a batch, are not ordered by graph.
         """
-        if nodes.dtype == torch.bool:
-            nodes = nodes.nonzero().flatten()
+        nodes = self._node_numbers(nodes)
         new = torch.full((self.num_nodes,), -1, device=self.device)
         new[nodes] = torch.arange(len(nodes), device=self.device)
         inside = (new[self.src] >= 0) & (new[self.dst] >= 0)
@@ -236,6 +277,20 @@ class Graph:
             parts["sizes"] = torch.bincount(owners, minlength=self.num_graphs)
         return Graph(num_nodes=len(nodes), **parts)
 
+    def _node_numbers(self, nodes: Tensor) -> Tensor:
+        if nodes.dtype == torch.bool and nodes.shape == (self.num_nodes,):
+            return nodes.nonzero().flatten()
+        if nodes.dtype != torch.int64 or nodes.dim() != 1:
+            raise ShapeError(
+                f"`nodes` is {_form(nodes)}, expected node numbers int64 (k,) or a boolean mask "
+                f"({self.num_nodes},)"
+            )
+        if len(nodes) and (int(nodes.min()) < 0 or int(nodes.max()) >= self.num_nodes):
+            raise ShapeError(f"`nodes` must lie in 0..{self.num_nodes - 1}")
+        if len(nodes) and int(torch.bincount(nodes).max()) > 1:
+            raise ShapeError("`nodes` has repeats; each node may be named once")
+        return nodes
+
     # -- batches -------------------------------------------------------------------------------
 
     @staticmethod
@@ -243,7 +298,8 @@ class Graph:
         """One disjoint graph of several, in order; batches among them are flattened.
 
         Raises:
-            ShapeError: If the list is empty or a field is present in some graphs only.
+            ShapeError: If the list is empty, or a field is present in some graphs only or of
+                another dtype or width.
         """
         if not graphs:
             raise ShapeError("`graphs` is empty; give at least one graph")
@@ -263,7 +319,11 @@ class Graph:
         return Graph(**parts)
 
     def unbatch(self) -> list[Graph]:
-        """The graphs of a batch, one by one; undoes :meth:`batch` up to the order of edges."""
+        """The graphs of a batch, one by one; undoes :meth:`batch`.
+
+        Raises:
+            ShapeError: If there are ``seeds``: their labels do not belong to graphs.
+        """
         if self.seeds is not None:
             raise ShapeError(
                 "a batch with `seeds` cannot be taken apart; use `replace(seeds=None, y=None)`"
@@ -299,43 +359,65 @@ class Graph:
         return self
 
     def _validate(self) -> bool:
-        for name in ("src", "dst"):
-            value = getattr(self, name)
-            bad = ((value < 0) | (value >= self.num_nodes)).nonzero()
-            if len(bad):
-                edge = int(bad[0])
-                raise DataError(
-                    f"edge {edge} ({int(self.src[edge])} -> {int(self.dst[edge])}) is out of range: "
-                    f"`{name}` must lie in 0..{self.num_nodes - 1} (`num_nodes` is {self.num_nodes})"
-                )
+        self._check_ends()
         for name, what in (("x", "node"), ("e", "edge")):
+            self._check_values(name, what)
+        if self.time is not None and not bool(self.time.isfinite().all()):
+            edge = int((~self.time.isfinite()).nonzero()[0])
+            raise DataError(f"`time` of edge {edge} is {self.time[edge].item()}; expected a number")
+        for name, what in (("node_type", "node"), ("edge_type", "edge")):
             value = getattr(self, name)
-            if value is None:
-                continue
-            bad = (~value.isfinite() if value.is_floating_point() else value < 0).nonzero()
-            if len(bad):
-                row, column = bad[0].tolist()
-                raise DataError(
-                    f"`{name}` of {what} {row}, column {column}, is {value[row, column].item()}; "
-                    "replace missing or negative values before making the graph"
-                )
+            if value is not None and bool((value < 0).any()):
+                row = int((value < 0).nonzero()[0])
+                raise DataError(f"`{name}` of {what} {row} is {int(value[row])}; count from 0")
         if self.sizes is not None:
-            if (self.sizes < 0).any() or int(self.sizes.sum()) != self.num_nodes:
-                raise DataError(
-                    f"`sizes` must be non-negative and sum to `num_nodes` ({self.num_nodes}), "
-                    f"they sum to {int(self.sizes.sum())}"
-                )
-            owners = self.graph_ids()
-            across = (owners[self.src] != owners[self.dst]).nonzero()
-            if len(across):
-                edge = int(across[0])
-                raise DataError(
-                    f"edge {edge} ({int(self.src[edge])} -> {int(self.dst[edge])}) joins two graphs of the batch"
-                )
+            self._check_sizes(self.sizes)
         if self.seeds is not None and len(self.seeds):
-            if int(self.seeds.min()) < 0 or int(self.seeds.max()) >= self.num_nodes:
-                raise DataError(f"`seeds` must lie in 0..{self.num_nodes - 1}")
+            low, high = int(self.seeds.min()), int(self.seeds.max())
+            if low < 0 or high >= self.num_nodes:
+                raise DataError(
+                    f"`seeds` must lie in 0..{self.num_nodes - 1}, they lie in {low}..{high}"
+                )
         return True
+
+    def _check_ends(self) -> None:
+        bad = {
+            name: ((value < 0) | (value >= self.num_nodes)).nonzero().flatten()
+            for name, value in (("src", self.src), ("dst", self.dst))
+        }
+        first = [(int(edges[0]), name) for name, edges in bad.items() if len(edges)]
+        if first:
+            edge, name = min(first, key=lambda pair: pair[0])
+            raise DataError(
+                f"{self._edge(edge)} is out of range: `{name}` must lie in "
+                f"0..{self.num_nodes - 1} (`num_nodes` is {self.num_nodes})"
+            )
+
+    def _check_values(self, name: str, what: str) -> None:
+        value = getattr(self, name)
+        if value is None:
+            return
+        bad = (~value.isfinite() if value.is_floating_point() else value < 0).nonzero()
+        if len(bad):
+            row, column = bad[0].tolist()
+            raise DataError(
+                f"`{name}` of {what} {row}, column {column}, is {value[row, column].item()}; "
+                "replace missing or negative values before making the graph"
+            )
+
+    def _check_sizes(self, sizes: Tensor) -> None:
+        if bool((sizes < 0).any()) or int(sizes.sum()) != self.num_nodes:
+            raise DataError(
+                f"`sizes` must be non-negative and sum to `num_nodes` ({self.num_nodes}), "
+                f"they sum to {int(sizes.sum())}"
+            )
+        owners = self.graph_ids()
+        across = (owners[self.src] != owners[self.dst]).nonzero()
+        if len(across):
+            raise DataError(f"{self._edge(int(across[0]))} joins two graphs of the batch")
+
+    def _edge(self, edge: int) -> str:
+        return f"edge {edge} ({int(self.src[edge])} -> {int(self.dst[edge])})"
 
     def __repr__(self) -> str:
         parts = [f"num_nodes={self.num_nodes}", f"num_edges={self.num_edges}"]
@@ -369,4 +451,10 @@ def _join(name: str, values: list[Tensor | None]) -> Tensor | None:
         raise ShapeError(
             f"`{name}` is present in {len(present)} of {len(values)} graphs; set it in all or none"
         )
+    for value in present:
+        if value.dtype != present[0].dtype or value.shape[1:] != present[0].shape[1:]:
+            raise ShapeError(
+                f"`{name}` is {_form(present[0])} in one graph and {_form(value)} in another; "
+                "give all graphs the same columns"
+            )
     return torch.cat(present) if present else None

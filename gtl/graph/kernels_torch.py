@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 from torch import Tensor
 
@@ -18,18 +20,20 @@ def sum_neighbors(graph: Graph, h: Tensor) -> Tensor:
 
 def weighted_sum_neighbors(graph: Graph, h: Tensor, weight: Tensor | None) -> Tensor:
     """See :func:`gtl.graph.ops.weighted_sum_neighbors`; no weight means 1."""
-    messages = h[graph.src] if weight is None else h[graph.src] * weight.unsqueeze(-1)
-    return sum_edges(graph, messages)
+    messages = h.index_select(0, graph.src)
+    return sum_edges(graph, messages if weight is None else messages * weight.unsqueeze(-1))
 
 
 def sum_edges(graph: Graph, values: Tensor) -> Tensor:
     """See :func:`gtl.graph.ops.sum_edges`."""
-    return values.new_zeros(graph.num_nodes, *values.shape[1:]).index_add(0, graph.dst, values)
+    flat = rows_of(values)
+    total = flat.new_zeros(graph.num_nodes, flat.shape[1]).index_add(0, graph.dst, flat)
+    return total.reshape(graph.num_nodes, *values.shape[1:])
 
 
 def dot_on_edges(graph: Graph, a: Tensor, b: Tensor) -> Tensor:
     """See :func:`gtl.graph.ops.dot_on_edges`."""
-    return (a[graph.src] * b[graph.dst]).sum(-1)
+    return (a.index_select(0, graph.src) * b.index_select(0, graph.dst)).sum(-1)
 
 
 class _SumNeighbors(torch.autograd.Function):
@@ -41,7 +45,7 @@ class _SumNeighbors(torch.autograd.Function):
         return adjacency(graph, h.dtype, transposed) @ h
 
     @staticmethod
-    def backward(ctx, grad):  # type: ignore[override]
+    def backward(ctx, grad):
         return _SumNeighbors.apply(grad, ctx.graph, not ctx.transposed), None, None
 
 
@@ -55,6 +59,10 @@ def adjacency(graph: Graph, dtype: torch.dtype, transposed: bool = False) -> Ten
         starts[1:] = torch.bincount(rows, minlength=graph.num_nodes).cumsum(0)
         ones = torch.ones(graph.num_edges, dtype=dtype, device=graph.device)
         size = (graph.num_nodes, graph.num_nodes)
-        return torch.sparse_csr_tensor(starts, columns[order], ones, size, check_invariants=False)
+        with warnings.catch_warnings():  # that sparse tensors are in beta is no news to the user
+            warnings.simplefilter("ignore")
+            return torch.sparse_csr_tensor(
+                starts, columns[order], ones, size, check_invariants=False
+            )
 
     return graph.remember(("adjacency", dtype, transposed), make)

@@ -1,7 +1,8 @@
 """Message passing along a Graph: sum, mean, max, softmax along edges and over groups of rows.
 
 Two kernels do the few things that decide the speed: DGL's where it runs, plain torch elsewhere
-(``GTL_KERNELS=dgl|torch`` forces one). Everything here is differentiable twice on both. That is
+(``GTL_KERNELS=dgl|torch`` chooses one). Other devices than a CPU and other numbers than floats of
+32 and 64 bits always take plain torch. Everything here is differentiable twice on both. That is
 why the softmax is composed of small pieces: DGL's fused one returns wrong second derivatives on a
 CPU without saying so, and a look-ahead through attention would be off by a tenth.
 """
@@ -24,7 +25,7 @@ _active: ModuleType | None = None
 
 def kernels() -> str:
     """Name of the kernels in use, ``"dgl"`` or ``"torch"``."""
-    return "dgl" if _kernels().__name__.endswith("dgl") else "torch"
+    return "dgl" if _chosen().__name__.endswith("dgl") else "torch"
 
 
 @contextmanager
@@ -61,7 +62,7 @@ def sum_neighbors(graph: Graph, h: Tensor) -> Tensor:
         [0.0, 1.0, 2.0]
     """
     _require_rows("h", h, graph.num_nodes)
-    return _kernels().sum_neighbors(graph, h)
+    return _kernels(h).sum_neighbors(graph, h)
 
 
 def weighted_sum_neighbors(graph: Graph, h: Tensor, weight: Tensor) -> Tensor:
@@ -77,12 +78,12 @@ def weighted_sum_neighbors(graph: Graph, h: Tensor, weight: Tensor) -> Tensor:
     """
     _require_rows("h", h, graph.num_nodes)
     _require_rows("weight", weight, graph.num_edges)
-    if weight.shape[1:] != h.shape[1:-1]:
+    if h.dim() < 2 or weight.shape[1:] != h.shape[1:-1]:
         raise ShapeError(
-            f"`weight` has shape {tuple(weight.shape)}, expected "
-            f"{(graph.num_edges, *h.shape[1:-1])} to go with `h` {tuple(h.shape)}"
+            f"`weight` has shape {tuple(weight.shape)} and `h` {tuple(h.shape)}, expected (m,) "
+            "with (n, d), or (m, heads) with (n, heads, d)"
         )
-    return _kernels().weighted_sum_neighbors(graph, h, weight)
+    return _kernels(h, weight).weighted_sum_neighbors(graph, h, weight)
 
 
 def mean_neighbors(graph: Graph, h: Tensor) -> Tensor:
@@ -97,13 +98,13 @@ def max_neighbors(graph: Graph, h: Tensor) -> Tensor:
     Where several senders are largest the gradient goes to one of them.
     """
     _require_rows("h", h, graph.num_nodes)
-    return _max_by(h[graph.src], graph.dst, graph.num_nodes)
+    return _max_by(h.index_select(0, graph.src), graph.dst, graph.num_nodes)
 
 
 def sum_edges(graph: Graph, values: Tensor) -> Tensor:
     """Sum of the values ``(m, ...)`` of each node's incoming edges, ``(n, ...)``."""
     _require_rows("values", values, graph.num_edges)
-    return _kernels().sum_edges(graph, values)
+    return _kernels(values).sum_edges(graph, values)
 
 
 def dot_on_edges(graph: Graph, a: Tensor, b: Tensor) -> Tensor:
@@ -118,8 +119,12 @@ def dot_on_edges(graph: Graph, a: Tensor, b: Tensor) -> Tensor:
         ``(m, ...)``.
     """
     _require_rows("a", a, graph.num_nodes)
-    _require_rows("b", b, graph.num_nodes)
-    return _kernels().dot_on_edges(graph, a, b)
+    if a.shape != b.shape or a.dim() < 2:
+        raise ShapeError(
+            f"`a` has shape {tuple(a.shape)} and `b` {tuple(b.shape)}, expected both to be "
+            "(n, ..., d)"
+        )
+    return _kernels(a, b).dot_on_edges(graph, a, b)
 
 
 def softmax_on_edges(graph: Graph, scores: Tensor) -> Tensor:
@@ -127,8 +132,8 @@ def softmax_on_edges(graph: Graph, scores: Tensor) -> Tensor:
     _require_rows("scores", scores, graph.num_edges)
     # Softmax does not change when a constant is taken off, so the maximum needs no gradient.
     top = _max_by(scores.detach(), graph.dst, graph.num_nodes)
-    exponential = (scores - top[graph.dst]).exp()
-    return exponential / sum_edges(graph, exponential)[graph.dst]
+    exponential = (scores - top.index_select(0, graph.dst)).exp()
+    return exponential / sum_edges(graph, exponential).index_select(0, graph.dst)
 
 
 # -- over groups ---------------------------------------------------------------------------------
@@ -143,8 +148,14 @@ def segment_sum(values: Tensor, sizes: Tensor) -> Tensor:
 
     Returns:
         ``(g, ...)``; zero for an empty group.
+
+    Raises:
+        ShapeError: If the sizes do not sum to ``n``.
     """
-    return _SegmentSum.apply(values, sizes)
+    owners = _owners(sizes, len(values))
+    flat = rows_of(values)
+    total = flat.new_zeros(len(sizes), flat.shape[1]).index_add(0, owners, flat)
+    return total.reshape(len(sizes), *values.shape[1:])
 
 
 def segment_mean(values: Tensor, sizes: Tensor) -> Tensor:
@@ -162,69 +173,54 @@ def segment_softmax(scores: Tensor, sizes: Tensor) -> Tensor:
     """Softmax of the scores ``(n, ...)`` within consecutive groups of rows, same shape."""
     owners = _owners(sizes, len(scores))
     top = _max_by(scores.detach(), owners, len(sizes))
-    exponential = (scores - top[owners]).exp()
-    return exponential / spread(segment_sum(exponential, sizes), sizes, len(scores))
+    exponential = (scores - top.index_select(0, owners)).exp()
+    return exponential / segment_sum(exponential, sizes).index_select(0, owners)
 
 
 def spread(values: Tensor, sizes: Tensor, total: int) -> Tensor:
-    """Repeat each group's row for the members of the group: ``(g, ...)`` to ``(total, ...)``."""
-    return _Spread.apply(values, sizes, total)
+    """Repeat each group's row for the members of the group: ``(g, ...)`` to ``(total, ...)``.
 
-
-class _SegmentSum(torch.autograd.Function):
-    # Its derivative is `_Spread` and the other way round, so any order of derivative exists and
-    # none falls back on a scattered addition, which is ten times slower on a CPU.
-    @staticmethod
-    def forward(ctx, values: Tensor, sizes: Tensor) -> Tensor:
-        ctx.save_for_backward(sizes)
-        ctx.total = len(values)
-        flat = rows_of(values)
-        if not values.is_floating_point() or not len(values) or not len(sizes):
-            result = flat.new_zeros(len(sizes), flat.shape[1])
-            result.index_add_(0, _owners(sizes, len(values)), flat)
-        else:
-            result = torch.segment_reduce(flat, "sum", lengths=sizes, axis=0, initial=0)
-        return result.reshape(len(sizes), *values.shape[1:])
-
-    @staticmethod
-    def backward(ctx, grad):  # type: ignore[override]
-        (sizes,) = ctx.saved_tensors
-        return _Spread.apply(grad, sizes, ctx.total), None
-
-
-class _Spread(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, values: Tensor, sizes: Tensor, total: int) -> Tensor:
-        ctx.save_for_backward(sizes)
-        return values.repeat_interleave(sizes, dim=0, output_size=total)
-
-    @staticmethod
-    def backward(ctx, grad):  # type: ignore[override]
-        (sizes,) = ctx.saved_tensors
-        return _SegmentSum.apply(grad, sizes), None, None
+    Raises:
+        ShapeError: If there is not one row per group or the sizes do not sum to ``total``.
+    """
+    _require_rows("values", values, len(sizes))
+    return values.index_select(0, _owners(sizes, total))
 
 
 def _max_by(values: Tensor, owners: Tensor, groups: int) -> Tensor:
-    """Largest row of each owner, column by column; differentiable through a gather."""
+    """Largest row of each owner, column by column; zero for an owner without rows."""
     flat = rows_of(values)
-    index = owners.unsqueeze(1).expand_as(flat)
-    with torch.no_grad():
-        top = flat.new_full((groups, flat.shape[1]), -torch.inf).scatter_reduce_(
-            0, index, flat, "amax"
-        )
-    if not values.requires_grad:
-        result = top.masked_fill(top == -torch.inf, 0)
-    else:
-        rows = torch.arange(len(flat), device=flat.device).unsqueeze(1).expand_as(flat)
-        winner = rows.new_full(top.shape, -1)
-        is_top = flat.detach() == top[owners]
-        winner.scatter_reduce_(0, index, rows.masked_fill(~is_top, -1), "amax")
-        result = flat.gather(0, winner.clamp(min=0)) if len(flat) else torch.zeros_like(top)
-        result = result.masked_fill(winner < 0, 0)
-    return result.reshape(groups, *values.shape[1:])
+    return _MaxBy.apply(flat, owners, groups).reshape(groups, *values.shape[1:])
+
+
+class _MaxBy(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, flat: Tensor, owners: Tensor, groups: int) -> Tensor:
+        index = owners.unsqueeze(1).expand_as(flat)
+        top = flat.new_zeros(groups, flat.shape[1])
+        top.scatter_reduce_(0, index, flat, "amax", include_self=False)
+        ctx.save_for_backward(flat, owners, top)
+        return top
+
+    @staticmethod
+    def backward(ctx, grad):
+        # Which row won does not depend on the values' last digits, so it needs no derivative; what
+        # is done with `grad` is differentiable, and derivatives of any order exist.
+        flat, owners, top = ctx.saved_tensors
+        with torch.no_grad():
+            index = owners.unsqueeze(1).expand_as(flat)
+            lost = flat < top.index_select(0, owners)  # false for NaN, which wins
+            rows = torch.arange(len(flat), device=flat.device, dtype=torch.float64)
+            rows = rows.unsqueeze(1).masked_fill(lost, -1)  # float64: integers scatter slowly
+            winner = rows.new_full(top.shape, -1).scatter_reduce_(0, index, rows, "amax").long()
+        grad = grad.masked_fill(winner < 0, 0)
+        scattered = grad.new_zeros(flat.shape).scatter_add(0, winner.clamp(min=0), grad)
+        return (scattered if len(flat) else torch.zeros_like(flat)), None, None
 
 
 def _owners(sizes: Tensor, total: int) -> Tensor:
+    if int(sizes.sum()) != total:
+        raise ShapeError(f"`sizes` sums to {int(sizes.sum())}, expected {total}, the rows at hand")
     groups = torch.arange(len(sizes), device=sizes.device)
     return groups.repeat_interleave(sizes, output_size=total)
 
@@ -234,7 +230,17 @@ def _require_rows(name: str, values: Tensor, rows: int) -> None:
         raise ShapeError(f"`{name}` has shape {tuple(values.shape)}, expected {rows} rows")
 
 
-def _kernels() -> ModuleType:
+def _kernels(*values: Tensor) -> ModuleType:
+    """The kernels for these values: DGL's are made for floats of 32 and 64 bits on a CPU."""
+    fits = all(v.dtype in (torch.float32, torch.float64) and v.numel() for v in values)
+    if fits and values[0].device.type == "cpu":
+        return _chosen()
+    from gtl.graph import kernels_torch
+
+    return kernels_torch
+
+
+def _chosen() -> ModuleType:
     global _active
     if _active is None:
         _active = _load(os.environ.get("GTL_KERNELS", ""))
@@ -252,7 +258,8 @@ def _load(name: str) -> ModuleType:
         except ImportError as error:
             if name == "dgl":
                 raise ConfigError(
-                    f"GTL_KERNELS is 'dgl' but DGL cannot be imported ({error}); unset it or install dgl==1.1.3"
+                    f"GTL_KERNELS is 'dgl' but DGL cannot be imported ({error}); unset it or "
+                    "install dgl==1.1.3"
                 ) from error
     from gtl.graph import kernels_torch
 

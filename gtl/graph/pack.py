@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,6 +20,8 @@ from gtl.graph.schema import Schema
 
 _PER_NODE = ("x", "node_type")
 _PER_EDGE = ("src", "dst", "e", "edge_type", "time")
+_KIND = "packed graphs"
+_CHUNK = 1 << 20  # rows
 _FIELDS = ("node_offsets", "edge_offsets", *_PER_NODE, *_PER_EDGE)
 
 
@@ -26,6 +31,8 @@ class PackedGraphs:
 
     Features may be stored in any integer or floating dtype; :meth:`batch` widens integers to
     int64. ``src`` and ``dst`` count from the first node of their own graph.
+
+    Indexing and iteration give single graphs.
 
     Attributes:
         node_offsets: First node of each graph and the total, int64 ``(g + 1,)``.
@@ -38,6 +45,9 @@ class PackedGraphs:
         node_type: ``(n,)`` or ``None``.
         edge_type: ``(m,)`` or ``None``.
         time: ``(m,)`` or ``None``.
+
+    Raises:
+        ShapeError: If the number of rows of a field is not what the offsets say.
     """
 
     node_offsets: Tensor
@@ -51,90 +61,152 @@ class PackedGraphs:
     edge_type: Tensor | None = None
     time: Tensor | None = None
 
+    def __post_init__(self) -> None:
+        for name in ("node_offsets", "edge_offsets"):
+            offsets = getattr(self, name)
+            if offsets.dtype != torch.int64 or offsets.shape != self.node_offsets.shape:
+                raise ShapeError(f"`{name}` must be int64 (g + 1,), is {tuple(offsets.shape)}")
+        for names, offsets in ((_PER_NODE, self.node_offsets), (_PER_EDGE, self.edge_offsets)):
+            rows = int(offsets[-1])
+            for name, values in self._tensors(names).items():
+                if len(values) != rows:
+                    raise ShapeError(
+                        f"`{name}` has {len(values)} rows, expected {rows} as the offsets say"
+                    )
+
     @staticmethod
     def pack(graphs: Sequence[Graph], schema: Schema | None = None) -> PackedGraphs:
-        """Pack a list of graphs.
+        """Pack a list of graphs; labels and seeds are left out.
 
         Args:
             graphs: At least one graph; batches among them count as their graphs.
             schema: What the graphs look like; read off the values if not given.
+
+        Raises:
+            ShapeError: If the list is empty or fields differ between graphs.
+            DataError: If values are out of range; see :meth:`Graph.validate`.
         """
-        whole = Graph.batch(graphs).validate()
-        sizes = whole.graph_sizes()
+        bare = [graph.replace(y=None, seeds=None) for graph in graphs]
+        whole = Graph.batch(bare).validate()
         owners = whole.graph_ids()[whole.src]
         if (owners[1:] < owners[:-1]).any():
-            whole = Graph.batch(whole.replace(y=None, seeds=None).unbatch())
-            owners = whole.graph_ids()[whole.src]
-        node_offsets, edge_offsets = (
-            _offsets(sizes),
-            _offsets(torch.bincount(owners, minlength=len(sizes))),
-        )
-        shift = node_offsets[owners]
+            owners, order = torch.sort(owners, stable=True)
+            whole = whole.pick_edges(order)
+        sizes = whole.graph_sizes()
+        shift = (sizes.cumsum(0) - sizes)[owners]
         values = {name: getattr(whole, name) for name in (*_PER_NODE, *_PER_EDGE)}
         values.update(src=whole.src - shift, dst=whole.dst - shift)
-        return PackedGraphs(node_offsets, edge_offsets, schema=schema or Schema.of(whole), **values)
+        return PackedGraphs(
+            _offsets(sizes),
+            _offsets(torch.bincount(owners, minlength=len(sizes))),
+            schema=schema or Schema.of(whole),
+            **values,
+        )
 
     def __len__(self) -> int:
         return len(self.node_offsets) - 1
 
     def __getitem__(self, index: int) -> Graph:
-        return self.batch(torch.tensor([index])).replace(sizes=None)
+        """Graph number ``index``; negative numbers count from the end.
+
+        Raises:
+            IndexError: If there is no such graph.
+        """
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"graph {index} of {len(self)} packed graphs does not exist")
+        return self.batch(torch.tensor([index % len(self)])).replace(sizes=None)
+
+    def __iter__(self) -> Iterator[Graph]:
+        return (self[index] for index in range(len(self)))
 
     def batch(self, index: Tensor) -> Graph:
         """One disjoint Graph of the graphs ``index``, in that order.
 
         Args:
             index: Numbers of graphs, int64 ``(b,)``; repeats are allowed.
+
+        Raises:
+            ShapeError: If ``index`` is no such tensor or names a graph that does not exist.
         """
-        nodes, sizes = _rows(self.node_offsets, index)
-        edges, edge_counts = _rows(self.edge_offsets, index)
-        shift = (sizes.cumsum(0) - sizes).repeat_interleave(edge_counts, output_size=len(edges))
+        nodes, sizes = self._rows(self.node_offsets, index)
+        edges, counts = self._rows(self.edge_offsets, index)
+        shift = torch.from_numpy(np.repeat(sizes.cumsum() - sizes, counts))
+        taken: dict[str, Any] = {
+            name: _wide(values) for name, values in self._take(nodes, edges).items()
+        }
         return Graph(
-            src=_wide(self.src[edges]) + shift,
-            dst=_wide(self.dst[edges]) + shift,
+            src=taken.pop("src") + shift,
+            dst=taken.pop("dst") + shift,
             num_nodes=len(nodes),
-            x=_take(self.x, nodes),
-            e=_take(self.e, edges),
-            node_type=_take(self.node_type, nodes),
-            edge_type=_take(self.edge_type, edges),
-            time=_take(self.time, edges),
-            sizes=sizes,
+            sizes=torch.from_numpy(sizes),
+            **taken,
         )
+
+    def subset(self, index: Tensor) -> PackedGraphs:
+        """A smaller packed set of the graphs ``index``, stored in the same dtypes.
+
+        Raises:
+            ShapeError: As :meth:`batch`.
+        """
+        nodes, sizes = self._rows(self.node_offsets, index)
+        edges, counts = self._rows(self.edge_offsets, index)
+        return PackedGraphs(
+            _offsets(torch.from_numpy(sizes)),
+            _offsets(torch.from_numpy(counts)),
+            schema=self.schema,
+            **self._take(nodes, edges),
+        )
+
+    def compact(self) -> PackedGraphs:
+        """The same graphs in the smallest integer dtypes that hold them."""
+        values = self._tensors((*_PER_NODE, *_PER_EDGE))
+        small: dict[str, Any] = {name: _narrow(value) for name, value in values.items()}
+        return PackedGraphs(self.node_offsets, self.edge_offsets, schema=self.schema, **small)
 
     def _tensors(self, names: Sequence[str] = _FIELDS) -> dict[str, Tensor]:
         return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
-    def subset(self, index: Tensor) -> PackedGraphs:
-        """A smaller packed set of the graphs ``index``."""
-        return PackedGraphs.pack([self.batch(index)], self.schema)
+    def _take(self, nodes: np.ndarray, edges: np.ndarray) -> dict[str, Any]:
+        taken = {name: _gather(value, nodes) for name, value in self._tensors(_PER_NODE).items()}
+        for name, value in self._tensors(_PER_EDGE).items():
+            taken[name] = _gather(value, edges)
+        return taken
 
-    def compact(self) -> PackedGraphs:
-        """The same graphs in the smallest integer dtypes that hold them."""
-        small = {
-            name: _narrow(value) for name, value in self._tensors((*_PER_NODE, *_PER_EDGE)).items()
-        }
-        return replace(self, **small)
+    def _rows(self, offsets: Tensor, index: Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """Row numbers of the groups ``index``, one group after the other, and each one's size."""
+        if index.dtype != torch.int64 or index.dim() != 1:
+            raise ShapeError(
+                f"`index` is {index.dtype} {tuple(index.shape)}, expected graph numbers int64 (b,)"
+            )
+        chosen, starts = index.numpy(), offsets.numpy()
+        if len(chosen) and (chosen.min() < 0 or chosen.max() >= len(self)):
+            raise ShapeError(f"`index` names graphs outside 0..{len(self) - 1}")
+        counts = starts[chosen + 1] - starts[chosen]
+        first = np.repeat(starts[chosen] - counts.cumsum() + counts, counts)
+        return np.arange(len(first)) + first, counts
 
     def checksum(self) -> str:
         """SHA-256 of all tensors, hexadecimal: the same graphs give the same string."""
         digest = hashlib.sha256()
         for name, value in sorted(self._tensors().items()):
-            wide = _wide(value)
-            digest.update(f"{name} {wide.dtype} {tuple(wide.shape)}".encode())
-            digest.update(wide.contiguous().numpy().tobytes())
+            dtype = _wide(value[:0]).dtype
+            digest.update(f"{name} {dtype} {tuple(value.shape)}".encode())
+            for part in value.split(_CHUNK):  # widened piece by piece: a corpus may exceed memory
+                digest.update(_wide(part).contiguous().cpu().numpy().tobytes())
         return digest.hexdigest()
 
-    def save(self, path: Path) -> None:
-        """Write the tensors to a safetensors file."""
+    def save(self, path: str | Path) -> None:
+        """Write the tensors to a safetensors file, which appears only when it is complete."""
         from safetensors.torch import save_file
 
+        path = Path(path)
+        part = path.with_name(path.name + ".part")
         tensors = {name: value.contiguous() for name, value in self._tensors().items()}
-        save_file(
-            tensors, path, {"gtl": "packed graphs", "schema": json.dumps(self.schema.to_json())}
-        )
+        save_file(tensors, part, {"gtl": _KIND, "schema": json.dumps(self.schema.to_json())})
+        os.replace(part, path)
 
     @staticmethod
-    def load(path: Path) -> PackedGraphs:
+    def load(path: str | Path) -> PackedGraphs:
         """Open a file of :meth:`save`; tensors are memory-mapped, pages are read when used.
 
         Raises:
@@ -144,35 +216,28 @@ class PackedGraphs:
 
         try:
             with safe_open(path, "pt") as file:
-                schema = Schema.from_json(json.loads(file.metadata()["schema"]))
+                metadata = file.metadata() or {}
+                if metadata.get("gtl") != _KIND:
+                    raise DataError("it holds something else")
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            schema = Schema.from_json(json.loads(metadata["schema"]))
+            return PackedGraphs(schema=schema, **tensors)
         except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
             raise DataError(
                 f"{path} is not a readable file of packed graphs ({error}); make it again"
             ) from error
-        return PackedGraphs(schema=schema, **tensors)
 
 
 def _offsets(counts: Tensor) -> Tensor:
     return torch.cat([counts.new_zeros(1), counts.cumsum(0)])
 
 
-def _rows(offsets: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
-    """Row numbers of the groups ``index``, one group after the other, and the size of each."""
-    if len(index) and (int(index.min()) < 0 or int(index.max()) >= len(offsets) - 1):
-        raise ShapeError(f"`index` names graphs outside 0..{len(offsets) - 2}")
-    starts = offsets[index]
-    counts = offsets[index + 1] - starts
-    ends = counts.cumsum(0)
-    total = int(ends[-1]) if len(ends) else 0
-    rows = torch.arange(total) + (starts - ends + counts).repeat_interleave(
-        counts, output_size=total
-    )
-    return rows, counts
-
-
-def _take(values: Tensor | None, rows: Tensor) -> Tensor | None:
-    return None if values is None else _wide(values[rows])
+def _gather(values: Tensor, rows: np.ndarray) -> Tensor:
+    # NumPy does a batch on the calling thread. Torch would wake all its threads for each of these
+    # small pieces, and on a busy machine waiting for them takes a hundred times as long as they do.
+    if values.dtype == torch.bfloat16:  # unknown to NumPy
+        return values[torch.from_numpy(rows)]
+    return torch.from_numpy(values.numpy().take(rows, axis=0))
 
 
 def _wide(values: Tensor) -> Tensor:

@@ -64,8 +64,8 @@ class Schema:
         return Schema(
             Columns.of(graph.x),
             Columns.of(graph.e),
-            0 if graph.node_type is None else int(graph.node_type.max()) + 1,
-            0 if graph.edge_type is None else int(graph.edge_type.max()) + 1,
+            _types(graph.node_type),
+            _types(graph.edge_type),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -89,7 +89,8 @@ class Schema:
             what: Names the thing that this schema belongs to, for the message.
 
         Raises:
-            DataError: If feature columns differ in kind, number or categories.
+            DataError: If feature columns differ in kind, number or categories, or there are types
+                that this schema does not know.
         """
         for name, mine, theirs in (
             ("node", self.node, other.node),
@@ -97,7 +98,16 @@ class Schema:
         ):
             if not _fits(mine, theirs):
                 raise DataError(
-                    f"{what} was built for {name} features {_words(mine)}, the data has {_words(theirs)}; "
+                    f"{what} was built for {name} features {_words(mine)}, the data has "
+                    f"{_words(theirs)}; use data prepared in the same way"
+                )
+        for name, known, given in (
+            ("node", self.node_types, other.node_types),
+            ("edge", self.edge_types, other.edge_types),
+        ):
+            if known and not 0 < given <= known:
+                raise DataError(
+                    f"{what} was built for {known} {name} types, the data has {given or 'none'}; "
                     "use data prepared in the same way"
                 )
 
@@ -109,6 +119,10 @@ def _fits(built: Columns | None, given: Columns | None) -> bool:
         return False
     pairs: Sequence[tuple[int, int]] = list(zip(built.categories or (), given.categories or ()))
     return all(theirs <= mine for mine, theirs in pairs)
+
+
+def _types(values: Tensor | None) -> int:
+    return 0 if values is None or not len(values) else int(values.max()) + 1
 
 
 def _words(columns: Columns | None) -> str:
