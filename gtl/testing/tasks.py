@@ -259,10 +259,10 @@ def ten_steps_lower_the_loss(trial: TaskTrial) -> None:
     model = trial.model()
     view = _view(model, trial.graph())
     start = _step(model, view)
-    before = float(start.losses["task"].mean())
+    before = float(start.losses["task"].detach().mean())
     _train(model, view, 10)
     # Replayed, so that queues and dropout are those of the first step: only parameters moved.
-    after = float(start.replay(dict(model.named_parameters()))["task"].mean())
+    after = float(start.replay(dict(model.named_parameters()))["task"].detach().mean())
     require(after < before, f"the loss went from {before:.4g} to {after:.4g}", "a lower one")
 
 
