@@ -55,6 +55,38 @@ def test_the_task_in_the_readme_obeys_the_laws(monkeypatch):
     assert "degree" in TASKS.names()
 
 
+SMALLER = [
+    (r"demo:(chembl|solubility)", "demo:shapes"),
+    (r"epochs([ =])\d+", r"epochs\g<1>1"),
+    (r"pretrain\(\"gin\"", 'pretrain({"name": "gin", "width": 8, "depth": 2}'),
+    (r"--encoder gin", "--encoder '{name: gin, width: 8, depth: 2}'"),
+]
+
+
+def smaller(text: str) -> str:
+    for pattern, replacement in SMALLER:
+        text = re.sub(pattern, replacement, text)
+    return text
+
+
+def test_the_ten_lines_of_the_readme_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (code,) = [code for code in blocks("python") if "gtl.finetune" in code]
+    exec(compile(smaller(code), "README.md", "exec"), {})
+    assert "items" in capsys.readouterr().out
+    assert (tmp_path / "runs/solubility/results.json").exists()
+
+
+def test_the_commands_of_the_readme_run_one_after_the_other(tmp_path, monkeypatch):
+    from gtl.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    (text,) = [text for text in blocks("sh") if "gtl pretrain" in text]
+    for line in smaller(text).splitlines():
+        assert main(shlex.split(line, comments=True)[1:]) == 0, line
+    assert (tmp_path / "predictions.csv").exists()
+
+
 @pytest.mark.parametrize("line", [line for text in blocks("sh") for line in text.splitlines()])
 def test_commands_in_the_readme_exist(line):
     words = shlex.split(line, comments=True)
