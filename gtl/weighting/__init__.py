@@ -1,1 +1,26 @@
 """Weightings turn many losses into one gradient."""
+
+from gtl.weighting.aux_ts import AuxTS
+from gtl.weighting.equal import Equal
+from gtl.weighting.fixed import Fixed
+from gtl.weighting.gcs import GCS
+from gtl.weighting.gradient_consistency import gradient_consistency, shift_consistency
+from gtl.weighting.hypergradient import directional
+from gtl.weighting.look_ahead import look_ahead
+from gtl.weighting.network import WeightNetwork
+from gtl.weighting.random_fixed import RandomFixed
+from gtl.weighting.unrolled import unrolled
+
+__all__ = [
+    "GCS",
+    "AuxTS",
+    "Equal",
+    "Fixed",
+    "RandomFixed",
+    "WeightNetwork",
+    "directional",
+    "gradient_consistency",
+    "look_ahead",
+    "shift_consistency",
+    "unrolled",
+]

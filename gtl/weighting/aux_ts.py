@@ -1,0 +1,325 @@
+"""AUX-TS: learn how much each sample of each task counts by looking one step ahead.
+
+Han et al. 2021, "Adaptive Transfer Learning on Graph Neural Networks" (KDD). The method of the
+paper, which its published code does not run: there the look-ahead is cut off from the network
+(see :mod:`gtl.weighting.random_fixed`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gtl.errors import ConfigError
+from gtl.roles import Step, Weighting
+from gtl.weighting.gradient_consistency import gradient_consistency, shift_consistency
+from gtl.weighting.gradients import (
+    gradients,
+    require_target,
+    set_gradients,
+    sound_losses,
+    weighted_backward,
+)
+from gtl.weighting.hypergradient import directional
+from gtl.weighting.look_ahead import require_supported
+from gtl.weighting.network import WeightNetwork, sample_features
+from gtl.weighting.unrolled import unrolled
+
+NORMALIZERS = ("auxiliary", "target", None)
+ENGINES = ("directional", "unrolled")
+CONSISTENCIES = ("parameters", "representation", None)
+_ROWS = 1 << 16
+
+
+class AuxTS(Weighting):
+    """A small network weighs every sample; a look at the target's loss one step ahead trains it.
+
+    In each step the network turns a sample's loss, its task and the tasks' gradient consistency
+    into a weight, and the model follows the gradient of the weighted losses. Every ``refresh``
+    steps the consistency is measured anew and the network learns: part of the target's samples
+    sit out a look-ahead through the optimizer's real state and judge where it led.
+
+    The network learns *after* the step's gradient is taken, so the look-ahead judges the very
+    weights that the step uses, and one backward pass serves both. (The paper's order, network
+    first, costs a second pass over every task and keeps two graphs in memory.)
+
+    Args:
+        hidden: Width of the weighting network.
+        lr: Learning rate of the network's own Adam.
+        mass: Mean weight of an auxiliary task where the target's is 1, under
+            ``normalize="auxiliary"``. One look-ahead sees which tasks help, but not how much of
+            them a whole training needs: it undervalues everything that pays later.
+        normalize: ``"auxiliary"``: target samples count once, auxiliary weights are divided by
+            their mean and multiplied by ``mass``, so that the network decides how a given total
+            is shared. ``"target"``: all weights are divided by the target's mean weight (Hwang et
+            al. 2020, SELAR). ``None``: as the network says.
+        refresh: Steps from one look-ahead to the next.
+        look_ahead: ``"directional"``, first order, or ``"unrolled"``, through ``higher``.
+        unroll_steps: Inner steps of the unrolled look-ahead.
+        consistency: What the cosines compare: gradients of the shared ``"parameters"``, as in
+            the paper, at one backward pass a task; those of a shift of the node vectors,
+            ``"representation"``, at almost nothing; or ``None``, no cosines.
+        activation: Of the network's output, ``"sigmoid"`` or ``"softplus"``.
+
+    Raises:
+        ConfigError: If an argument lies outside its range.
+    """
+
+    network: WeightNetwork
+
+    def __init__(
+        self,
+        hidden: int = 100,
+        lr: float = 1e-2,
+        mass: float = 0.3,
+        normalize: str | None = "auxiliary",
+        refresh: int = 4,
+        look_ahead: str = "directional",
+        unroll_steps: int = 1,
+        consistency: str | None = "parameters",
+        activation: str = "sigmoid",
+    ):
+        super().__init__()
+        _require_one_of("normalize", normalize, NORMALIZERS)
+        _require_one_of("look_ahead", look_ahead, ENGINES)
+        _require_one_of("consistency", consistency, CONSISTENCIES)
+        for name, count in (
+            ("hidden", hidden),
+            ("refresh", refresh),
+            ("unroll_steps", unroll_steps),
+        ):
+            if count < 1:
+                raise ConfigError(f"`{name}` is {count}, expected 1 or more")
+        if unroll_steps > 1 and look_ahead != "unrolled":
+            raise ConfigError(f"`unroll_steps` is {unroll_steps}; that needs look_ahead='unrolled'")
+        if not lr > 0 or not mass >= 0:
+            raise ConfigError(f"`lr` is {lr} and `mass` is {mass}; expected lr > 0 and mass >= 0")
+        self.hidden, self.lr, self.mass, self.activation = hidden, lr, mass, activation
+        self.normalize, self.refresh = normalize, refresh
+        self.look_ahead, self.unroll_steps = look_ahead, unroll_steps
+        self.measure = consistency
+        self.tasks: tuple[str, ...] = ()
+        self.steps = self.look_aheads = 0
+
+    def setup(self, tasks: Sequence[str], target: str | None) -> None:
+        """Make the network, its first weights drawn from torch's global generator.
+
+        The same tasks again keep a network that was trained.
+
+        Raises:
+            ConfigError: If there is no target.
+        """
+        require_target(target, "aux_ts")
+        if self.tasks == tuple(tasks):
+            return
+        self.tasks = tuple(tasks)
+        self.consistency = {name: 0.0 for name in tasks if name != target}
+        cosines = len(self.consistency) if self.measure else 0
+        self.network = WeightNetwork(1 + len(tasks) + cosines, self.hidden, self.activation)
+        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=self.lr)
+        self.steps = self.look_aheads = 0
+
+    def backward(self, step: Step) -> dict[str, float]:
+        """Set the gradient of the weighted losses, and learn every ``refresh`` steps.
+
+        Raises:
+            ConfigError: If there is no target, a task was not there at setup, or the optimizer
+                cannot be looked through.
+            GtlError: If a loss is not finite, here or one step ahead.
+        """
+        target = require_target(step.target, "aux_ts")
+        losses = sound_losses(step.losses)
+        if not losses.keys() - {target}:
+            return weighted_backward(step, {name: float(name == target) for name in step.losses})
+        self._prepare(step)
+        looks = self.steps % self.refresh == 0 and target in losses
+        self.steps += 1
+        if looks:
+            require_supported(step.optimizer)
+            self._measure_consistency(step, losses)
+        features = sample_features(losses, self.tasks, self._told())
+        with torch.no_grad():
+            weights = self._weights(self._raw(features), losses, target)
+        if looks:
+            self._step_and_learn(step, losses, weights, features, target)
+        else:
+            set_gradients(step, _terms(losses, weights, _means(losses)))
+        means = torch.stack([weight.mean() for weight in weights.values()]).tolist()
+        return {**dict.fromkeys(step.losses, 0.0), **dict(zip(weights, means))}
+
+    # -- the step and the look-ahead -----------------------------------------------------------
+
+    def _step_and_learn(
+        self,
+        step: Step,
+        losses: Mapping[str, Tensor],
+        weights: Mapping[str, Tensor],
+        features: Tensor,
+        target: str,
+    ) -> None:
+        held = step.hold_back(self.look_aheads)
+        self.look_aheads += 1
+        shares = _means(losses)
+        shares[target] = _without(shares[target], held)
+        # What the step has and the look-ahead has not: the samples held back.
+        rest = _means(losses)[target] - shares[target]
+        extra = {}
+        if held is not None:
+            extra = gradients((rest * weights[target] * losses[target]).sum(), step.parameters)
+        set_gradients(step, _terms(losses, weights, shares))
+        ahead = {n: p.grad for n, p in step.parameters.items() if p.grad is not None}
+        for name, gradient in extra.items():
+            step.parameters[name].grad = gradient + ahead[name] if name in ahead else gradient
+        del extra
+        if self.look_ahead == "unrolled":
+            pulls = unrolled(step, weights, shares, held, self.unroll_steps)
+        else:
+            pulls = directional(step, ahead, shares, held)
+        self._learn(features, losses, pulls, target)
+
+    def _learn(
+        self,
+        features: Tensor,
+        losses: Mapping[str, Tensor],
+        pulls: Mapping[str, Tensor],
+        target: str,
+    ) -> None:
+        """One step of the network down ``sum_ki dL_meta/dv_ki v_ki(phi)``."""
+        raw = self._raw(features).requires_grad_()
+        with torch.enable_grad():
+            weights = self._weights(raw, losses, target)
+            outlook = torch.stack([(pulls[name] * weights[name]).sum() for name in weights]).sum()
+        self.optimizer.zero_grad(set_to_none=True)
+        if not outlook.requires_grad:
+            return
+        (pull,) = torch.autograd.grad(outlook, [raw])
+        for rows, part in zip(features.split(_ROWS), pull.split(_ROWS)):
+            with torch.enable_grad():
+                self.network(rows).backward(part)
+        # The size of the hyper-gradient says more about the optimizer's state than about the
+        # tasks: next to nothing in Adam's first steps.
+        found = [p.grad for p in self.network.parameters() if p.grad is not None]
+        length = torch.linalg.vector_norm(torch.stack([g.norm() for g in found]))
+        if float(length) > 0:
+            for gradient in found:
+                gradient /= length
+            self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+
+    # -- weights -------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def _raw(self, features: Tensor) -> Tensor:
+        """The network's answer ``(b,)``, piece by piece: hidden layers of all samples are large."""
+        return torch.cat([self.network(rows) for rows in features.split(_ROWS)])
+
+    def _weights(self, raw: Tensor, losses: Mapping[str, Tensor], target: str) -> dict[str, Tensor]:
+        """Normalized weights ``(b_k,)`` by task, from the network's answers ``(b,)``."""
+        pieces = raw.split([len(values) for values in losses.values()])
+        weights = dict(zip(losses, pieces))
+        if self.normalize == "target" and target in weights:
+            mean = _positive(weights[target].mean())
+            return {name: weight / mean for name, weight in weights.items()}
+        if self.normalize == "auxiliary":
+            means = [weight.mean() for name, weight in weights.items() if name != target]
+            scale = self.mass / _positive(torch.stack(means).mean())
+            return {
+                name: torch.ones_like(weight) if name == target else weight * scale
+                for name, weight in weights.items()
+            }
+        return weights
+
+    def _told(self) -> list[float]:
+        return list(self.consistency.values()) if self.measure else []
+
+    def _measure_consistency(self, step: Step, losses: Mapping[str, Tensor]) -> None:
+        if self.measure is None:
+            return
+        auxiliary = [name for name in losses if name != step.target]
+        means = [losses[name].mean() for name in auxiliary]
+        own = losses[str(step.target)].mean()
+        if self.measure == "parameters":
+            shared = [step.parameters[name] for name in step.shared]
+            cosines = gradient_consistency(own, means, shared)
+        else:
+            nodes = [step.representations[name] for name in (str(step.target), *auxiliary)]
+            cosines = shift_consistency(own, means, nodes)
+        self.consistency.update(zip(auxiliary, cosines.tolist()))
+
+    # -- state ---------------------------------------------------------------------------------
+
+    def get_extra_state(self) -> dict[str, Any]:
+        """Counters, cosines and the state of the network's optimizer, as plain nested values."""
+        state: dict[str, Any] = {"steps": self.steps, "look_aheads": self.look_aheads}
+        if self.tasks:
+            state["consistency"] = dict(self.consistency)
+            state["dtype"] = str(self.network.hidden.weight.dtype).removeprefix("torch.")
+            state["adam"] = self.optimizer.state_dict()["state"]
+        return state
+
+    def set_extra_state(self, state: Mapping[str, Any]) -> None:
+        """Undo :meth:`get_extra_state`; :meth:`setup` comes first.
+
+        Raises:
+            ConfigError: If the state belongs to other tasks.
+        """
+        stored = state.get("consistency", {})
+        if set(stored) != set(self.consistency):
+            raise ConfigError(
+                f"the stored weighting knows the auxiliary tasks {list(stored)}, this one "
+                f"{list(self.consistency)}; call setup() with the same tasks first"
+            )
+        self.steps, self.look_aheads = int(state["steps"]), int(state["look_aheads"])
+        if self.tasks:
+            self.consistency.update(stored)
+            self._move_to(self.network.hidden.weight.device, getattr(torch, state["dtype"]))
+            own = self.optimizer.state_dict()
+            self.optimizer.load_state_dict({**own, "state": state["adam"]})
+
+    def _prepare(self, step: Step) -> None:
+        if not self.tasks:
+            self.setup(list(step.losses), step.target)
+        unknown = [name for name in step.losses if name not in self.tasks]
+        if unknown:
+            raise ConfigError(f"task {unknown[0]!r} was not there at setup; call setup() again")
+        example = next(iter(step.losses.values()))
+        self._move_to(example.device, torch.promote_types(example.dtype, torch.float32))
+
+    def _move_to(self, device: torch.device, dtype: torch.dtype) -> None:
+        weight = self.network.hidden.weight
+        if (weight.device, weight.dtype) != (device, dtype):
+            self.network.to(device, dtype)
+            # Loading casts the moments to where the parameters are now.
+            self.optimizer.load_state_dict(self.optimizer.state_dict())
+
+
+def _means(losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Share of each sample in a mean, ``1 / b_k``."""
+    return {n: torch.full_like(v, 1 / len(v), requires_grad=False) for n, v in losses.items()}
+
+
+def _without(share: Tensor, held: Tensor | None) -> Tensor:
+    """Share of each sample in the mean of those not held back; zero if all are."""
+    if held is None:
+        return share
+    left = (~held).to(share.dtype)
+    return left / left.sum().clamp(min=1)
+
+
+def _terms(
+    losses: Mapping[str, Tensor], weights: Mapping[str, Tensor], shares: Mapping[str, Tensor]
+) -> list[Tensor]:
+    return [(shares[name] * weights[name] * losses[name]).sum() for name in losses]
+
+
+def _positive(mean: Tensor) -> Tensor:
+    """The mean weight, safe to divide by when the network says zero to everything."""
+    return mean.clamp(min=torch.finfo(mean.dtype).tiny)
+
+
+def _require_one_of(name: str, value: Any, known: Sequence[Any]) -> None:
+    if value not in known:
+        raise ConfigError(f"`{name}` is {value!r}, expected one of {known}")

@@ -1,0 +1,78 @@
+"""The weighting network: from what is known about a sample's loss to how much it counts.
+
+Han et al. 2021 (AUX-TS); Shu et al. 2019 (Meta-Weight-Net) for the idea.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from gtl.errors import ConfigError, ShapeError
+
+ACTIVATIONS = {"sigmoid": nn.Sigmoid, "softplus": nn.Softplus}
+
+
+class WeightNetwork(nn.Module):
+    """One hidden layer, ``v = act(W2 relu(W1 xi + b1) + b2)``, shared by all tasks.
+
+    Args:
+        inputs: Columns of the features.
+        hidden: Width of the hidden layer.
+        activation: ``"sigmoid"`` or ``"softplus"``: weights must be positive, or dividing by
+            their mean would mean nothing.
+
+    Raises:
+        ConfigError: If the activation is neither.
+    """
+
+    def __init__(self, inputs: int, hidden: int = 100, activation: str = "sigmoid"):
+        super().__init__()
+        if activation not in ACTIVATIONS:
+            raise ConfigError(
+                f"`activation` is {activation!r}, expected one of {tuple(ACTIVATIONS)}"
+            )
+        self.hidden = nn.Linear(inputs, hidden)
+        self.output = nn.Linear(hidden, 1)
+        self.activation = ACTIVATIONS[activation]()
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Weights ``(b,)``, positive, of samples with features ``(b, inputs)``."""
+        return self.activation(self.output(torch.relu(self.hidden(features)))).squeeze(1)
+
+
+def sample_features(
+    losses: Mapping[str, Tensor], tasks: Sequence[str], consistency: Sequence[float]
+) -> Tensor:
+    """What the network sees of each sample: its loss, its task, every task's consistency.
+
+    The loss enters as ``sign(l) log(1 + |l|)``, where the paper has ``l``: the same for small
+    losses, while a loss of a thousand does not switch the sigmoid off for good.
+
+    Args:
+        losses: Losses ``(b_k,)`` by task.
+        tasks: Names of all ``t`` tasks; decide the one-hot columns.
+        consistency: Cosines that every sample is told, ``c`` numbers.
+
+    Returns:
+        Features ``(b, 1 + t + c)`` of the samples of all tasks one after the other, detached.
+
+    Raises:
+        ShapeError: If losses are not one number per sample.
+    """
+    blocks = []
+    for name, values in losses.items():
+        if values.dim() != 1:
+            raise ShapeError(
+                f'`losses["{name}"]` has shape {tuple(values.shape)}, expected one loss per '
+                "sample, (b,); squeeze the last axis"
+            )
+        values = values.detach()
+        constant = [*(float(name == task) for task in tasks), *consistency]
+        block = values.new_empty(len(values), 1 + len(constant))
+        block[:, 0] = values.sign() * values.abs().log1p()
+        block[:, 1:] = values.new_tensor(constant)
+        blocks.append(block)
+    return torch.cat(blocks)  # (b, 1 + t + c)

@@ -1,0 +1,187 @@
+"""Small problems for weightings: an encoder, a target, auxiliary tasks, and steps to take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from gtl.graph import Graph
+from gtl.graph.ops import dot_on_edges, softmax_on_edges, sum_neighbors, weighted_sum_neighbors
+from gtl.roles import Task, View
+from gtl.train.step import Step, TaskModel
+
+WIDTH, CLASSES, NODES, EDGES = 7, 3, 23, 61
+
+
+class SumEncoder(nn.Module):
+    def __init__(self, inputs: int):
+        super().__init__()
+        self.first, self.second = nn.Linear(inputs, WIDTH), nn.Linear(WIDTH, WIDTH)
+
+    def forward(self, graph: Graph) -> Tensor:
+        h = torch.tanh(self.first(graph.x))
+        return torch.tanh(self.second(h + 0.3 * sum_neighbors(graph, h)))
+
+
+class AttentionEncoder(nn.Module):
+    def __init__(self, inputs: int):
+        super().__init__()
+        self.embed, self.left, self.right = (nn.Linear(inputs, WIDTH) for _ in range(3))
+
+    def forward(self, graph: Graph) -> Tensor:
+        scores = dot_on_edges(graph, self.left(graph.x), self.right(graph.x))
+        h = torch.tanh(self.embed(graph.x))
+        return h + weighted_sum_neighbors(graph, h, softmax_on_edges(graph, scores))
+
+
+class NoisyEncoder(SumEncoder):
+    """Dropout and batch norm in training mode."""
+
+    def __init__(self, inputs: int):
+        super().__init__(inputs)
+        self.norm, self.drop = nn.BatchNorm1d(WIDTH), nn.Dropout(0.3)
+
+    def forward(self, graph: Graph) -> Tensor:
+        return self.drop(self.norm(super().forward(graph)))
+
+
+class Classify(Task):
+    """Cross-entropy of the labels at the seeds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(WIDTH, CLASSES)
+
+    def view(self, graph: Graph, rng: torch.Generator) -> View:
+        return View(graph, {"y": graph.y})
+
+    def losses(self, nodes: Tensor, view: View) -> Tensor:
+        logits = self.head(nodes[view.graph.seeds])
+        return nn.functional.cross_entropy(logits, view.targets["y"], reduction="none")
+
+
+class Regress(Task):
+    """Squared error at every node of numbers that are fixed, or drawn anew in each view."""
+
+    def __init__(self, values: Tensor | None = None, noise: float = 0.0):
+        super().__init__()
+        self.head, self.values, self.noise = nn.Linear(WIDTH, 1), values, noise
+
+    def view(self, graph: Graph, rng: torch.Generator) -> View:
+        values = torch.zeros(graph.num_nodes) if self.values is None else self.values
+        drawn = torch.randn(graph.num_nodes, generator=rng)
+        return View(graph.replace(), {"values": (values + self.noise * drawn).to(graph.x.dtype)})
+
+    def losses(self, nodes: Tensor, view: View) -> Tensor:
+        return (self.head(nodes).squeeze(1) - view.targets["values"]) ** 2
+
+
+class Queue(Regress):
+    """A task with a buffer that every call changes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("calls", torch.zeros(1))
+
+    def losses(self, nodes: Tensor, view: View) -> Tensor:
+        self.calls += 1
+        return super().losses(nodes, view)
+
+
+class Nothing(Task):
+    """A task whose views never hold a sample."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(WIDTH, 1)
+
+    def view(self, graph: Graph, rng: torch.Generator) -> View:
+        return View(graph, {})
+
+    def losses(self, nodes: Tensor, view: View) -> Tensor:
+        return self.head(nodes[:0]).squeeze(1)
+
+
+ENCODERS = {"sum": SumEncoder, "attention": AttentionEncoder, "noisy": NoisyEncoder}
+
+
+class Problem(SimpleNamespace):
+    """A graph and a model; :meth:`step` makes a step with an optimizer."""
+
+    def step(self, optimizer: torch.optim.Optimizer, seed: int = 0, **options: Any) -> Step:
+        views = {n: t.view(self.graph, self.rng) for n, t in self.model.tasks.items()}
+        return Step(self.model, views, optimizer, "target", seed=seed, **options)
+
+
+@pytest.fixture
+def parts() -> SimpleNamespace:
+    """The classes above, for tests that compose their own problem."""
+    return SimpleNamespace(
+        Classify=Classify, Regress=Regress, Queue=Queue, Nothing=Nothing, ENCODERS=ENCODERS
+    )
+
+
+@pytest.fixture
+def problem() -> Callable[..., Problem]:
+    """Builds a problem in float64: ``problem(encoder="sum", auxiliary={...})``."""
+
+    def build(
+        encoder: str | nn.Module = "sum",
+        auxiliary: Mapping[str, Task] | None = None,
+        seed: int = 0,
+        dtype: torch.dtype = torch.float64,
+    ) -> Problem:
+        torch.manual_seed(seed)
+        rng = torch.Generator().manual_seed(seed)
+        inputs = 5
+        graph = Graph(
+            torch.randint(NODES, (EDGES,), generator=rng),
+            torch.randint(NODES, (EDGES,), generator=rng),
+            NODES,
+            x=torch.randn(NODES, inputs, generator=rng, dtype=torch.float64).to(dtype),
+            seeds=torch.randperm(NODES, generator=rng)[:11],
+            y=torch.randint(CLASSES, (11,), generator=rng),
+        )
+        if auxiliary is None:
+            auxiliary = {"first": Regress(torch.linspace(-1, 1, NODES)), "second": Regress()}
+        module = ENCODERS[encoder](inputs) if isinstance(encoder, str) else encoder
+        model = TaskModel(module, {"target": Classify(), **auxiliary}).to(dtype)
+        return Problem(graph=graph, model=model, rng=rng)
+
+    return build
+
+
+@pytest.fixture
+def optimizers() -> dict[str, Callable[..., torch.optim.Optimizer]]:
+    """Every supported kind, with settings that leave no term at zero."""
+    sgd, adam, adamw = torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW
+    return {
+        "sgd": lambda p: sgd(p, lr=0.1, weight_decay=0.02),
+        "momentum": lambda p: sgd(p, lr=0.1, momentum=0.9, dampening=0.3, weight_decay=0.02),
+        "nesterov": lambda p: sgd(p, lr=0.1, momentum=0.9, nesterov=True),
+        "adam": lambda p: adam(p, lr=0.01, weight_decay=0.02),
+        "amsgrad": lambda p: adam(p, lr=0.01, amsgrad=True),
+        "adamw": lambda p: adamw(p, lr=0.01, weight_decay=0.1),
+    }
+
+
+def warm_up(problem: Problem, optimizer: torch.optim.Optimizer, steps: int = 5) -> None:
+    """Take plain steps, so that the optimizer has a state."""
+    for _ in range(steps):
+        step = problem.step(optimizer)
+        optimizer.zero_grad()
+        torch.stack(
+            [losses.mean() for losses in step.losses.values() if len(losses)]
+        ).sum().backward()
+        optimizer.step()
+
+
+@pytest.fixture
+def warm() -> Callable[..., None]:
+    """See :func:`warm_up`."""
+    return warm_up
