@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 import os
-import uuid
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -37,7 +37,7 @@ def cached(name: str, files: Sequence[Path], make: Callable[[], PackedGraphs]) -
     if path.is_file():
         try:
             return _checked(PackedGraphs.load(path))
-        except (DataError, TypeError, ValueError) as error:
+        except (DataError, TypeError, IndexError) as error:
             logger.warning("%s is broken and made again: %s", path, error)
     graphs = make().compact()
     try:
@@ -61,12 +61,9 @@ def _folder() -> Path:
 def _write(graphs: PackedGraphs, path: Path) -> None:
     """All or nothing, also when several processes write at once."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{path.stem}.{uuid.uuid4().hex}.tmp")
-    try:
-        graphs.save(unfinished)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent) as place:
+        graphs.save(Path(place) / path.name)
+        os.replace(Path(place) / path.name, path)
 
 
 def _checked(graphs: PackedGraphs) -> PackedGraphs:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -45,6 +46,7 @@ class Dataset:
         metric: A key of :data:`METRICS`; chosen by ``kind`` if not given.
         names: A name per item, such as its SMILES; may be empty.
         class_names: What class 0, 1, ... is called in the file; may be empty.
+        options: What :func:`gtl.load` was given beside ``spec`` and ``root``, to load it again.
 
     Raises:
         DataError: If lengths disagree, a split is out of range or overlaps, no label is known, or
@@ -61,6 +63,7 @@ class Dataset:
     metric: str = ""
     names: tuple[str, ...] = ()
     class_names: tuple[str, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if (self.graphs is None) == (self.graph is None):
@@ -152,7 +155,9 @@ class Dataset:
             return self.graphs.schema
         graph = self.graph
         assert graph is not None
-        return graph.remember("schema", lambda: Schema.of(graph), ("x", "e"))
+        return graph.remember(
+            "schema", lambda: Schema.of(graph), ("x", "e", "node_type", "edge_type")
+        )
 
     @property
     def num_outputs(self) -> int:
@@ -196,7 +201,10 @@ class Dataset:
     def checksum(self) -> str:
         """SHA-256 over graphs, labels and splits, hexadecimal."""
         digest = hashlib.sha256()
-        packed = self.graphs or PackedGraphs.pack([self.graph.replace(y=None, seeds=None)])  # type: ignore[union-attr]
+        packed = self.graphs
+        if packed is None:
+            assert self.graph is not None
+            packed = PackedGraphs.pack([self.graph.replace(y=None, seeds=None)])
         digest.update(packed.checksum().encode())
         values = {f"split.{name}": index for name, index in self.split.items()}
         if self.labels is not None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-import shutil
+import os
 import tempfile
 import zipfile
 from collections.abc import Mapping
@@ -196,7 +196,7 @@ def _frame(file: Path, **how: Any) -> pd.DataFrame:
 
     try:
         return pd.read_csv(file, **how)
-    except (OSError, EOFError, ValueError) as error:
+    except Exception as error:  # a damaged archive fails in many ways
         reason = " ".join(str(error).split())
         raise DataError(f"{file} cannot be read ({reason}); copy the data set again") from error
 
@@ -260,7 +260,7 @@ def _download(name: str, url: str, inside: str, root: Path) -> Path:
         home.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=home) as place:
             extract_zip(download_url(url, place, log=False), place, log=False)
-            shutil.move(str(Path(place) / inside), target)
+            os.replace(Path(place) / inside, target)
     except (OSError, RuntimeError, zipfile.BadZipFile) as error:
         raise DataError(
             f"ogb:{name} could not be fetched from {url} into {home}: {error}; "

@@ -61,7 +61,9 @@ def load_smiles(
         MissingDependencyError: If RDKit is not installed.
     """
     path = Path(name).expanduser()
-    if root is not None and not path.is_file() and (root / path).is_file():
+    if root is not None and not path.is_file():
+        if not (root / path).is_file():
+            raise DataError(f"there is no file {name} here or in {root}; check the path")
         path = root / path
     table = Table.read(path)
     smiles = table.column(smiles_column).fillna("").str.strip()

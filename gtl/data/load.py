@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,8 @@ def load(spec: str, root: Path | str | None = None, seed: int = 0, **options: An
         if option not in known:
             raise ConfigError(f"{scheme}: has no option {option!r}; {nearest(option, known)}")
     folder = root if root is not None else os.environ.get("GTL_DATA") or None
-    return reader(name, None if folder is None else Path(folder).expanduser(), seed, **options)
+    data = reader(name, None if folder is None else Path(folder).expanduser(), seed, **options)
+    return replace(data, options={"seed": seed, **options})
 
 
 def _reader(scheme: str) -> Any:

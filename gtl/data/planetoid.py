@@ -30,14 +30,13 @@ _HARMLESS: dict[tuple[str, str], Any] = {
     ("numpy", "dtype"): np.dtype,
     ("numpy.core.multiarray", "_reconstruct"): _RECONSTRUCT,
     ("numpy._core.multiarray", "_reconstruct"): _RECONSTRUCT,
-    ("scipy.sparse.csr", "csr_matrix"): scipy.sparse.csr_matrix,
-    ("scipy.sparse._csr", "csr_matrix"): scipy.sparse.csr_matrix,
     ("collections", "defaultdict"): collections.defaultdict,
     ("__builtin__", "list"): list,
     ("__builtin__", "dict"): dict,
     ("builtins", "list"): list,
     ("builtins", "dict"): dict,
 }
+_SPARSE = (("scipy.sparse.csr", "csr_matrix"), ("scipy.sparse._csr", "csr_matrix"))
 
 
 def load_planetoid(
@@ -102,7 +101,14 @@ def load_planetoid(
 class _ArraysOnly(pickle.Unpickler):
     """Reads pickles of arrays; a pickle can name any function to call, this one calls no other."""
 
+    def __init__(self, file: BinaryIO):
+        super().__init__(file, encoding="latin1")
+        # A pickle may also change the classes that it names, so it is given one of its own.
+        self.matrix = type("StoredMatrix", (), {})
+
     def find_class(self, module: str, name: str) -> Any:
+        if (module, name) in _SPARSE:
+            return self.matrix
         if (module, name) not in _HARMLESS:
             raise DataError(
                 f"it asks for {module}.{name}; only arrays are read from pickles, "
@@ -112,13 +118,20 @@ class _ArraysOnly(pickle.Unpickler):
 
 
 def read_arrays(file: BinaryIO) -> Any:
-    """What a pickle of arrays, sparse matrices, lists and dictionaries holds.
+    """What a pickle of an array, a sparse matrix, or lists and dictionaries of them holds.
 
     Raises:
         DataError: If it names anything else, or is damaged.
     """
     try:
-        return _ArraysOnly(file, encoding="latin1").load()
+        reader = _ArraysOnly(file)
+        value = reader.load()
+        if isinstance(value, reader.matrix):
+            parts = vars(value)
+            arrays = parts["data"], parts["indices"], parts["indptr"]
+            value = scipy.sparse.csr_matrix(arrays, parts["_shape"])
+            value.check_format(full_check=True)
+        return value
     except DataError:
         raise
     except Exception as error:  # a damaged pickle can fail in any way
@@ -150,15 +163,10 @@ def _read(path: Path) -> Any:
         if not isinstance(value, dict):
             raise DataError(f"{path} holds a {type(value).__name__}, expected lists of neighbors")
         return value
-    try:
-        if scipy.sparse.issparse(value):
-            value = scipy.sparse.csr_matrix((value.data, value.indices, value.indptr), value.shape)
-            value.check_format(full_check=True)
-            value = value.toarray()
-        if isinstance(value, np.ndarray) and value.ndim == 2 and value.dtype.kind in "buif":
-            return torch.from_numpy(value.astype("float32"))
-    except (ValueError, TypeError, AttributeError) as error:
-        raise DataError(f"{path} holds a broken matrix ({error}); get it again") from error
+    if scipy.sparse.issparse(value):
+        value = value.toarray()
+    if isinstance(value, np.ndarray) and value.ndim == 2 and value.dtype.kind in "buif":
+        return torch.from_numpy(value.astype("float32"))
     raise DataError(f"{path} holds a {type(value).__name__}, expected a matrix of numbers")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,9 +53,12 @@ class Table:
 
         if not path.is_file():
             raise DataError(f"there is no file {path}; check the path")
+        how = {"dtype": str, "skip_blank_lines": False, "index_col": False, "encoding": "utf-8-sig"}
         try:
-            cells = pd.read_csv(path, dtype=str, skip_blank_lines=False, encoding="utf-8-sig")
-        except (OSError, EOFError, ValueError) as error:
+            with warnings.catch_warnings():  # pandas only warns of cells beyond the header
+                warnings.simplefilter("error", pd.errors.ParserWarning)
+                cells = pd.read_csv(path, **how)
+        except Exception as error:  # each kind of compression fails in its own way
             reason = " ".join(str(error).split())
             raise DataError(f"{path} cannot be read as CSV: {reason}") from error
         cells.columns = cells.columns.str.strip()
@@ -157,15 +161,12 @@ class Table:
 
 def _classes(cells: pd.Series, numbers: pd.Series) -> tuple[Tensor, tuple[str, ...]]:
     """Classes in the order of their names; numbers in theirs, so that "10" comes after "9"."""
-    if numbers.notna().eq(cells.notna()).all():
-        values = numbers
-        names = [f"{value:g}" for value in sorted(numbers.dropna().unique())]
-        known = sorted(numbers.dropna().unique())
-    else:
-        values = cells.str.strip()
-        names = known = sorted(values.dropna().unique())
+    all_numbers = bool(numbers.notna().eq(cells.notna()).all())
+    values = numbers if all_numbers else cells.str.strip()
+    known = sorted(values.dropna().unique().tolist())
     numbered = values.map({value: i for i, value in enumerate(known)}).fillna(-1)
-    return torch.from_numpy(numbered.to_numpy("int64", copy=True)), tuple(names)
+    names = tuple(str(int(v)) if all_numbers and v == int(v) else str(v) for v in known)
+    return torch.from_numpy(numbered.to_numpy("int64", copy=True)), names
 
 
 def _shown(cell: object) -> str:

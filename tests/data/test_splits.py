@@ -1,0 +1,133 @@
+"""Splits: disjoint, complete, repeatable, and OGB's own where OGB has one."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gtl.data import load
+from gtl.data.splits import few_labels_split, random_split, scaffold_split
+from gtl.errors import ConfigError, DataError
+
+
+def together(split):
+    return torch.cat(list(split.values())).sort().values.tolist()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    items=st.integers(3, 400),
+    shares=st.lists(st.integers(1, 20), min_size=2, max_size=3),
+    seed=st.integers(0, 2**31),
+)
+def test_a_random_split_is_disjoint_complete_sorted_and_nowhere_empty(items, shares, seed):
+    split = random_split(items, [share / sum(shares) for share in shares], seed)
+    assert list(split) == ["train", "valid", "test"][: len(shares)]
+    assert together(split) == list(range(items))
+    for index in split.values():
+        assert len(index) and index.dtype == torch.int64
+        assert index.tolist() == sorted(index.tolist())
+
+
+def test_a_random_split_has_the_sizes_that_were_asked_for():
+    split = random_split(101, (0.5, 0.3, 0.2))
+    assert [len(index) for index in split.values()] == [51, 30, 20]
+
+
+def test_the_seed_decides_a_random_split():
+    assert torch.equal(random_split(50, seed=3)["train"], random_split(50, seed=3)["train"])
+    assert not torch.equal(random_split(50, seed=3)["train"], random_split(50, seed=4)["train"])
+
+
+def test_too_few_items_for_a_random_split_are_refused():
+    with pytest.raises(DataError, match="2 items cannot be split into 3 parts"):
+        random_split(2)
+
+
+@pytest.mark.parametrize("fractions", [(0.8, 0.1), (1.0,), (0.5, 0.5, 0.0), (1.2, -0.1, -0.1)])
+def test_fractions_that_are_no_shares_are_refused(fractions):
+    with pytest.raises(ConfigError, match="positive shares that sum to 1"):
+        random_split(100, fractions)
+
+
+# -- scaffolds -------------------------------------------------------------------------------------
+
+
+def test_scaffold_groups_stay_together_and_the_largest_train():
+    pytest.importorskip("rdkit")
+    benzenes = ["c1ccccc1", "Cc1ccccc1", "CCc1ccccc1", "Oc1ccccc1", "Nc1ccccc1", "Clc1ccccc1"]
+    smiles = ["C1CC1", *benzenes[:3], "C1CCCC1", *benzenes[3:], "CC1CC1", "C1CCC1"]
+    split = scaffold_split(smiles, (0.6, 0.2, 0.2))
+    # 6 benzenes fill train; 2 cyclopropanes fill valid; the others are singles, for test.
+    assert split["train"].tolist() == [1, 2, 3, 5, 6, 7]
+    assert split["valid"].tolist() == [0, 8]
+    assert split["test"].tolist() == [4, 9]
+
+
+def test_one_scaffold_for_all_leaves_a_part_empty_and_is_refused():
+    pytest.importorskip("rdkit")
+    with pytest.raises(DataError, match="leaves 'train' empty: 4 molecules have only 1 scaffolds"):
+        scaffold_split(["CC", "CCC", "CCCC", "CCO"])
+
+
+def test_a_scaffold_split_names_the_molecule_that_cannot_be_read():
+    pytest.importorskip("rdkit")
+    with pytest.raises(DataError, match="molecule 1, 'C1CC', has no scaffold"):
+        scaffold_split(["CC", "C1CC"])
+
+
+@pytest.mark.parametrize("name", ["molbace", "molbbbp"])
+def test_the_scaffold_split_of_ogb_is_reproduced(name, shared_data):
+    pytest.importorskip("rdkit")
+    data = load(f"ogb:{name}", root=shared_data)
+    split = scaffold_split(data.names)
+    for part in ("train", "valid", "test"):
+        assert torch.equal(split[part], data.split[part].sort().values)
+
+
+# -- few labels ------------------------------------------------------------------------------------
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    labels=st.lists(st.integers(-1, 2), min_size=40, max_size=80),
+    per_class=st.integers(1, 3),
+    seed=st.integers(0, 1000),
+)
+def test_few_labels_are_as_many_per_class_and_never_missing_ones(labels, per_class, seed):
+    labels = torch.tensor(labels)
+    counts = labels[labels >= 0].bincount(minlength=3)
+    if bool((counts < per_class).any()) or int(counts.sum()) < 3 * per_class + 12:
+        with pytest.raises(DataError):
+            few_labels_split(torch.cat([labels, torch.tensor([0, 1, 2])[counts == 0]]), 90, 5, 7)
+        return
+    split = few_labels_split(labels, per_class, valid=5, test=7, seed=seed)
+    assert labels[split["train"]].bincount(minlength=3).tolist() == [per_class] * 3
+    assert (len(split["valid"]), len(split["test"])) == (5, 7)
+    used = together(split)
+    assert len(set(used)) == len(used)
+    assert (labels[used] >= 0).all()
+
+
+def test_few_labels_of_a_binary_column_leave_out_missing_ones():
+    labels = torch.tensor([[0.0], [torch.nan], [1.0], [1.0], [0.0]])
+    split = few_labels_split(labels, 1, valid=1, test=1)
+    assert together(split) == [0, 2, 3, 4]
+    assert sorted(labels[split["train"], 0].tolist()) == [0.0, 1.0]
+
+
+def test_a_class_with_too_few_labels_is_named():
+    with pytest.raises(DataError, match="class 1 has 1 labeled items, 2 per class"):
+        few_labels_split(torch.tensor([0, 0, 0, 1]), 2, valid=1, test=1)
+
+
+def test_too_few_items_left_to_judge_are_refused():
+    with pytest.raises(DataError, match="leave 2 labeled ones, 500 to validate and 1000 to test"):
+        few_labels_split(torch.tensor([0, 0, 1, 1]), 1)
+
+
+def test_a_part_of_no_items_is_refused():
+    with pytest.raises(ConfigError, match="`per_class` is 0"):
+        few_labels_split(torch.tensor([0, 1]), 0)
