@@ -1,1 +1,15 @@
 """Tasks turn the vectors of a view into one loss per sample."""
+
+from gtl.tasks.attribute_masking import AttributeMasking
+from gtl.tasks.context_prediction import ContextPrediction
+from gtl.tasks.edge_prediction import EdgePrediction
+from gtl.tasks.infomax import Infomax
+from gtl.tasks.supervised import Supervised
+
+__all__ = [
+    "AttributeMasking",
+    "ContextPrediction",
+    "EdgePrediction",
+    "Infomax",
+    "Supervised",
+]

@@ -1,0 +1,260 @@
+"""Parts of a graph: neighborhoods of many centers at once, induced pieces, joined pairs of nodes.
+
+Nothing here loops over nodes: a breadth-first search advances all centers together by one hop,
+and questions about edges are answered by binary search in sorted keys that the Graph remembers.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from gtl.errors import ConfigError, ShapeError
+from gtl.graph.graph import Graph
+
+
+def neighborhoods(
+    graph: Graph,
+    centers: Tensor,
+    hops: int,
+    *,
+    fan_out: int | None = None,
+    max_nodes: int | None = None,
+    rng: torch.Generator | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Nodes whose messages reach each center within ``hops`` layers, with their distance.
+
+    The search walks against the direction of the edges. Each center has its own search; one node
+    may belong to many.
+
+    Args:
+        graph: A graph of ``n`` nodes.
+        centers: Node numbers, int64 ``(c,)``; repeats are searched twice.
+        hops: Largest distance; 0 gives the centers alone.
+        fan_out: Follow at most so many edges of each node, drawn without replacement and each
+            equally likely; ``None`` follows all. Edges that are not drawn are not there for this
+            search, so a distance may come out larger than the true one.
+        max_nodes: Keep at most so many nodes at each distance from a center, drawn uniformly;
+            ``None`` keeps all. What hangs on dropped nodes only is not reached.
+        rng: Generator for the draws; needed with ``fan_out`` or ``max_nodes``.
+
+    Returns:
+        ``owner``, ``node`` and ``distance``, each int64 ``(k,)`` and sorted by owner, then node:
+        ``node[i]`` lies ``distance[i]`` hops from ``centers[owner[i]]``. Every center is its own
+        neighbor at distance 0.
+
+    Raises:
+        ConfigError: If a number is out of range, or a limit comes without a generator.
+        ShapeError: If ``centers`` is not a list of node numbers.
+
+    Example:
+        >>> path = Graph(torch.tensor([0, 1]), torch.tensor([1, 2]), 3)
+        >>> owner, node, distance = neighborhoods(path, torch.tensor([2, 0]), 2)
+        >>> list(zip(owner.tolist(), node.tolist(), distance.tolist()))
+        [(0, 0, 2), (0, 1, 1), (0, 2, 0), (1, 0, 0)]
+    """
+    _require_search(graph, centers, hops, fan_out, max_nodes, rng)
+    n = max(graph.num_nodes, 1)
+    starts, _, senders = _incoming(graph)
+    frontier = torch.arange(len(centers), device=graph.device) * n + centers
+    seen = frontier  # one key per (owner, node) pair, sorted
+    levels = [frontier]
+    for _ in range(hops):
+        edges, row = _edges_into(starts, frontier % n, fan_out, rng)
+        reached = torch.unique((frontier // n)[row] * n + senders[edges])
+        frontier = reached[~_contains(seen, reached)]
+        seen = torch.cat([seen, frontier]).sort().values  # dropped ones too: they stay dropped
+        if max_nodes is not None:
+            frontier = _thin_out(frontier, frontier // n, max_nodes, rng)
+        if not len(frontier):
+            break
+        levels.append(frontier)
+    keys, order = torch.cat(levels).sort()
+    counts = torch.tensor([len(level) for level in levels], device=graph.device)
+    distance = torch.arange(len(levels), device=graph.device).repeat_interleave(counts)[order]
+    return keys // n, keys % n, distance
+
+
+def induced(graph: Graph, owner: Tensor, node: Tensor, pieces: int | None = None) -> Graph:
+    """The disjoint union of the subgraphs that groups of nodes induce.
+
+    Features, types and times travel; labels and seeds do not, since they speak of the whole.
+
+    Args:
+        graph: Where the pieces are cut from.
+        owner: Piece of each node, int64 ``(k,)``, ascending.
+        node: Node numbers ``(k,)``, distinct within a piece; one node may be in many pieces.
+        pieces: Number of pieces ``g``; pieces without nodes stay, empty. The largest owner
+            and one by default.
+
+    Returns:
+        A batch of ``g`` graphs, ``sizes`` set; row ``i`` is ``node[i]``.
+
+    Raises:
+        ShapeError: If owners do not ascend or do not go with the nodes, or a piece names a node
+            twice.
+    """
+    if owner.shape != node.shape or owner.dim() != 1 or bool((owner[1:] < owner[:-1]).any()):
+        raise ShapeError(
+            f"`owner` {tuple(owner.shape)} and `node` {tuple(node.shape)} must be lists of one "
+            "length, ordered by owner; sort them first"
+        )
+    n = max(graph.num_nodes, 1)
+    keys, rows = (owner * n + node).sort()
+    if bool((keys[1:] == keys[:-1]).any()):
+        raise ShapeError("a piece names one of its nodes twice; give distinct nodes for each owner")
+    starts, by_receiver, senders = _incoming(graph)
+    edges, receiver = _edges_into(starts, node)
+    wanted = owner[receiver] * n + senders[edges]
+    place = torch.searchsorted(keys, wanted).clamp_(max=max(len(keys) - 1, 0))
+    inside = keys[place] == wanted
+    kept = by_receiver[edges[inside]]
+    if pieces is None:
+        pieces = int(owner[-1]) + 1 if len(owner) else 0
+    return Graph(
+        src=rows[place[inside]],
+        dst=receiver[inside],
+        num_nodes=len(node),
+        x=None if graph.x is None else graph.x[node],
+        node_type=None if graph.node_type is None else graph.node_type[node],
+        e=None if graph.e is None else graph.e[kept],
+        edge_type=None if graph.edge_type is None else graph.edge_type[kept],
+        time=None if graph.time is None else graph.time[kept],
+        sizes=torch.bincount(owner, minlength=pieces),
+    )
+
+
+def node_pairs(graph: Graph) -> tuple[Tensor, Tensor]:
+    """The distinct pairs of nodes that an edge joins, in whichever direction; sorted once.
+
+    Returns:
+        ``keys``, int64 ``(p,)``, ascending: ``low * n + high`` for each pair of different nodes;
+        and ``pair``, int64 ``(m,)``: the row of ``keys`` that each edge belongs to, -1 for a
+        self-loop.
+    """
+
+    def make() -> tuple[Tensor, Tensor]:
+        proper = graph.src != graph.dst
+        keys, rows = torch.unique(_keys(graph, graph.src, graph.dst)[proper], return_inverse=True)
+        pair = torch.full_like(graph.src, -1)
+        pair[proper] = rows
+        return keys, pair
+
+    return graph.remember("node_pairs", make)
+
+
+def are_joined(graph: Graph, u: Tensor, v: Tensor) -> Tensor:
+    """Whether an edge joins ``u`` and ``v``, in whichever direction; boolean, shaped like them.
+
+    A node is not joined to itself, whatever loops it has.
+    """
+    keys, _ = node_pairs(graph)
+    return _contains(keys, _keys(graph, u, v)) & (u != v)
+
+
+def draw_rows(total: int, share: float, rng: torch.Generator) -> Tensor:
+    """A random ``share`` of the numbers below ``total``, rounded, at least one if there is any.
+
+    Returns:
+        Distinct numbers in random order, int64, on the CPU.
+    """
+    return torch.randperm(total, generator=rng)[: min(total, max(1, round(share * total)))]
+
+
+def _keys(graph: Graph, u: Tensor, v: Tensor) -> Tensor:
+    return torch.minimum(u, v) * graph.num_nodes + torch.maximum(u, v)
+
+
+def _contains(keys: Tensor, wanted: Tensor) -> Tensor:
+    """Which of ``wanted`` are among the ascending ``keys``."""
+    if not len(keys):
+        return torch.zeros_like(wanted, dtype=torch.bool)
+    place = torch.searchsorted(keys, wanted).clamp_(max=len(keys) - 1)
+    return keys[place] == wanted
+
+
+def _incoming(graph: Graph) -> tuple[Tensor, Tensor, Tensor]:
+    """Edges by receiver: where each receiver's start ``(n + 1,)``, their numbers, their senders."""
+
+    def make() -> tuple[Tensor, Tensor, Tensor]:
+        order = torch.argsort(graph.dst, stable=True)
+        starts = torch.zeros(graph.num_nodes + 1, dtype=torch.int64, device=graph.device)
+        starts[1:] = graph.in_degrees().cumsum(0)
+        return starts, order, graph.src[order]
+
+    return graph.remember("incoming", make)
+
+
+def _edges_into(
+    starts: Tensor, nodes: Tensor, limit: int | None = None, rng: torch.Generator | None = None
+) -> tuple[Tensor, Tensor]:
+    """Positions of the edges into ``nodes``, node after node, and the row of each edge's node."""
+    first = starts[nodes]
+    degree = starts[nodes + 1] - first
+    counts = degree if limit is None else degree.clamp(max=limit)
+    ends = counts.cumsum(0)
+    total = int(ends[-1]) if len(ends) else 0
+    row = torch.arange(len(nodes), device=nodes.device)
+    row = row.repeat_interleave(counts, output_size=total)
+    rank = torch.arange(total, device=nodes.device) - (ends - counts)[row]
+    if limit is not None and bool((degree > limit).any()):
+        assert rng is not None
+        turn = (_uniform(len(nodes), nodes, rng) * degree).long()
+        crowded = (degree > limit)[row].nonzero().flatten()
+        which = row[crowded]
+        rank[crowded] = _spread_out(rank[crowded], limit, degree[which], turn[which], rng)
+    return first[row] + rank, row
+
+
+def _spread_out(
+    rank: Tensor, limit: int, degree: Tensor, turn: Tensor, rng: torch.Generator
+) -> Tensor:
+    """Draw ``limit`` of ``degree`` edges without looking at all of them.
+
+    The edges are cut into ``limit`` strata of nearly equal length and one is drawn from each, so
+    they are distinct; the random ``turn`` of the circle makes every edge equally likely.
+    """
+    low, high = rank * degree // limit, (rank + 1) * degree // limit
+    drawn = low + (_uniform(len(rank), rank, rng) * (high - low)).long()
+    return (drawn + turn) % degree
+
+
+def _thin_out(keys: Tensor, owner: Tensor, limit: int, rng: torch.Generator | None) -> Tensor:
+    """At most ``limit`` keys of each owner, drawn uniformly; keys and owners ascend."""
+    counts = torch.unique_consecutive(owner, return_counts=True)[1]
+    if not len(counts) or int(counts.max()) <= limit:
+        return keys
+    assert rng is not None
+    order = torch.argsort(_uniform(len(keys), keys, rng))
+    order = order[torch.argsort(owner[order], stable=True)]
+    first = (counts.cumsum(0) - counts).repeat_interleave(counts, output_size=len(keys))
+    rank = torch.arange(len(keys), device=keys.device) - first
+    return keys[order[rank < limit]].sort().values
+
+
+def _uniform(count: int, like: Tensor, rng: torch.Generator) -> Tensor:
+    # Drawn on the CPU, so that a seed means the same on every device.
+    return torch.rand(count, generator=rng, dtype=torch.float64).to(like.device)
+
+
+def _require_search(
+    graph: Graph,
+    centers: Tensor,
+    hops: int,
+    fan_out: int | None,
+    max_nodes: int | None,
+    rng: torch.Generator | None,
+) -> None:
+    if hops < 0:
+        raise ConfigError(f"`hops` is {hops}, expected 0 or more")
+    for name, limit in (("fan_out", fan_out), ("max_nodes", max_nodes)):
+        if limit is not None and limit < 1:
+            raise ConfigError(f"`{name}` is {limit}, expected at least 1, or None for no limit")
+        if limit is not None and rng is None:
+            raise ConfigError(f"`{name}` draws at random; give a generator as `rng`")
+    if centers.dtype != torch.int64 or centers.dim() != 1:
+        raise ShapeError(
+            f"`centers` is {centers.dtype} {tuple(centers.shape)}, expected one-dimensional int64"
+        )
+    if len(centers) and (int(centers.min()) < 0 or int(centers.max()) >= graph.num_nodes):
+        raise ShapeError(f"`centers` names nodes outside 0..{graph.num_nodes - 1}")

@@ -1,0 +1,67 @@
+"""When a task may be used: without this, a task set up twice would forget what it learned."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from gtl.errors import ConfigError
+from gtl.roles import Task
+
+T = TypeVar("T")
+
+
+def first_setup(task: Task, **sizes: Any) -> bool:
+    """Whether :meth:`Task.setup` shall make its modules: true once, false for the same sizes again.
+
+    Args:
+        task: The task that is being set up; keeps the sizes.
+        **sizes: Everything that the shapes of its parameters depend on.
+
+    Raises:
+        ConfigError: If it was set up before with other sizes.
+    """
+    known = getattr(task, "_sizes", None)
+    task._sizes = sizes  # type: ignore[assignment]
+    if known is None or known == sizes:
+        return known is None
+    task._sizes = known
+    differing = [name for name in sizes if sizes[name] != known.get(name)]
+    words = "; ".join(f"`{name}` was {known.get(name)}, is {sizes[name]}" for name in differing)
+    raise ConfigError(
+        f"{type(task).__name__} was set up for other sizes ({words}); make a new task for this data"
+    )
+
+
+def made(task: Task, part: T | None) -> T:
+    """What :meth:`Task.setup` made.
+
+    Raises:
+        ConfigError: If it was not called yet.
+    """
+    if part is None:
+        raise ConfigError(
+            f"{type(task).__name__} was not set up; call `task.setup(schema, width)` first"
+        )
+    return part
+
+
+def require_share(name: str, value: float) -> float:
+    """Check an option that is a share in ``(0, 1]``.
+
+    Raises:
+        ConfigError: If it lies outside.
+    """
+    if not 0 < value <= 1:
+        raise ConfigError(f"`{name}` is {value}, expected a share above 0 and up to 1")
+    return value
+
+
+def require_count(name: str, value: int, least: int = 1) -> int:
+    """Check an option that is a whole number.
+
+    Raises:
+        ConfigError: If it is smaller than ``least``.
+    """
+    if value < least:
+        raise ConfigError(f"`{name}` is {value}, expected {least} or more")
+    return value

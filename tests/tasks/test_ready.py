@@ -1,0 +1,51 @@
+"""Setting up: once, the same sizes again, or other sizes."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+
+import pytest
+
+from gtl.errors import ConfigError
+from gtl.graph import Columns, Schema
+from gtl.tasks import (
+    AttributeMasking,
+    ContextPrediction,
+    EdgePrediction,
+    Infomax,
+    Supervised,
+)
+
+SCHEMA = Schema(node=Columns((3,)))
+TASKS = (AttributeMasking, ContextPrediction, EdgePrediction, Infomax, Supervised)
+
+
+@pytest.mark.parametrize("cls", TASKS)
+def test_every_option_has_a_default(cls: type) -> None:
+    options = inspect.signature(cls).parameters.values()
+    assert all(option.default is not inspect.Parameter.empty for option in options)
+    cls()
+
+
+@pytest.mark.parametrize("cls", TASKS)
+def test_the_same_sizes_keep_the_parameters_and_others_are_refused(cls: type) -> None:
+    task = cls()
+    task.setup(SCHEMA, 5)
+    held = dict(task.named_parameters())
+    assert held
+    task.setup(SCHEMA, 5)
+    assert all(value is held[name] for name, value in task.named_parameters())
+    with pytest.raises(ConfigError, match=r"`width` was 5, is 7\); make a new task"):
+        task.setup(SCHEMA, 7)
+    task.setup(SCHEMA, 5)
+
+
+@pytest.mark.parametrize("cls", TASKS)
+def test_a_copy_is_set_up_too(cls: type) -> None:
+    task = cls()
+    task.setup(SCHEMA, 5)
+    twin = copy.deepcopy(task)
+    held = dict(twin.named_parameters())
+    twin.setup(SCHEMA, 5)
+    assert all(value is held[name] for name, value in twin.named_parameters())
