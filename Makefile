@@ -30,8 +30,13 @@ check: .venv/installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: .venv/installed
+bench: .venv/compared
 	@set -e; for script in benchmarks/[a-z]*.py; do echo "$$script"; $(BIN)/python "$$script"; done
+
+# What benchmarks compare with.
+.venv/compared: .venv/installed
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[baselines]'
+	@touch $@
 
 # torch comes first and pinned, so that nothing that depends on it fetches another build.
 .venv/installed: setup.cfg pyproject.toml constraints.txt
