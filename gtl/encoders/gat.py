@@ -88,7 +88,8 @@ class GATConvolution(nn.Module):
         """Node vectors ``(n, width)``."""
         looped = with_loops(graph)
         t = self.linear(h).view(-1, self.heads, self.columns)  # (n, k, columns)
-        scores = (t * self.receive).sum(-1)[looped.dst] + (t * self.send).sum(-1)[looped.src]
+        scores = (t * self.receive).sum(-1).index_select(0, looped.dst)
+        scores = scores + (t * self.send).sum(-1).index_select(0, looped.src)  # (m + n, k)
         codes = self.edges.looped_codes(graph, h.dtype)
         table: Tensor | None = self.edges.table
         if codes is not None and table is not None:

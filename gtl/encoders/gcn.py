@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from gtl.encoders.block import Stack
-from gtl.encoders.inputs import EdgeTable, with_loops
+from gtl.encoders.inputs import EdgeTable, degree_scale, with_loops
 from gtl.graph import Columns, Graph, Schema, ops
 
 
@@ -62,6 +62,6 @@ class GCNConvolution(nn.Module):
     def forward(self, graph: Graph, h: Tensor) -> Tensor:
         """Node vectors ``(n, width)``."""
         # Rows are scaled before and after a plain sum: (deg_i deg_j)^(-1/2) needs no edge weights.
-        scale = (graph.in_degrees() + 1).to(h.dtype).rsqrt().unsqueeze(1)  # (n, 1)
+        scale = degree_scale(graph, h.dtype)  # (n, 1)
         total = self.linear(ops.sum_neighbors(with_loops(graph), h * scale))
-        return self.edges.add_normalized_sums(graph, total, scale) * scale + self.bias
+        return self.edges.add_scaled_sums(graph, total) * scale + self.bias

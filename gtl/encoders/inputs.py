@@ -113,22 +113,19 @@ class EdgeTable(nn.Module):
         sums = edge_sums(graph, self.columns, vectors.dtype, self.loops)
         return torch.addmm(vectors, sums, self.table)
 
-    def add_normalized_sums(self, graph: Graph, vectors: Tensor, scale: Tensor) -> Tensor:
-        """Likewise, each edge and loop times the ``scale`` ``(n, 1)`` of its sending node.
-
-        The scale must follow from the graph's structure alone.
-        """
+    def add_scaled_sums(self, graph: Graph, vectors: Tensor) -> Tensor:
+        """Likewise, each edge and loop times the :func:`degree_scale` of its sending node."""
         if self.table is None or self.columns is None:
             return vectors
         columns = self.columns
 
         def weigh() -> Tensor:
-            sums = ops.sum_edges(
-                graph, edge_codes(graph, columns, vectors.dtype) * scale[graph.src]
-            )
+            scale = degree_scale(graph, vectors.dtype)
+            codes = edge_codes(graph, columns, vectors.dtype)
+            sums = ops.sum_edges(graph, codes * scale.index_select(0, graph.src))
             return torch.cat([sums, scale], 1)
 
-        sums = _keep(graph, ("normalized_edge_sums", columns, vectors.dtype), weigh)
+        sums = _keep(graph, ("scaled_edge_sums", columns, vectors.dtype), weigh)
         return torch.addmm(vectors, sums, self.table)
 
     def looped_codes(self, graph: Graph, dtype: torch.dtype) -> Tensor | None:
@@ -174,6 +171,11 @@ def edge_sums(graph: Graph, columns: Columns, dtype: torch.dtype, loops: bool) -
         return F.pad(sums, (0, 1), value=1.0) if loops else sums
 
     return _keep(graph, ("edge_sums", columns, dtype, loops), add)
+
+
+def degree_scale(graph: Graph, dtype: torch.dtype) -> Tensor:
+    """``deg^(-1/2)`` of each node, ``(n, 1)``; degrees count incoming edges and one loop."""
+    return (graph.in_degrees() + 1).to(dtype).rsqrt().unsqueeze(1)
 
 
 def with_loops(graph: Graph) -> Graph:
