@@ -8,15 +8,26 @@ import pytest
 
 from gtl import cli
 
-SMILES = ["CCO", "CCN", "c1ccccc1", "CC(=O)O", "CCCC", "C1CCCCC1", "c1ccncc1", "CCCl", "CCBr", "CO"]
+SMILES = [
+    "CCO",
+    "C1CCN1",
+    "c1ccccc1",
+    "CC(=O)O",
+    "CC",
+    "C1CCCCC1",
+    "c1ccncc1",
+    "CCCl",
+    "C1CO1",
+    "CO",
+]
 SMALL = ["--encoder", "{name: gin, width: 8, depth: 2}", "--epochs", "2"]
 
 
 @pytest.fixture
 def table(tmp_path):
-    """A CSV of 40 molecules: is there a ring?"""
+    """A CSV of 80 molecules: is there a ring?"""
     pytest.importorskip("rdkit")
-    rows = [f"{s}{'C' * (i // 10)},{int('1' in s)},{len(s)}" for i, s in enumerate(SMILES * 4)]
+    rows = [f"{s}{'C' * (i // 10)},{int('1' in s)},{len(s)}" for i, s in enumerate(SMILES * 8)]
     path = tmp_path / "molecules.csv"
     path.write_text("\n".join(["smiles,ring,length", *rows]) + "\n")
     return path
@@ -65,7 +76,7 @@ def test_pretrain_finetune_evaluate_predict_in_a_row(table, tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["rocauc"] == results["test"]
     assert _run("predict", fine, *data, "--out", out) == 0
     lines = out.read_text().splitlines()
-    assert lines[0] == "item,prediction" and len(lines) == 41 and lines[1].startswith("CCO,")
+    assert lines[0] == "item,prediction" and len(lines) == 81 and lines[1].startswith("CCO,")
 
 
 def test_options_may_come_from_a_file(table, tmp_path):
@@ -110,7 +121,7 @@ def test_predictions_are_not_overwritten(table, tmp_path, capsys):
         (["finetune", "--data", "TABLE", "--target", "ring", "--auxiliary", "[infomx]"], "infomax"),
         (["finetune", "--data", "TABLE", "--target", "ring", "--weighting", "aux"], "aux_ts"),
         (["finetune", "--data", "TABLE", "--target", "ring", "--epochs", "many"], "epochs"),
-        (["finetune", "--data", "TABLE", "--target", "ring", "--epoch", "3"], "epoch"),
+        (["finetune", "--data", "TABLE", "--target", "ring", "--epohcs", "3"], "epohcs"),
         (["finetune", "--data", "ogb:ogbg-molbace", "--root", "."], "ogbg"),
         (["evaluate", "nowhere"], "nowhere"),
         (["list", "tasks"], "task"),
@@ -121,6 +132,15 @@ def test_bad_input_is_answered_in_one_line(table, tmp_path, capsys, monkeypatch,
     words = [f"smiles:{table}" if word == "TABLE" else word for word in words]
     assert message in _refusal(capsys, *words)
     assert {path.name for path in tmp_path.iterdir()} <= {"molecules.csv", "cache"}
+
+
+def test_an_undefined_metric_is_refused_before_training(tmp_path, capsys):
+    table = tmp_path / "one.csv"
+    rows = [f"{s},{int(i == 0)}" for i, s in enumerate(SMILES * 8)]
+    table.write_text("\n".join(["smiles,y", *rows]) + "\n")
+    words = ["finetune", "--data", f"smiles:{table}", "--target", "y", "--out", tmp_path / "run"]
+    assert "validation" in _refusal(capsys, *words)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_truncated_checkpoint_is_answered_in_one_line(table, tmp_path, capsys):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,7 +17,7 @@ from gtl.registry import ENCODERS, HEADS, READOUTS, TASKS, WEIGHTINGS
 from gtl.report.plots import write_plots
 from gtl.run_folder import RunFolder
 from gtl.train import loop
-from gtl.train.evaluate import evaluate
+from gtl.train.evaluate import evaluate, score
 from gtl.train.model import Model, build_target
 from gtl.train.parts import as_dataset, as_encoder, as_tasks, check_positive
 from gtl.train.seed import reseed, seeded
@@ -80,6 +81,9 @@ def finetune(
     dataset = as_dataset(dataset)
     if dataset.labels is None:
         raise DataError(f"{dataset.spec} has no labels; name the target column, or use pretrain")
+    has_valid = len(dataset.split.get("valid", ())) > 0
+    if has_valid:
+        _require_defined_metric(dataset)
     with seeded(seed) as rng:
         model_encoder, trained = as_encoder(encoder, dataset.schema)
         reseed(rng)
@@ -91,12 +95,14 @@ def finetune(
         helpers = as_tasks(auxiliary, dataset, model_encoder, trained)
         model = TaskModel(model_encoder, {TARGET: target, **helpers})
         model.to(device or loop.module_device(model_encoder))
-        how = WEIGHTINGS.build(weighting if helpers else "equal").to(loop.module_device(model))
+        how = WEIGHTINGS.build(weighting)
+        how = (how if helpers else WEIGHTINGS.build("equal")).to(loop.module_device(model))
         how.setup([TARGET, *helpers], TARGET)
         answer = Model(model_encoder, target, dataset.level)
         config = {
             "command": "finetune",
             "data": dataset.spec,
+            "data_options": dict(dataset.options),
             "data_checksum": dataset.checksum(),
             "schema": model_encoder.schema.to_json(),
             "encoder": ENCODERS.spec(model_encoder),
@@ -114,7 +120,6 @@ def finetune(
             "meta_share": meta_share,
             "seed": seed,
         }
-        has_valid = len(dataset.split.get("valid", ())) > 0
         job = loop.Job(
             model,
             how,
@@ -155,6 +160,18 @@ def _set_aside(train: Tensor, share: float, rng: torch.Generator) -> tuple[Tenso
     count = round(share * len(train))
     order = train[torch.randperm(len(train), generator=rng)]
     return order[count:].sort().values, order[:count].sort().values
+
+
+def _require_defined_metric(dataset: Dataset) -> None:
+    assert dataset.labels is not None
+    labels = dataset.labels[dataset.split["valid"]].numpy()
+    try:
+        score(dataset.metric, labels, np.zeros((len(labels), dataset.num_outputs)))
+    except DataError as error:
+        raise DataError(
+            f"{dataset.spec}: no epoch could be chosen on the validation split, since {error}; "
+            "use another seed, another split or another metric"
+        ) from error
 
 
 def _value(model: Model, dataset: Dataset, split: str) -> float:

@@ -67,6 +67,7 @@ def pretrain(
         config = {
             "command": "pretrain",
             "data": data.spec,
+            "data_options": dict(data.options),
             "data_checksum": data.checksum(),
             "schema": model_encoder.schema.to_json(),
             "encoder": ENCODERS.spec(model_encoder),
