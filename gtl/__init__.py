@@ -13,7 +13,12 @@ from gtl.version import __version__
 if TYPE_CHECKING:
     from gtl.data import Dataset, load
     from gtl.graph.convert import as_graph
-    from gtl.train import Model, Run, Step, TaskModel, embed, evaluate, finetune, predict, pretrain
+    from gtl.train.evaluate import embed, evaluate, predict
+    from gtl.train.finetune import finetune
+    from gtl.train.model import Model
+    from gtl.train.parts import Run
+    from gtl.train.pretrain import pretrain
+    from gtl.train.step import Step, TaskModel
 
 # Imported when first used, so that `import gtl` costs little beyond `import torch`.
 _LAZY = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from gtl.data import Dataset, load
 from gtl.report.plots import plot_runs
@@ -13,7 +14,7 @@ from gtl.train import finetune, pretrain
 ENCODER = {"name": "gin", "width": 128, "depth": 5, "dropout": 0.1}
 PRETRAINING = ("attribute_masking", "context_prediction")
 AUXILIARY = ("attribute_masking", "edge_prediction", "infomax")
-METHODS = {
+METHODS: Mapping[str, Mapping[str, Any]] = {
     "from scratch": {"pretrained": False},
     "pre-trained": {"pretrained": True},
     "pre-trained + aux_ts": {"pretrained": True, "auxiliary": AUXILIARY, "weighting": "aux_ts"},
@@ -47,7 +48,7 @@ def demo(
     scores: dict[str, list[float]] = {title: [] for title in METHODS}
     for seed in range(seeds):
         target = load("demo:solubility", seed=seed)
-        shared = {"seed": seed, "resume": resume}
+        shared: dict[str, Any] = {"seed": seed, "resume": resume}
         base = pretrain(
             ENCODER,
             molecules,

@@ -63,7 +63,7 @@ def _draw_curves(groups: Mapping[str, Sequence[History]], metric: str, file: Pat
             several = len(groups) > 1 or TARGET in _tasks([runs], "losses")
             for task in [TARGET] if several else _tasks([runs], "losses"):
                 label = title if several else task
-                _band(left, runs, lambda line, task=task: line["losses"].get(task), label)
+                _band(left, runs, _of("losses", task), label)
             if right is not None:
                 _band(right, runs, lambda line: line["valid"], title)
         left.set(xlabel="epoch", ylabel="training loss")
@@ -84,7 +84,7 @@ def _draw_tasks(
     def draw(*axes: Axes) -> None:
         for ax, (title, runs) in zip(axes, shown.items()):
             for task in sorted(_tasks([runs], key)):
-                _band(ax, runs, lambda line, task=task: line[key].get(task), task)
+                _band(ax, runs, _of(key, task), task)
             if key == "consistency":
                 ax.axhline(0, color="0.7", linewidth=0.8, zorder=0)
             ax.set(xlabel="epoch", ylabel=label, title=title if len(groups) > 1 else "")
@@ -105,6 +105,10 @@ def _figure(draw: Callable[..., None], columns: int, file: Path) -> Path:
     draw(*axes)
     figure.savefig(file, dpi=120)
     return file
+
+
+def _of(key: str, task: str) -> Callable[[Mapping[str, Any]], Any]:
+    return lambda line: line[key].get(task)
 
 
 def _band(

@@ -8,7 +8,7 @@ import math
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -99,7 +99,7 @@ def run(job: Job) -> History:
     for epoch in bar:
         started = time.monotonic()
         job.model.train()
-        means = _Means(job.model.tasks)
+        means = _Means(job.model.tasks.keys())
         for batch in batches(job.items, job.batch_size, job.rng):
             means.add(*train_step(job, batch), job.weighting.consistency)
         averages = means.line(epoch)
@@ -127,10 +127,11 @@ def train_step(job: Job, items: Tensor) -> tuple[Step, dict[str, float]]:
     device = module_device(job.model)
     graph = job.data.batch(items).to(device)
     views = {}
-    for name, task in job.model.tasks.items():
-        own = task.data
-        source = graph if own is None else _draw(own, job.batch_size, job.rng).to(device)
-        views[name] = task.view(source, job.rng)  # type: ignore[operator]
+    for name, task in job.model.named_tasks():
+        source = graph
+        if task.data is not None:
+            source = _draw(task.data, job.batch_size, job.rng).to(device)
+        views[name] = task.view(source, job.rng)
     step = Step(
         job.model,
         views,
@@ -186,7 +187,8 @@ def footprint(model: nn.Module, seconds: float) -> dict[str, Any]:
 class _Means:
     """Mean loss, weight and consistency of each task over an epoch."""
 
-    def __init__(self, tasks: Mapping[str, Any]):
+    def __init__(self, tasks: Iterable[str]):
+        tasks = list(tasks)
         self._sums = {name: torch.zeros((), dtype=torch.float64) for name in tasks}
         self._counts = dict.fromkeys(tasks, 0)
         self._weights = dict.fromkeys(tasks, 0.0)
@@ -225,7 +227,7 @@ def _meta_view(job: Job, device: torch.device) -> View | None:
     size = job.batch_size or len(job.meta_items)
     chosen = job.meta_items[torch.randperm(len(job.meta_items), generator=job.rng)[:size]]
     graph = job.data.batch(chosen).to(device)
-    return job.model.tasks[job.target].view(graph, job.rng)  # type: ignore[operator]
+    return dict(job.model.named_tasks())[job.target].view(graph, job.rng)
 
 
 def _draw(data: Dataset, size: int, rng: torch.Generator) -> Any:

@@ -13,6 +13,7 @@ from gtl import checkpoint
 from gtl.errors import CheckpointError
 from gtl.graph import Graph, Schema
 from gtl.registry import ENCODERS, HEADS, READOUTS
+from gtl.roles import Encoder
 from gtl.run_folder import RunFolder, read_json
 from gtl.tasks import Supervised
 
@@ -55,7 +56,7 @@ class Model(nn.Module):
         folder: The run folder, or ``None``.
     """
 
-    def __init__(self, encoder: nn.Module, target: Supervised, level: str = "graph"):
+    def __init__(self, encoder: Encoder, target: Supervised, level: str = "graph"):
         super().__init__()
         self.encoder = encoder
         self.target = target
@@ -70,7 +71,13 @@ class Model(nn.Module):
 
     def embed(self, graph: Graph) -> Tensor:
         """Item vectors ``(b, h)``: what the head sees."""
-        return self.target.predictor.features(graph, self.encoder(graph))
+        return self.predictor.features(graph, self.encoder(graph))
+
+    @property
+    def predictor(self) -> Predictor:
+        """Readout and head."""
+        assert isinstance(self.target.predictor, Predictor)
+        return self.target.predictor
 
     def print_trainable_parameters(self) -> None:
         """Print how many parameters may move, in the manner of PEFT."""
@@ -102,7 +109,7 @@ class Model(nn.Module):
 
 
 def build_target(
-    encoder: nn.Module, target: Mapping[str, Any], head: Any, readout: Any
+    encoder: Encoder, target: Mapping[str, Any], head: Any, readout: Any
 ) -> Supervised:
     """The supervised task with its predictor.
 
@@ -119,7 +126,7 @@ def build_target(
     return Supervised(predictor, kind=target["kind"], outputs=target["outputs"])
 
 
-def encoder_from_config(config: Mapping[str, Any], folder: Path) -> nn.Module:
+def encoder_from_config(config: Mapping[str, Any], folder: Path) -> Encoder:
     """Build (not load) the encoder of a run folder."""
     spec = config["encoder"]
     if spec["name"] not in ENCODERS.names():

@@ -8,15 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from gtl import checkpoint
 from gtl.data.dataset import Dataset
 from gtl.errors import ConfigError, UnknownPartError
 from gtl.graph import Graph, Schema
 from gtl.graph.pack import PackedGraphs
 from gtl.registry import ENCODERS, TASKS
-from gtl.roles import Task
+from gtl.roles import Encoder, Task
 from gtl.run_folder import RunFolder, read_json
 from gtl.train.model import encoder_from_config, load_part
 
@@ -33,7 +31,7 @@ class Run:
         folder: The run folder, or ``None``.
     """
 
-    encoder: nn.Module
+    encoder: Encoder
     tasks: Mapping[str, Task]
     history: list[dict[str, Any]] = field(default_factory=list)
     results: dict[str, Any] = field(default_factory=dict)
@@ -86,7 +84,7 @@ def as_dataset(data: Any) -> Dataset:
     return Dataset("memory", graph=graph.replace(y=None, seeds=None), level="node")
 
 
-def as_encoder(encoder: Any, schema: Schema) -> tuple[nn.Module, Mapping[str, Task]]:
+def as_encoder(encoder: Any, schema: Schema) -> tuple[Encoder, Mapping[str, Task]]:
     """An encoder that fits the data, and the tasks that were trained with it, if any.
 
     Args:
@@ -105,13 +103,17 @@ def as_encoder(encoder: Any, schema: Schema) -> tuple[nn.Module, Mapping[str, Ta
         tasks = copy.deepcopy(encoder.tasks)
         encoder = copy.deepcopy(encoder.encoder)
     encoder = ENCODERS.build(encoder, schema)
-    if isinstance(getattr(encoder, "schema", None), Schema):
-        encoder.schema.require(schema, "the encoder")
+    if not isinstance(encoder, Encoder):
+        raise ConfigError(
+            f"`encoder` is a {type(encoder).__name__}, expected a name, a run, a checkpoint file "
+            "or a gtl.roles.Encoder"
+        )
+    encoder.schema.require(schema, "the encoder")
     return encoder, tasks
 
 
 def as_tasks(
-    parts: Iterable[Any], data: Dataset, encoder: nn.Module, trained: Mapping[str, Task]
+    parts: Iterable[Any], data: Dataset, encoder: Encoder, trained: Mapping[str, Task]
 ) -> dict[str, Task]:
     """Tasks by name, set up for the data; trained ones are taken over where the options agree."""
     tasks: dict[str, Task] = {}

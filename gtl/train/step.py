@@ -26,6 +26,10 @@ class TaskModel(nn.Module):
         self.encoder = encoder
         self.tasks = nn.ModuleDict(tasks)
 
+    def named_tasks(self) -> Iterator[tuple[str, Task]]:
+        """Names and tasks, in order."""
+        yield from self.tasks.items()  # type: ignore[misc]
+
     def forward(self, views: Mapping[str, View]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Losses ``(b_k,)`` and node vectors of each view; equal graphs are encoded once."""
         encoded: dict[int, Tensor] = {}
