@@ -30,7 +30,7 @@ from gtl.encoders.readout import Mean
 from gtl.graph import Columns, Graph, Schema
 from gtl.graph.pack import PackedGraphs
 
-BATCH, BATCHES, WIDTH, DEPTH = 256, 3, 300, 5
+BATCH, BATCHES, WIDTH, DEPTH = 256, 2, 300, 5
 
 
 def main() -> None:

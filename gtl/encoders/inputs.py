@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from gtl.errors import DataError
 from gtl.graph import Columns, Graph, ops
+from gtl.graph.graph import STRUCTURE
 
 # Above this many rows a table is read by index: a multi-hot matrix would be mostly zeros.
 _MOST_ROWS = 1024
@@ -187,16 +188,13 @@ def with_loops(graph: Graph) -> Graph:
 
 def _node_codes(graph: Graph, columns: Columns, dtype: torch.dtype) -> Tensor:
     key = ("node_codes", columns, dtype)
-    with torch.inference_mode(False):
-        return graph.remember(key, lambda: _codes(graph.x, columns, "x", dtype), ("x",))
+    return graph.remember(key, lambda: _codes(graph.x, columns, "x", dtype), ("x",))
 
 
 def _keep(graph: Graph, key: tuple, compute: Callable[[], Tensor]) -> Tensor:
     if graph.e is not None and graph.e.requires_grad:
         return compute()
-    # What is remembered while predicting may be needed for training later.
-    with torch.inference_mode(False):
-        return graph.remember(key, compute, ("src", "dst", "num_nodes", "e"))
+    return graph.remember(key, compute, (*STRUCTURE, "e"))
 
 
 def _codes(values: Tensor | None, columns: Columns, name: str, dtype: torch.dtype) -> Tensor:
