@@ -1,7 +1,20 @@
 """The Graph and message passing along it (the only door to DGL)."""
 
 from gtl.graph import ops
+from gtl.graph.convert import as_graph, to_dgl, to_networkx, to_pyg, to_scipy
 from gtl.graph.graph import Graph
+from gtl.graph.pack import PackedGraphs
 from gtl.graph.schema import Columns, Schema
 
-__all__ = ["Columns", "Graph", "Schema", "ops"]
+__all__ = [
+    "Columns",
+    "Graph",
+    "PackedGraphs",
+    "Schema",
+    "as_graph",
+    "ops",
+    "to_dgl",
+    "to_networkx",
+    "to_pyg",
+    "to_scipy",
+]

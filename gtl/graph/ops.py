@@ -207,6 +207,8 @@ class _MaxBy(torch.autograd.Function):
         # Which row won does not depend on the values' last digits, so it needs no derivative; what
         # is done with `grad` is differentiable, and derivatives of any order exist.
         flat, owners, top = ctx.saved_tensors
+        if not len(flat):
+            return grad[:0], None, None
         with torch.no_grad():
             index = owners.unsqueeze(1).expand_as(flat)
             lost = flat < top.index_select(0, owners)  # false for NaN, which wins
@@ -215,7 +217,7 @@ class _MaxBy(torch.autograd.Function):
             winner = rows.new_full(top.shape, -1).scatter_reduce_(0, index, rows, "amax").long()
         grad = grad.masked_fill(winner < 0, 0)
         scattered = grad.new_zeros(flat.shape).scatter_add(0, winner.clamp(min=0), grad)
-        return (scattered if len(flat) else torch.zeros_like(flat)), None, None
+        return scattered, None, None
 
 
 def _owners(sizes: Tensor, total: int) -> Tensor:
