@@ -168,18 +168,24 @@ class Dataset:
             return len(self.class_names) or int(self.labels.max()) + 1
         return self.labels.shape[1]
 
-    def batch(self, index: Tensor) -> Graph:
+    def batch(self, index: Tensor, device: torch.device | str = "cpu") -> Graph:
         """The Graph of some items with their labels as ``y``.
 
         Args:
             index: Item numbers, int64 ``(b,)``. At node level they become the ``seeds`` of the
                 whole graph.
+            device: Where to; the one graph of a node-level set is moved there once.
         """
         y = None if self.labels is None else self.labels[index]
         if self.graphs is not None:
-            return self.graphs.batch(index).replace(y=y)
+            return self.graphs.batch(index).replace(y=y).to(device)
         assert self.graph is not None
-        return self.graph.replace(seeds=index, y=y)
+        home = whole = self.graph
+        device = torch.device(device)
+        if home.device != device:
+            fields = ("src", "dst", "num_nodes", "x", "e", "node_type", "edge_type", "time")
+            whole = home.remember(("on", device), lambda: home.to(device), fields)
+        return whole.replace(seeds=index.to(device), y=None if y is None else y.to(device))
 
     def items(self, part: str) -> Tensor:
         """Item numbers of a part of the split, or of ``"all"`` items.

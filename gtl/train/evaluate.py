@@ -10,7 +10,6 @@ from torch import Tensor
 
 from gtl.data.dataset import Dataset
 from gtl.errors import DataError
-from gtl.graph import Graph
 from gtl.optional import without_version_check
 from gtl.train.model import Model, module_device
 from gtl.train.parts import as_dataset
@@ -156,8 +155,7 @@ def _each_batch(model: Model, data: Dataset, index: Tensor, function: Any) -> Te
     size = BATCH if data.level == "graph" else max(len(index), 1)
 
     def one(items: Tensor) -> Tensor:
-        graph: Graph = data.batch(items).to(device)
-        return function(graph).cpu()
+        return function(data.batch(items, device)).cpu()
 
     with torch.no_grad():
         outputs = torch.cat([one(items) for items in index.split(size)])

@@ -19,6 +19,7 @@ from tqdm import tqdm
 from gtl import checkpoint
 from gtl.data.dataset import METRICS, Dataset
 from gtl.errors import ConfigError, GtlError
+from gtl.graph import Graph
 from gtl.roles import View, Weighting
 from gtl.run_folder import RunFolder
 from gtl.train.model import count_parameters, module_device
@@ -125,12 +126,12 @@ def run(job: Job) -> History:
 def train_step(job: Job, items: Tensor) -> tuple[Step, dict[str, float]]:
     """One step: views, losses, weights, and the optimizer moves."""
     device = module_device(job.model)
-    graph = job.data.batch(items).to(device)
+    graph = job.data.batch(items, device)
     views = {}
     for name, task in job.model.named_tasks():
         source = graph
         if task.data is not None:
-            source = _draw(task.data, job.batch_size, job.rng).to(device)
+            source = _draw(task.data, job.batch_size, job.rng, device)
         views[name] = task.view(source, job.rng)
     step = Step(
         job.model,
@@ -226,14 +227,14 @@ def _meta_view(job: Job, device: torch.device) -> View | None:
         return None
     size = job.batch_size or len(job.meta_items)
     chosen = job.meta_items[torch.randperm(len(job.meta_items), generator=job.rng)[:size]]
-    graph = job.data.batch(chosen).to(device)
+    graph = job.data.batch(chosen, device)
     return dict(job.model.named_tasks())[job.target].view(graph, job.rng)
 
 
-def _draw(data: Dataset, size: int, rng: torch.Generator) -> Any:
+def _draw(data: Dataset, size: int, rng: torch.Generator, device: torch.device) -> Graph:
     items = data.items("train" if "train" in data.split else "all")
     chosen = items[torch.randperm(len(items), generator=rng)[: size or len(items)]]
-    return data.batch(chosen)
+    return data.batch(chosen, device)
 
 
 def _is_better(valid: float | None, best: float | None, data: Dataset) -> bool:
