@@ -40,7 +40,7 @@ class Recorded:
         return part
 
 
-class Encoder(Recorded, nn.Module, ABC):
+class Encoder(Recorded, ABC, nn.Module):
     """Turns a Graph into one vector per node.
 
     An encoder is ``embed`` followed by ``blocks``; adapters attach to the blocks.
@@ -83,7 +83,7 @@ class View:
     targets: Mapping[str, Any]
 
 
-class Task(Recorded, nn.Module, ABC):
+class Task(Recorded, ABC, nn.Module):
     """A training signal: makes a view and turns its node vectors into one loss per sample.
 
     Options go to the constructor; modules and buffers whose size depends on the data are made in
@@ -156,7 +156,7 @@ class Step(Protocol):
         """Mean loss ``()`` of the held-back labeled target samples at other parameters."""
 
 
-class Weighting(Recorded, nn.Module, ABC):
+class Weighting(Recorded, ABC, nn.Module):
     """Decides how much each task's, each sample's, loss counts.
 
     Attributes:
@@ -184,7 +184,7 @@ class Weighting(Recorded, nn.Module, ABC):
         """
 
 
-class Head(Recorded, nn.Module, ABC):
+class Head(Recorded, ABC, nn.Module):
     """Turns features ``(b, h)`` into predictions ``(b, c)``."""
 
     @abstractmethod
