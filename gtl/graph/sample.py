@@ -161,6 +161,55 @@ def draw_rows(total: int, share: float, rng: torch.Generator) -> Tensor:
     return torch.randperm(total, generator=rng)[: min(total, max(1, round(share * total)))]
 
 
+def draw_centers(graph: Graph, count: int, rng: torch.Generator) -> Tensor:
+    """Random nodes: one of each graph of a batch, ``count`` distinct ones of a single graph.
+
+    Returns:
+        Node numbers int64; empty graphs have none, and a small single graph fewer than ``count``.
+    """
+    if graph.num_graphs == 1:
+        return torch.randperm(graph.num_nodes, generator=rng)[:count].to(graph.device)
+    sizes = graph.graph_sizes()
+    drawn = sizes.cumsum(0) - sizes + (_uniform(len(sizes), sizes, rng) * sizes).long()
+    return drawn[sizes > 0]
+
+
+def some_of_each(group: Tensor, limit: int, rng: torch.Generator) -> Tensor:
+    """Rows drawn uniformly so that no group has more than ``limit`` of them.
+
+    Args:
+        group: Group of each row, int64 ``(k,)``, in any order.
+        limit: Rows of a group at the most.
+        rng: Generator for the draw.
+
+    Returns:
+        Distinct row numbers, group after group, in random order within each.
+    """
+    order = torch.argsort(_uniform(len(group), group, rng))
+    order = order[torch.argsort(group[order], stable=True)]
+    counts = torch.unique_consecutive(group[order], return_counts=True)[1]
+    first = (counts.cumsum(0) - counts).repeat_interleave(counts, output_size=len(group))
+    rank = torch.arange(len(group), device=group.device) - first
+    return order[rank < limit]
+
+
+def distances_from(graph: Graph, sources: Tensor) -> Tensor:
+    """Hops to each node ``(n,)`` from the nearest of ``sources`` int64 ``(s,)``; -1 without a path.
+
+    The search walks against the direction of the edges, as :func:`neighborhoods` does.
+    """
+    starts, _, senders = _incoming(graph)
+    distance = torch.full((graph.num_nodes,), -1, device=graph.device)
+    distance[sources] = 0
+    frontier, hops = sources, 0
+    while len(frontier):
+        hops += 1
+        reached = senders[_edges_into(starts, frontier)[0]]
+        frontier = torch.unique(reached[distance[reached] < 0])
+        distance[frontier] = hops
+    return distance
+
+
 def _keys(graph: Graph, u: Tensor, v: Tensor) -> Tensor:
     return torch.minimum(u, v) * graph.num_nodes + torch.maximum(u, v)
 
@@ -225,11 +274,7 @@ def _thin_out(keys: Tensor, owner: Tensor, limit: int, rng: torch.Generator | No
     if not len(counts) or int(counts.max()) <= limit:
         return keys
     assert rng is not None
-    order = torch.argsort(_uniform(len(keys), keys, rng))
-    order = order[torch.argsort(owner[order], stable=True)]
-    first = (counts.cumsum(0) - counts).repeat_interleave(counts, output_size=len(keys))
-    rank = torch.arange(len(keys), device=keys.device) - first
-    return keys[order[rank < limit]].sort().values
+    return keys[some_of_each(owner, limit, rng)].sort().values
 
 
 def _uniform(count: int, like: Tensor, rng: torch.Generator) -> Tensor:

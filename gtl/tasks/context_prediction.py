@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from gtl.errors import ConfigError
 from gtl.graph import Graph, Schema, ops
-from gtl.graph.sample import induced, neighborhoods
+from gtl.graph.sample import draw_centers, induced, neighborhoods
 from gtl.roles import Task, View
 from gtl.tasks.ready import first_setup, made, require_count
 
@@ -84,7 +84,7 @@ class ContextPrediction(Task):
         With fewer than two centers that have a context there is nothing to compare: the view is
         the graph itself, without samples.
         """
-        centers = self._draw_centers(graph, rng)
+        centers = draw_centers(graph, self.centers, rng)
         owner, node, distance = neighborhoods(
             graph,
             centers,
@@ -129,12 +129,3 @@ class ContextPrediction(Task):
             for shift in range(1, 1 + min(self.negatives, len(own) - 1))
         ]
         return (right + torch.stack(wrong).mean(0)) / 2
-
-    def _draw_centers(self, graph: Graph, rng: torch.Generator) -> Tensor:
-        if graph.num_graphs == 1:
-            drawn = torch.randperm(graph.num_nodes, generator=rng)[: self.centers]
-            return drawn.to(graph.device)
-        sizes = graph.graph_sizes()
-        places = torch.rand(len(sizes), generator=rng, dtype=torch.float64).to(graph.device)
-        drawn = sizes.cumsum(0) - sizes + (places * sizes).long()
-        return drawn[sizes > 0]

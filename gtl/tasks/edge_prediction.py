@@ -7,11 +7,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gtl.graph import Graph, Schema
-from gtl.graph.sample import are_joined, draw_rows, node_pairs
+from gtl.graph.pairs import draw_strangers, remove_pairs
 from gtl.roles import Task, View
 from gtl.tasks.ready import first_setup, made, require_count, require_share
 
-_REDRAWS = 16
 _SHARPNESS = 5.0
 _TINY = 1e-6  # keeps the derivatives of zero vectors finite
 
@@ -53,17 +52,10 @@ class EdgePrediction(Task):
 
     def view(self, graph: Graph, rng: torch.Generator) -> View:
         """The graph without a random share of its edges."""
-        keys, pair = node_pairs(graph)
-        chosen = draw_rows(len(keys), self.rate, rng).to(graph.device)
-        gone = torch.zeros(len(keys) + 1, dtype=torch.bool, device=graph.device)
-        gone[chosen] = True  # the last entry is for self-loops, whose pair is -1
-        n = max(graph.num_nodes, 1)
-        ends = torch.stack([keys[chosen] // n, keys[chosen] % n])  # (2, b)
-        coin = torch.randint(2, (len(chosen),), generator=rng).to(graph.device)
-        kept, other = ends.gather(0, torch.stack([coin, 1 - coin]))
-        strangers = _draw_strangers(graph, kept, self.negatives, rng)  # (b, negatives)
+        rest, kept, other = remove_pairs(graph, self.rate, rng)
+        strangers = draw_strangers(graph, kept, self.negatives, rng)  # (b, negatives)
         targets = {"kept": kept, "other": other, "strangers": strangers}
-        return View(graph.drop_edges(gone[pair]), targets)
+        return View(rest, targets)
 
     def losses(self, nodes: Tensor, view: View) -> Tensor:
         """Loss of each removed pair, ``(b,)``."""
@@ -104,27 +96,3 @@ class _PairScore(nn.Module):
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         """Logits ``(...)`` of projected pairs ``(..., h)``."""
         return _SHARPNESS * (self.columns * a * b).mean(-1) + self.bias
-
-
-def _draw_strangers(graph: Graph, nodes: Tensor, each: int, rng: torch.Generator) -> Tensor:
-    """Nodes of the same graph, at random, that are not joined to ``nodes`` ``(b,)``: ``(b, each)``.
-
-    -1 where none was found.
-    """
-    sizes = graph.graph_sizes()
-    own = graph.graph_ids()[nodes].repeat_interleave(each)
-    starts, sizes = (sizes.cumsum(0) - sizes)[own], sizes[own]
-    nodes = nodes.repeat_interleave(each)
-    found = torch.full_like(nodes, -1)
-    left = torch.arange(len(nodes), device=nodes.device)
-    for attempt in range(2 * _REDRAWS):
-        if not len(left):
-            break
-        if attempt == _REDRAWS:  # from here on, from the whole batch
-            starts, sizes = torch.zeros_like(starts), torch.full_like(sizes, graph.num_nodes)
-        places = torch.rand(len(left), generator=rng, dtype=torch.float64).to(nodes.device)
-        drawn = starts[left] + (places * sizes[left]).long()
-        wrong = (drawn == nodes[left]) | are_joined(graph, drawn, nodes[left])
-        found[left[~wrong]] = drawn[~wrong]
-        left = left[wrong]
-    return found.view(-1, each)

@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 
 from gtl.errors import ConfigError, ShapeError
 from gtl.graph import Graph
-from gtl.graph.sample import are_joined, draw_rows, induced, neighborhoods, node_pairs
+from gtl.graph.sample import (
+    are_joined,
+    distances_from,
+    draw_centers,
+    draw_rows,
+    induced,
+    neighborhoods,
+    node_pairs,
+    some_of_each,
+)
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -195,3 +204,39 @@ def test_a_share_is_rounded_and_at_least_one() -> None:
     assert len(rows) == 2 and len(set(rows.tolist())) == 2
     assert [len(draw_rows(total, 0.15, generator())) for total in (0, 1, 3)] == [0, 1, 1]
     assert sorted(draw_rows(5, 1.0, generator()).tolist()) == [0, 1, 2, 3, 4]
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(1, 23), st.integers(0, 41), st.integers(0, 99))
+def test_distances_from_the_nearest_source_are_those_of_networkx(
+    nodes: int, edges: int, seed: int
+) -> None:
+    graph = random_graph(nodes, edges, seed)
+    sources = torch.unique(torch.randint(nodes, (2,), generator=generator(seed)))
+    turned = nx.DiGraph()
+    turned.add_nodes_from(range(nodes))
+    turned.add_edges_from(zip(graph.dst.tolist(), graph.src.tolist()))
+    known = nx.multi_source_dijkstra_path_length(turned, set(sources.tolist()))
+    expected = [known.get(node, -1) for node in range(nodes)]
+    assert distances_from(graph, sources).tolist() == expected
+
+
+def test_a_batch_has_one_center_a_graph_and_a_graph_as_many_as_wanted() -> None:
+    graph = random_graph(11, 0, 0)
+    batch = graph.replace(sizes=torch.tensor([3, 0, 7, 1]))
+    for seed in range(7):
+        a, b, c = draw_centers(batch, 5, generator(seed)).tolist()
+        assert 0 <= a < 3 <= b < 10 == c
+        assert len(set(draw_centers(graph, 5, generator(seed)).tolist())) == 5
+    assert len(draw_centers(graph, 50, generator())) == 11
+
+
+def test_no_group_has_more_rows_than_the_limit() -> None:
+    group = torch.tensor([3, 0, 3, 3, 5, 0, 3])
+    counts = Counter()
+    for seed in range(200):
+        rows = some_of_each(group, 2, generator(seed))
+        assert group[rows].tolist() == [0, 0, 3, 3, 5]
+        counts.update(rows.tolist())
+    assert counts[1] == counts[5] == counts[4] == 200
+    assert all(70 < counts[row] < 130 for row in (0, 2, 3, 6))  # half of the time each

@@ -1,0 +1,102 @@
+"""Augmentations of whole batches: without them a graph has but one view (You et al. 2020)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from gtl.errors import ConfigError
+from gtl.graph import ops
+from gtl.graph.graph import Graph
+from gtl.graph.pairs import remove_pairs
+from gtl.graph.sample import distances_from, draw_centers
+from gtl.graph.schema import Columns
+
+AUGMENTATIONS = ("drop_nodes", "drop_edges", "mask_features", "subgraph")
+
+
+def augment(
+    name: str, graph: Graph, rate: float, rng: torch.Generator, columns: Columns | None = None
+) -> Graph:
+    """A copy of a graph that lacks something.
+
+    Args:
+        name: One of ``AUGMENTATIONS``.
+        graph: A graph, or a batch that is treated graph by graph.
+        rate: Share that goes missing, in ``[0, 1)``.
+        rng: Generator for the draws.
+        columns: What the features look like; for ``mask_features``.
+
+    Returns:
+        The copy. Labels and seeds stay only where all nodes do.
+
+    Raises:
+        ConfigError: If there is no augmentation of that name.
+    """
+    if name == "drop_nodes":
+        return drop_nodes(graph, rate, rng)
+    if name == "drop_edges":
+        return remove_pairs(graph, rate, rng)[0]
+    if name == "mask_features":
+        return mask_features(graph, rate, rng, columns)
+    if name == "subgraph":
+        return connected_part(graph, 1 - rate, rng)
+    raise ConfigError(f"unknown augmentation {name!r}; known: {', '.join(AUGMENTATIONS)}")
+
+
+def drop_nodes(graph: Graph, rate: float, rng: torch.Generator) -> Graph:
+    """Each node goes with probability ``rate``, its edges too; each graph keeps at least one."""
+    draws = torch.rand(graph.num_nodes, generator=rng, dtype=torch.float64).to(graph.device)
+    sizes = graph.graph_sizes()
+    best = ops.spread(ops.segment_max(draws, sizes), sizes, graph.num_nodes)
+    return graph.subgraph((draws >= rate) | (draws == best))
+
+
+def connected_part(graph: Graph, share: float, rng: torch.Generator) -> Graph:
+    """The nodes nearest to a random one of each graph, a share of the graph rounded up.
+
+    Among the farthest that are kept chance decides; nodes out of reach come last.
+    """
+    n, sizes = graph.num_nodes, graph.graph_sizes()
+    distance = distances_from(graph, draw_centers(graph, 1, rng))
+    distance = distance.masked_fill(distance < 0, n)
+    turn = torch.rand(n, generator=rng, dtype=torch.float64).to(graph.device)
+    order = torch.argsort(distance + turn)
+    order = order[torch.argsort(graph.graph_ids()[order], stable=True)]
+    rank = torch.arange(n, device=graph.device) - ops.spread(sizes.cumsum(0) - sizes, sizes, n)
+    limit = ops.spread((sizes * share).ceil().long(), sizes, n)
+    kept = torch.zeros(n, dtype=torch.bool, device=graph.device)
+    kept[order[rank < limit]] = True
+    return graph.subgraph(kept)
+
+
+def mask_features(
+    graph: Graph, rate: float, rng: torch.Generator, columns: Columns | None
+) -> Graph:
+    """Hide node features: categorical ones of random nodes, or random floating columns of all.
+
+    A floating column that is hidden in all nodes alike takes away something that neighbors cannot
+    give back (Zhu et al. 2020). A graph without features comes back as it is.
+    """
+    if graph.x is None:
+        return graph
+    rows, width = graph.x.shape
+    floating = graph.x.is_floating_point()
+    draws = torch.rand(width if floating else rows, generator=rng).to(graph.device)
+    hidden = draws < rate
+    hidden = hidden.unsqueeze(0) if floating else hidden.unsqueeze(1)
+    return graph.replace(x=torch.where(hidden, masked(graph.x, columns), graph.x))
+
+
+def masked(x: Tensor, columns: Columns | None) -> Tensor:
+    """What a masked node has for features, ``(d,)``: codes for *masked*, or zeros if floating.
+
+    Raises:
+        ConfigError: If the features are categorical and ``columns`` are not.
+    """
+    codes = (0,) * x.shape[1]
+    if not x.is_floating_point():
+        if columns is None or columns.categories is None:
+            raise ConfigError("masking categorical features needs `columns`, their categories")
+        codes = columns.categories
+    return torch.tensor(codes, dtype=x.dtype, device=x.device)

@@ -1,0 +1,84 @@
+"""Random pairs of nodes: without them nothing could be asked about edges that are not there."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from gtl.graph.graph import Graph
+from gtl.graph.sample import are_joined, draw_rows, node_pairs
+
+_REDRAWS = 16
+
+
+def remove_pairs(graph: Graph, share: float, rng: torch.Generator) -> tuple[Graph, Tensor, Tensor]:
+    """Take away a random share of the joined pairs, both directions and parallel edges of each.
+
+    Self-loops stay. At least one pair goes if there is any.
+
+    Args:
+        graph: A graph of ``n`` nodes.
+        share: Share of the pairs, of the whole batch together.
+        rng: Generator for the draw.
+
+    Returns:
+        The graph that is left, and the two ends of each removed pair, int64 ``(b,)`` each; a coin
+        decides which end comes first.
+    """
+    keys, pair = node_pairs(graph)
+    chosen = draw_rows(len(keys), share, rng).to(graph.device)
+    gone = torch.zeros(len(keys) + 1, dtype=torch.bool, device=graph.device)
+    gone[chosen] = True  # the last entry is for self-loops, whose pair is -1
+    n = max(graph.num_nodes, 1)
+    ends = torch.stack([keys[chosen] // n, keys[chosen] % n])  # (2, b)
+    coin = torch.randint(2, (len(chosen),), generator=rng).to(graph.device)
+    one, other = ends.gather(0, torch.stack([coin, 1 - coin]))
+    return graph.drop_edges(gone[pair]), one, other
+
+
+def draw_strangers(graph: Graph, nodes: Tensor, each: int, rng: torch.Generator) -> Tensor:
+    """Nodes at random that are not joined to ``nodes`` int64 ``(b,)``, nor the nodes themselves.
+
+    They come from the same graph. Where sixteen draws find none (a complete graph has none) they
+    come from the whole batch, and where sixteen more find none either there is none.
+
+    Returns:
+        Node numbers ``(b, each)``, -1 where none was found.
+    """
+    sizes = graph.graph_sizes()
+    own = graph.graph_ids()[nodes].repeat_interleave(each)
+    starts, sizes = (sizes.cumsum(0) - sizes)[own], sizes[own]
+    nodes = nodes.repeat_interleave(each)
+    found = torch.full_like(nodes, -1)
+    left = torch.arange(len(nodes), device=nodes.device)
+    for attempt in range(2 * _REDRAWS):
+        if not len(left):
+            break
+        if attempt == _REDRAWS:  # from here on, from the whole batch
+            starts, sizes = torch.zeros_like(starts), torch.full_like(sizes, graph.num_nodes)
+        places = torch.rand(len(left), generator=rng, dtype=torch.float64).to(nodes.device)
+        drawn = starts[left] + (places * sizes[left]).long()
+        wrong = (drawn == nodes[left]) | are_joined(graph, drawn, nodes[left])
+        found[left[~wrong]] = drawn[~wrong]
+        left = left[wrong]
+    return found.view(-1, each)
+
+
+def draw_others(graph: Graph, nodes: Tensor, each: int, rng: torch.Generator) -> Tensor:
+    """Other nodes of the same graph, each equally likely, joined or not.
+
+    Args:
+        graph: Where the nodes lie.
+        nodes: Node numbers int64 ``(b,)``.
+        each: Draws for each of them, with replacement.
+        rng: Generator for the draws.
+
+    Returns:
+        Node numbers ``(b, each)``; the node itself where its graph has no other.
+    """
+    sizes = graph.graph_sizes()
+    own = graph.graph_ids()[nodes]
+    starts, sizes = (sizes.cumsum(0) - sizes)[own].unsqueeze(1), sizes[own].unsqueeze(1)
+    places = torch.rand(len(nodes), each, generator=rng, dtype=torch.float64).to(nodes.device)
+    step = 1 + (places * (sizes - 1)).long()
+    return starts + (nodes.unsqueeze(1) - starts + step) % sizes
