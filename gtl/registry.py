@@ -189,6 +189,8 @@ WEIGHTINGS = Registry(
         "equal": "gtl.weighting.equal:Equal",
         "fixed": "gtl.weighting.fixed:Fixed",
         "random_fixed": "gtl.weighting.random_fixed:RandomFixed",
+        "uncertainty": "gtl.weighting.uncertainty:Uncertainty",
+        "dwa": "gtl.weighting.dwa:DWA",
         "gcs": "gtl.weighting.gcs:GCS",
         "aux_ts": "gtl.weighting.aux_ts:AuxTS",
     },

@@ -1,6 +1,7 @@
 """Weightings turn many losses into one gradient."""
 
 from gtl.weighting.aux_ts import AuxTS
+from gtl.weighting.dwa import DWA
 from gtl.weighting.equal import Equal
 from gtl.weighting.fixed import Fixed
 from gtl.weighting.gcs import GCS
@@ -9,14 +10,17 @@ from gtl.weighting.hypergradient import directional
 from gtl.weighting.look_ahead import look_ahead
 from gtl.weighting.network import WeightNetwork
 from gtl.weighting.random_fixed import RandomFixed
+from gtl.weighting.uncertainty import Uncertainty
 from gtl.weighting.unrolled import unrolled
 
 __all__ = [
+    "DWA",
     "GCS",
     "AuxTS",
     "Equal",
     "Fixed",
     "RandomFixed",
+    "Uncertainty",
     "WeightNetwork",
     "directional",
     "gradient_consistency",

@@ -13,6 +13,7 @@ from gtl.testing import WEIGHTING_LAWS, check_weighting
 # Weightings that cannot be built without options, or are worth trying with several.
 CASES: dict[str, list[dict[str, object]]] = {
     "fixed": [{"weights": {}}],
+    "dwa": [{}, {"window": 2}],
     "gcs": [{}, {"gate": "sign"}],
     "aux_ts": [
         {},

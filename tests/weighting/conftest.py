@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -168,6 +168,47 @@ def optimizers() -> dict[str, Callable[..., torch.optim.Optimizer]]:
         "amsgrad": lambda p: adam(p, lr=0.01, amsgrad=True),
         "adamw": lambda p: adamw(p, lr=0.01, weight_decay=0.1),
     }
+
+
+class ByHand:
+    """A step whose losses and gradients are written down.
+
+    The loss of a task is ``value + pull @ shared + 2 own``, at zero; ``own`` is a parameter of
+    its own. All samples of a task are alike.
+    """
+
+    def __init__(
+        self,
+        pulls: Mapping[str, Sequence[float]],
+        values: Mapping[str, float] | None = None,
+        target: str | None = "target",
+        samples: int = 3,
+    ):
+        width = len(next(iter(pulls.values())))
+        zeros = {"encoder.last": width, **dict.fromkeys(pulls, 1)}
+        self.parameters = {
+            name: nn.Parameter(torch.zeros(size, dtype=torch.float64))
+            for name, size in zeros.items()
+        }
+        shared = self.parameters["encoder.last"]
+        self.losses = {
+            name: ((values or {}).get(name, 1.0) + shared @ shared.new_tensor(list(pull)))
+            + 2 * self.parameters[name].expand(samples)
+            for name, pull in pulls.items()
+        }
+        self.target, self.shared, self.representations = target, ("encoder.last",), {}
+        self.optimizer = torch.optim.SGD(self.parameters.values(), lr=0.1)
+
+    def pull(self, name: str = "encoder.last") -> list[float] | None:
+        """What ``.grad`` of a parameter holds."""
+        gradient = self.parameters[name].grad
+        return None if gradient is None else gradient.tolist()
+
+
+@pytest.fixture
+def by_hand() -> type[ByHand]:
+    """See :class:`ByHand`."""
+    return ByHand
 
 
 def warm_up(problem: Problem, optimizer: torch.optim.Optimizer, steps: int = 5) -> None:
