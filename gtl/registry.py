@@ -181,6 +181,7 @@ TASKS = Registry(
         "edge_prediction": "gtl.tasks.edge_prediction:EdgePrediction",
         "context_prediction": "gtl.tasks.context_prediction:ContextPrediction",
         "infomax": "gtl.tasks.infomax:Infomax",
+        "masked_autoencoder": "gtl.tasks.masked_autoencoder:MaskedAutoencoder",
     },
 )
 WEIGHTINGS = Registry(

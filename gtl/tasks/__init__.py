@@ -4,6 +4,7 @@ from gtl.tasks.attribute_masking import AttributeMasking
 from gtl.tasks.context_prediction import ContextPrediction
 from gtl.tasks.edge_prediction import EdgePrediction
 from gtl.tasks.infomax import Infomax
+from gtl.tasks.masked_autoencoder import MaskedAutoencoder
 from gtl.tasks.supervised import Supervised
 
 __all__ = [
@@ -11,5 +12,6 @@ __all__ = [
     "ContextPrediction",
     "EdgePrediction",
     "Infomax",
+    "MaskedAutoencoder",
     "Supervised",
 ]

@@ -14,11 +14,19 @@ from gtl.tasks import (
     ContextPrediction,
     EdgePrediction,
     Infomax,
+    MaskedAutoencoder,
     Supervised,
 )
 
 SCHEMA = Schema(node=Columns((3,)))
-TASKS = (AttributeMasking, ContextPrediction, EdgePrediction, Infomax, Supervised)
+TASKS = (
+    AttributeMasking,
+    ContextPrediction,
+    EdgePrediction,
+    Infomax,
+    MaskedAutoencoder,
+    Supervised,
+)
 
 
 @pytest.mark.parametrize("cls", TASKS)
