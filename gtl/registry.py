@@ -182,6 +182,7 @@ TASKS = Registry(
         "context_prediction": "gtl.tasks.context_prediction:ContextPrediction",
         "infomax": "gtl.tasks.infomax:Infomax",
         "masked_autoencoder": "gtl.tasks.masked_autoencoder:MaskedAutoencoder",
+        "contrast": "gtl.tasks.contrast:Contrast",
     },
 )
 WEIGHTINGS = Registry(
@@ -192,7 +193,10 @@ WEIGHTINGS = Registry(
         "random_fixed": "gtl.weighting.random_fixed:RandomFixed",
         "uncertainty": "gtl.weighting.uncertainty:Uncertainty",
         "dwa": "gtl.weighting.dwa:DWA",
+        "gradnorm": "gtl.weighting.gradnorm:GradNorm",
+        "metabalance": "gtl.weighting.metabalance:MetaBalance",
         "gcs": "gtl.weighting.gcs:GCS",
+        "ol_aux": "gtl.weighting.ol_aux:OLAux",
         "aux_ts": "gtl.weighting.aux_ts:AuxTS",
     },
 )

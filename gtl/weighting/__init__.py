@@ -6,9 +6,12 @@ from gtl.weighting.equal import Equal
 from gtl.weighting.fixed import Fixed
 from gtl.weighting.gcs import GCS
 from gtl.weighting.gradient_consistency import gradient_consistency, shift_consistency
+from gtl.weighting.gradnorm import GradNorm
 from gtl.weighting.hypergradient import directional
 from gtl.weighting.look_ahead import look_ahead
+from gtl.weighting.metabalance import MetaBalance
 from gtl.weighting.network import WeightNetwork
+from gtl.weighting.ol_aux import OLAux
 from gtl.weighting.random_fixed import RandomFixed
 from gtl.weighting.uncertainty import Uncertainty
 from gtl.weighting.unrolled import unrolled
@@ -19,6 +22,9 @@ __all__ = [
     "AuxTS",
     "Equal",
     "Fixed",
+    "GradNorm",
+    "MetaBalance",
+    "OLAux",
     "RandomFixed",
     "Uncertainty",
     "WeightNetwork",

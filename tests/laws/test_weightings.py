@@ -14,7 +14,9 @@ from gtl.testing import WEIGHTING_LAWS, check_weighting
 CASES: dict[str, list[dict[str, object]]] = {
     "fixed": [{"weights": {}}],
     "dwa": [{}, {"window": 2}],
+    "gradnorm": [{}, {"layer": "all", "alpha": 0.0}],
     "gcs": [{}, {"gate": "sign"}],
+    "ol_aux": [{}, {"window": 2, "lr": 2.0, "start": 0.0}],
     "aux_ts": [
         {},
         {"refresh": 1, "normalize": "target"},
