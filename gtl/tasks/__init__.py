@@ -2,6 +2,7 @@
 
 from gtl.tasks.attribute_masking import AttributeMasking
 from gtl.tasks.context_prediction import ContextPrediction
+from gtl.tasks.contrast import Contrast
 from gtl.tasks.edge_prediction import EdgePrediction
 from gtl.tasks.infomax import Infomax
 from gtl.tasks.masked_autoencoder import MaskedAutoencoder
@@ -10,6 +11,7 @@ from gtl.tasks.supervised import Supervised
 __all__ = [
     "AttributeMasking",
     "ContextPrediction",
+    "Contrast",
     "EdgePrediction",
     "Infomax",
     "MaskedAutoencoder",

@@ -45,14 +45,15 @@ def made(task: Task, part: T | None) -> T:
     return part
 
 
-def require_share(name: str, value: float) -> float:
-    """Check an option that is a share in ``(0, 1]``.
+def require_share(name: str, value: float, whole: bool = True) -> float:
+    """Check an option that is a share in ``(0, 1]``, or in ``(0, 1)`` unless ``whole``.
 
     Raises:
         ConfigError: If it lies outside.
     """
-    if not 0 < value <= 1:
-        raise ConfigError(f"`{name}` is {value}, expected a share above 0 and up to 1")
+    if not 0 < value <= 1 or (value == 1 and not whole):
+        end = "up to" if whole else "below"
+        raise ConfigError(f"`{name}` is {value}, expected a share above 0 and {end} 1")
     return value
 
 

@@ -12,6 +12,7 @@ from gtl.graph import Columns, Schema
 from gtl.tasks import (
     AttributeMasking,
     ContextPrediction,
+    Contrast,
     EdgePrediction,
     Infomax,
     MaskedAutoencoder,
@@ -22,6 +23,7 @@ SCHEMA = Schema(node=Columns((3,)))
 TASKS = (
     AttributeMasking,
     ContextPrediction,
+    Contrast,
     EdgePrediction,
     Infomax,
     MaskedAutoencoder,
