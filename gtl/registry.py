@@ -183,6 +183,8 @@ TASKS = Registry(
         "infomax": "gtl.tasks.infomax:Infomax",
         "masked_autoencoder": "gtl.tasks.masked_autoencoder:MaskedAutoencoder",
         "contrast": "gtl.tasks.contrast:Contrast",
+        "edge_generation": "gtl.tasks.edge_generation:EdgeGeneration",
+        "attribute_generation": "gtl.tasks.attribute_generation:AttributeGeneration",
     },
 )
 WEIGHTINGS = Registry(

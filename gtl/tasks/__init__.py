@@ -1,17 +1,21 @@
 """Tasks turn the vectors of a view into one loss per sample."""
 
+from gtl.tasks.attribute_generation import AttributeGeneration
 from gtl.tasks.attribute_masking import AttributeMasking
 from gtl.tasks.context_prediction import ContextPrediction
 from gtl.tasks.contrast import Contrast
+from gtl.tasks.edge_generation import EdgeGeneration
 from gtl.tasks.edge_prediction import EdgePrediction
 from gtl.tasks.infomax import Infomax
 from gtl.tasks.masked_autoencoder import MaskedAutoencoder
 from gtl.tasks.supervised import Supervised
 
 __all__ = [
+    "AttributeGeneration",
     "AttributeMasking",
     "ContextPrediction",
     "Contrast",
+    "EdgeGeneration",
     "EdgePrediction",
     "Infomax",
     "MaskedAutoencoder",

@@ -12,7 +12,7 @@ from gtl.errors import ConfigError
 from gtl.graph import Columns, Graph, Schema, ops
 from gtl.graph.augment import AUGMENTATIONS, augment
 from gtl.roles import Task, View
-from gtl.tasks.ready import first_setup, made, require_count, require_share
+from gtl.tasks.ready import first_setup, made, require_count, require_positive, require_share
 from gtl.tasks.unit import unit
 
 _SAME_NODES = ("drop_edges", "mask_features")
@@ -50,9 +50,7 @@ class Contrast(Task):
     ):
         super().__init__()
         self.rate = require_share("rate", rate, whole=False)
-        if temperature <= 0:
-            raise ConfigError(f"`temperature` is {temperature}, expected a number above 0")
-        self.temperature = temperature
+        self.temperature = require_positive("temperature", temperature)
         unknown = [name for name in augmentations if name not in AUGMENTATIONS]
         if unknown or not augmentations:
             raise ConfigError(

@@ -66,3 +66,14 @@ def require_count(name: str, value: int, least: int = 1) -> int:
     if value < least:
         raise ConfigError(f"`{name}` is {value}, expected {least} or more")
     return value
+
+
+def require_positive(name: str, value: float) -> float:
+    """Check an option that is a number above zero.
+
+    Raises:
+        ConfigError: If it is not.
+    """
+    if not value > 0:
+        raise ConfigError(f"`{name}` is {value}, expected a number above 0")
+    return value

@@ -10,9 +10,11 @@ import pytest
 from gtl.errors import ConfigError
 from gtl.graph import Columns, Schema
 from gtl.tasks import (
+    AttributeGeneration,
     AttributeMasking,
     ContextPrediction,
     Contrast,
+    EdgeGeneration,
     EdgePrediction,
     Infomax,
     MaskedAutoencoder,
@@ -21,9 +23,11 @@ from gtl.tasks import (
 
 SCHEMA = Schema(node=Columns((3,)))
 TASKS = (
+    AttributeGeneration,
     AttributeMasking,
     ContextPrediction,
     Contrast,
+    EdgeGeneration,
     EdgePrediction,
     Infomax,
     MaskedAutoencoder,
