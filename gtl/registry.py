@@ -185,6 +185,7 @@ TASKS = Registry(
         "contrast": "gtl.tasks.contrast:Contrast",
         "edge_generation": "gtl.tasks.edge_generation:EdgeGeneration",
         "attribute_generation": "gtl.tasks.attribute_generation:AttributeGeneration",
+        "bootstrap": "gtl.tasks.bootstrap:Bootstrap",
     },
 )
 WEIGHTINGS = Registry(
@@ -199,6 +200,9 @@ WEIGHTINGS = Registry(
         "metabalance": "gtl.weighting.metabalance:MetaBalance",
         "gcs": "gtl.weighting.gcs:GCS",
         "ol_aux": "gtl.weighting.ol_aux:OLAux",
+        "auto_lambda": "gtl.weighting.auto_lambda:AutoLambda",
+        "selar": "gtl.weighting.selar:SELAR",
+        "slgrad": "gtl.weighting.slgrad:SLGrad",
         "aux_ts": "gtl.weighting.aux_ts:AuxTS",
     },
 )

@@ -2,6 +2,7 @@
 
 from gtl.tasks.attribute_generation import AttributeGeneration
 from gtl.tasks.attribute_masking import AttributeMasking
+from gtl.tasks.bootstrap import Bootstrap
 from gtl.tasks.context_prediction import ContextPrediction
 from gtl.tasks.contrast import Contrast
 from gtl.tasks.edge_generation import EdgeGeneration
@@ -13,6 +14,7 @@ from gtl.tasks.supervised import Supervised
 __all__ = [
     "AttributeGeneration",
     "AttributeMasking",
+    "Bootstrap",
     "ContextPrediction",
     "Contrast",
     "EdgeGeneration",

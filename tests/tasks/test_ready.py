@@ -12,6 +12,7 @@ from gtl.graph import Columns, Schema
 from gtl.tasks import (
     AttributeGeneration,
     AttributeMasking,
+    Bootstrap,
     ContextPrediction,
     Contrast,
     EdgeGeneration,
@@ -25,6 +26,7 @@ SCHEMA = Schema(node=Columns((3,)))
 TASKS = (
     AttributeGeneration,
     AttributeMasking,
+    Bootstrap,
     ContextPrediction,
     Contrast,
     EdgeGeneration,

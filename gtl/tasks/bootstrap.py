@@ -1,0 +1,89 @@
+"""Bootstrap: agree with oneself about two copies, no negatives (Thakoor et al. 2022, BGRL)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from gtl.graph import Columns, Graph, Schema
+from gtl.graph.augment import augment
+from gtl.roles import Task, View
+from gtl.tasks.ready import first_setup, made, require_count, require_share
+from gtl.tasks.unit import unit
+
+_RIDGE = 1e-3  # added to a covariance whose mean eigenvalue is 1
+_TINY = 1e-6
+
+
+class Bootstrap(Task):
+    """Makes two augmented copies and lets each node's two vectors agree.
+
+    One sample is a node. Edges of each copy are dropped and features masked; both copies are one
+    disjoint graph. Vectors are projected to ``width`` columns, whitened over all samples of both
+    copies, and the loss is one minus the cosine of a node's two whitened vectors, in ``[0, 2]``.
+
+    What keeps all vectors from becoming equal is the whitening (Ermolov et al. 2021): equal vectors
+    whiten to zero and cost 1, as much as random ones. In the published method it is a second
+    encoder, a slow average of the first, whose vectors are the targets. That does not go together
+    with one pass through one shared encoder. Nor would the usual way without it, vectors of the
+    same encoder held constant: the direction of the step would then not be the derivative of the
+    loss, and whatever looks ahead by comparing losses would be misled without notice. With
+    whitening the loss has true derivatives, and no predictor is needed.
+
+    With fewer samples than twice ``width`` whitening makes all of them nearly orthogonal, and there
+    is little to learn; choose a smaller ``width`` for small batches.
+
+    Args:
+        rate: Share of the edges, and of the features, that each copy lacks, in ``(0, 1)``.
+        width: Columns that are whitened.
+
+    Raises:
+        ConfigError: If an option is out of range.
+    """
+
+    def __init__(self, rate: float = 0.2, width: int = 32):
+        super().__init__()
+        self.rate = require_share("rate", rate, whole=False)
+        self.width = require_count("width", width)
+        self.columns: Columns | None = None
+        self.projection: nn.Sequential | None = None
+
+    def setup(self, schema: Schema, width: int) -> None:
+        """Make the projection, two linear maps.
+
+        Raises:
+            ConfigError: If the task was set up before for other sizes.
+        """
+        if first_setup(self, features=schema.node, width=width):
+            self.columns = schema.node
+            self.projection = nn.Sequential(
+                nn.Linear(width, width), nn.ELU(), nn.Linear(width, self.width)
+            )
+
+    def view(self, graph: Graph, rng: torch.Generator) -> View:
+        """Both copies as one disjoint graph."""
+        made(self, self.projection)
+        copies = []
+        for _ in range(2):
+            copy = augment("drop_edges", graph.replace(y=None, seeds=None), self.rate, rng)
+            copies.append(augment("mask_features", copy, self.rate, rng, self.columns))
+        return View(Graph.batch(copies), {})
+
+    def losses(self, nodes: Tensor, view: View) -> Tensor:
+        """Loss of each node, ``(b,)``."""
+        one, two = unit(whitened(made(self, self.projection)(nodes))).chunk(2)
+        return 1 - (one * two).sum(1)
+
+
+def whitened(z: Tensor) -> Tensor:
+    """Vectors ``(b, d)`` mapped so that their columns are uncorrelated, of mean 0 and variance 1.
+
+    The covariance is divided by its mean eigenvalue and then gets a small multiple of the identity,
+    so the result neither depends on the scale of the vectors nor fails where a column is constant.
+    """
+    b, d = z.shape
+    z = z - z.sum(0) / max(b, 1)
+    z = z * (z.square().sum() / max(b * d, 1) + _TINY).rsqrt()
+    covariance = z.T @ z / max(b, 1) + _RIDGE * torch.eye(d, dtype=z.dtype, device=z.device)
+    factor = torch.linalg.cholesky(covariance)
+    return torch.linalg.solve_triangular(factor, z.T, upper=False).T
