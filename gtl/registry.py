@@ -186,6 +186,8 @@ TASKS = Registry(
         "edge_generation": "gtl.tasks.edge_generation:EdgeGeneration",
         "attribute_generation": "gtl.tasks.attribute_generation:AttributeGeneration",
         "bootstrap": "gtl.tasks.bootstrap:Bootstrap",
+        "pair_distance": "gtl.tasks.pair_distance:PairDistance",
+        "pair_similarity": "gtl.tasks.pair_similarity:PairSimilarity",
     },
 )
 WEIGHTINGS = Registry(

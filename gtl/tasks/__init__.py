@@ -9,6 +9,8 @@ from gtl.tasks.edge_generation import EdgeGeneration
 from gtl.tasks.edge_prediction import EdgePrediction
 from gtl.tasks.infomax import Infomax
 from gtl.tasks.masked_autoencoder import MaskedAutoencoder
+from gtl.tasks.pair_distance import PairDistance
+from gtl.tasks.pair_similarity import PairSimilarity
 from gtl.tasks.supervised import Supervised
 
 __all__ = [
@@ -21,5 +23,7 @@ __all__ = [
     "EdgePrediction",
     "Infomax",
     "MaskedAutoencoder",
+    "PairDistance",
+    "PairSimilarity",
     "Supervised",
 ]

@@ -19,6 +19,8 @@ from gtl.tasks import (
     EdgePrediction,
     Infomax,
     MaskedAutoencoder,
+    PairDistance,
+    PairSimilarity,
     Supervised,
 )
 
@@ -33,6 +35,8 @@ TASKS = (
     EdgePrediction,
     Infomax,
     MaskedAutoencoder,
+    PairDistance,
+    PairSimilarity,
     Supervised,
 )
 
