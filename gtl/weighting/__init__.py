@@ -1,5 +1,6 @@
 """Weightings turn many losses into one gradient."""
 
+from gtl.weighting.auto_lambda import AutoLambda
 from gtl.weighting.aux_ts import AuxTS
 from gtl.weighting.dwa import DWA
 from gtl.weighting.equal import Equal
@@ -13,12 +14,16 @@ from gtl.weighting.metabalance import MetaBalance
 from gtl.weighting.network import WeightNetwork
 from gtl.weighting.ol_aux import OLAux
 from gtl.weighting.random_fixed import RandomFixed
+from gtl.weighting.selar import SELAR
+from gtl.weighting.slgrad import SLGrad
 from gtl.weighting.uncertainty import Uncertainty
 from gtl.weighting.unrolled import unrolled
 
 __all__ = [
     "DWA",
     "GCS",
+    "SELAR",
+    "AutoLambda",
     "AuxTS",
     "Equal",
     "Fixed",
@@ -26,6 +31,7 @@ __all__ = [
     "MetaBalance",
     "OLAux",
     "RandomFixed",
+    "SLGrad",
     "Uncertainty",
     "WeightNetwork",
     "directional",

@@ -21,7 +21,7 @@ class Uncertainty(Weighting):
     """Each task's mean loss is divided by a noise that is learned beside the model.
 
     Minimizes ``sum_k exp(-s_k) l_k + s_k`` over the model and the log-variances ``s``, which is
-    twice Eq. 10 of Kendall et al. for regression, with the same weights for every kind of task.
+    twice the loss of Kendall et al. for regression, with the same weights for every kind of task.
     Left to itself ``s_k`` ends at ``log l_k``: the tasks come to weigh alike, whatever the unit
     of their losses. It does not know which task is the target, and works without one.
 

@@ -17,6 +17,8 @@ CASES: dict[str, list[dict[str, object]]] = {
     "gradnorm": [{}, {"layer": "all", "alpha": 0.0}],
     "gcs": [{}, {"gate": "sign"}],
     "ol_aux": [{}, {"window": 2, "lr": 2.0, "start": 0.0}],
+    "auto_lambda": [{}, {"lr": 0.1, "refresh": 2}],
+    "selar": [{"hidden": 7}],
     "aux_ts": [
         {},
         {"refresh": 1, "normalize": "target"},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,7 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from gtl.graph import Graph
-from gtl.graph.ops import dot_on_edges, softmax_on_edges, sum_neighbors, weighted_sum_neighbors
+from gtl.graph.ops import (
+    dot_on_edges,
+    mean_neighbors,
+    softmax_on_edges,
+    sum_neighbors,
+    weighted_sum_neighbors,
+)
 from gtl.roles import Task, View
 from gtl.train.step import Step, TaskModel
 
@@ -209,6 +215,85 @@ class ByHand:
 def by_hand() -> type[ByHand]:
     """See :class:`ByHand`."""
     return ByHand
+
+
+class Parabolas:
+    """A step whose look-ahead can be worked out by hand: one parameter ``w``, losses ``(w - c)^2``.
+
+    Args:
+        centers: ``c`` of each sample, by task; the target's first.
+        meta: Center of the held-out target loss; ``None`` if samples are held back.
+        held: Which of the target's samples are held back.
+    """
+
+    target, shared = "target", ("encoder.w",)
+
+    def __init__(
+        self,
+        centers: Mapping[str, Sequence[float]],
+        meta: float | None = 1.0,
+        held: Sequence[bool] | None = None,
+        lr: float = 0.5,
+    ):
+        self.centers = {n: torch.tensor(c, dtype=torch.float64) for n, c in centers.items()}
+        self.meta, self.held = meta, None if held is None else torch.tensor(held)
+        self.parameters = {"encoder.w": nn.Parameter(torch.zeros(1, dtype=torch.float64))}
+        self.optimizer = torch.optim.SGD(self.parameters.values(), lr=lr)
+        self.losses = self.replay(self.parameters)
+
+    def replay(self, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {n: (parameters["encoder.w"] - c) ** 2 for n, c in self.centers.items()}
+
+    def hold_back(self, fold: int) -> Tensor | None:
+        return self.held
+
+    def meta_loss(self, parameters: Mapping[str, Tensor], held: Tensor | None = None) -> Tensor:
+        if self.meta is not None:
+            return (parameters["encoder.w"] - self.meta).square().sum()
+        return self.replay(parameters)["target"][held].mean()
+
+    def pull(self) -> float:
+        """What ``.grad`` of ``w`` holds."""
+        return float(self.parameters["encoder.w"].grad)
+
+
+@pytest.fixture
+def parabolas() -> type[Parabolas]:
+    """See :class:`Parabolas`."""
+    return Parabolas
+
+
+@pytest.fixture
+def useful_and_noise() -> Callable[..., Iterator[Step]]:
+    """Yields steps with a task that has the target's labels and one of random labels."""
+
+    def steps(turns: int, seed: int = 0) -> Iterator[Step]:
+        torch.manual_seed(seed)
+        rng = torch.Generator().manual_seed(seed)
+        n = 400
+        x = torch.randn(n, 5, generator=rng)
+        graph = Graph(*(torch.randint(n, (2 * n,), generator=rng) for _ in range(2)), n, x=x)
+        around = x + mean_neighbors(graph, x)
+        labels = (around[:, 0] > 0).long() + (around[:, 1] > 0).long()
+
+        def view(task: Task, values: Tensor, count: int) -> View:
+            seeds = torch.randperm(n, generator=rng)[:count]
+            return task.view(graph.replace(seeds=seeds, y=values[seeds]), rng)
+
+        tasks = {name: Classify() for name in ("target", "useful", "noise")}
+        model = TaskModel(SumEncoder(5), tasks)
+        optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
+        for _ in range(turns):
+            random = torch.randint(CLASSES, (n,), generator=rng)
+            views = {
+                "target": view(tasks["target"], labels, 24),
+                "useful": view(tasks["useful"], labels, 100),
+                "noise": view(tasks["noise"], random, 24),
+            }
+            yield Step(model, views, optimizer, "target", seed=seed)
+            optimizer.step()
+
+    return steps
 
 
 def warm_up(problem: Problem, optimizer: torch.optim.Optimizer, steps: int = 5) -> None:

@@ -33,6 +33,12 @@ def test_a_task_that_pulls_against_the_target_is_switched_off_and_a_helper_is_bo
     assert step.pull() == pytest.approx([3 + 1000 - 4, 4 + 3])
 
 
+def test_noise_falls_below_a_useful_task(useful_and_noise):
+    weighting = OLAux()
+    *_, weights = (weighting.backward(step) for step in useful_and_noise(80, seed=1))
+    assert weights["noise"] < 0.6 * weights["useful"]
+
+
 def test_a_task_or_a_target_without_samples_says_nothing(by_hand):
     weighting = OLAux(window=1, lr=0.5)
     weighting.setup(list(PULLS), "target")
