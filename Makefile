@@ -13,6 +13,8 @@ help:
 	@echo 'make check   formatting, lint, types, and which folder may import which'
 	@echo 'make bench   every claim in benchmarks/, measured again on this machine'
 
+# Threads that wait by spinning are many times slower as soon as anything else runs.
+demo bench: export OMP_WAIT_POLICY = PASSIVE
 demo: .venv/installed
 	$(BIN)/gtl demo
 

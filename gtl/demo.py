@@ -11,7 +11,7 @@ from gtl.data import Dataset, load
 from gtl.report.plots import plot_runs
 from gtl.train import finetune, pretrain
 
-ENCODER = {"name": "gin", "width": 128, "depth": 5, "dropout": 0.1}
+ENCODER = {"name": "gin", "width": 64, "depth": 5, "dropout": 0.1}
 PRETRAINING = ("attribute_masking", "context_prediction")
 AUXILIARY = ("attribute_masking", "edge_prediction", "infomax")
 METHODS: Mapping[str, Mapping[str, Any]] = {
@@ -24,8 +24,8 @@ METHODS: Mapping[str, Mapping[str, Any]] = {
 def demo(
     out: Path | str = "runs/demo",
     seeds: int = 3,
-    pretrain_epochs: int = 15,
-    epochs: int = 40,
+    pretrain_epochs: int = 6,
+    epochs: int = 20,
     resume: bool = False,
 ) -> str:
     """Pre-train a GIN on ChEMBL molecules, then fine-tune it on solubility in three ways.

@@ -1,0 +1,32 @@
+"""Every example runs and prints its comparison."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+SMALL = {
+    "auxiliary_tasks": [
+        *("--data", "demo:shapes", "--seeds", "2", "--epochs", "1", "--width", "8"),
+    ],
+}
+
+
+def test_every_example_is_run_here():
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == set(SMALL)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_an_example_prints_a_comparison_with_its_spread(name):
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / f"{name}.py"), *SMALL[name]],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("±") >= 2
