@@ -26,11 +26,20 @@ class Registry:
         role: What the parts are, singular (``"task"``); used in messages.
         builtin: ``name -> "module:Class"`` of the parts that gtl ships.
         sized_by: Constructor arguments that come first and that loops supply, not users.
+        families: ``prefix -> module`` of parts that another package names, ``prefix:name``; the
+            module has ``names()``, empty if that package is missing, and ``named(name)``.
     """
 
-    def __init__(self, role: str, builtin: Mapping[str, str], sized_by: tuple[str, ...] = ()):
+    def __init__(
+        self,
+        role: str,
+        builtin: Mapping[str, str],
+        sized_by: tuple[str, ...] = (),
+        families: Mapping[str, str] | None = None,
+    ):
         self.role = role
         self.sized_by = sized_by
+        self.families = dict(families or {})
         self._places: dict[str, str] = dict(builtin)
         self._classes: dict[str, type] = {}
         self._plugins_read = False
@@ -55,20 +64,30 @@ class Registry:
         return add
 
     def names(self) -> list[str]:
-        """All known names, built-in ones first, plug-ins included."""
-        self._read_plugins()
-        return [*self._places, *(name for name in self._classes if name not in self._places)]
+        """All known names, built-in ones first, families and plug-ins included."""
+        known = dict.fromkeys(self._own_names())
+        for prefix, module in self.families.items():
+            names = importlib.import_module(module).names()
+            known.update(dict.fromkeys(f"{prefix}:{name}" for name in names))
+        return list(known)
 
     def get(self, name: str) -> type:
         """The class registered under ``name``.
 
         Raises:
             UnknownPartError: If there is none; offers the nearest name and the list.
+            MissingDependencyError: If the package of a family is not installed.
         """
         if name not in self._classes and name not in self._places:
             self._read_plugins()
         if name in self._classes:
             return self._classes[name]
+        prefix, _, rest = name.partition(":")
+        if rest and prefix in self.families:
+            family = importlib.import_module(self.families[prefix])
+            if rest in family.names() or not family.names():
+                self._classes[name] = family.named(rest)
+                return self._classes[name]
         if name not in self._places:
             near = difflib.get_close_matches(name, self.names(), n=1, cutoff=0.4)
             hint = f"did you mean {near[0]!r}? " if near else ""
@@ -112,7 +131,7 @@ class Registry:
 
     def name_of(self, part: Any) -> str:
         """The registered name of an instance, or its class name if it was never registered."""
-        for name in self.names():
+        for name in self._own_names():
             place = self._places.get(name, "")
             cls = type(part)
             if self._classes.get(name) is cls or place == f"{cls.__module__}:{cls.__qualname__}":
@@ -138,6 +157,11 @@ class Registry:
             name: (inspect.getdoc(self.get(name)) or "").split("\n")[0] for name in self.names()
         }
         return dict(lines)
+
+    def _own_names(self) -> list[str]:
+        """Names without those of families that nobody asked for: listing those is slow."""
+        self._read_plugins()
+        return [*self._places, *(name for name in self._classes if name not in self._places)]
 
     def _read_plugins(self) -> None:
         if self._plugins_read:
@@ -207,6 +231,7 @@ WEIGHTINGS = Registry(
         "slgrad": "gtl.weighting.slgrad:SLGrad",
         "aux_ts": "gtl.weighting.aux_ts:AuxTS",
     },
+    families={"torchjd": "gtl.weighting.torchjd"},
 )
 HEADS = Registry("head", {"linear": "gtl.heads.linear:Linear"}, sized_by=("width", "outputs"))
 READOUTS = Registry(

@@ -185,11 +185,16 @@ def some_of_each(group: Tensor, limit: int, rng: torch.Generator) -> Tensor:
     Returns:
         Distinct row numbers, group after group, in random order within each.
     """
-    order = torch.argsort(_uniform(len(group), group, rng))
+    rows = torch.arange(len(group), device=group.device)
+    counts = torch.bincount(group)
+    if len(counts) and int(counts.max()) > 64 * limit:  # sort a small part of the large groups
+        share = (16 * limit + 32) / counts
+        rows = (_uniform(len(group), group, rng) < share[group]).nonzero().flatten()
+    order = rows[torch.argsort(_uniform(len(rows), group, rng))]
     order = order[torch.argsort(group[order], stable=True)]
     counts = torch.unique_consecutive(group[order], return_counts=True)[1]
-    first = (counts.cumsum(0) - counts).repeat_interleave(counts, output_size=len(group))
-    rank = torch.arange(len(group), device=group.device) - first
+    first = (counts.cumsum(0) - counts).repeat_interleave(counts, output_size=len(rows))
+    rank = torch.arange(len(rows), device=group.device) - first
     return order[rank < limit]
 
 

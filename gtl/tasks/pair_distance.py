@@ -6,9 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gtl.graph import Graph, Schema
-from gtl.graph.pairs import draw_others
-from gtl.graph.sample import draw_centers, neighborhoods, some_of_each
+from gtl.graph import Graph, Schema, ops
+from gtl.graph.sample import draw_centers, some_of_each
 from gtl.roles import Task, View
 from gtl.tasks.ready import first_setup, made, require_count
 
@@ -22,8 +21,8 @@ class PairDistance(Task):
     the others. The loss is the cross-entropy of a linear map of ``|h_u - h_v|``. The view is the
     graph itself, which costs no encoder pass of its own beside a supervised task.
 
-    Distances are exact. The search reads all edges within ``classes - 1`` hops of the centers; on
-    large graphs with many edges choose fewer centers or classes.
+    Distances are exact: ``classes - 1`` rounds of message passing with a column for each center.
+    They run along the edges, from the center.
 
     Args:
         classes: Classes of distance, 2 or more.
@@ -34,7 +33,7 @@ class PairDistance(Task):
         ConfigError: If an option is out of range.
     """
 
-    def __init__(self, classes: int = 4, pairs: int = 4, centers: int = 64):
+    def __init__(self, classes: int = 4, pairs: int = 4, centers: int = 16):
         super().__init__()
         self.classes = require_count("classes", classes, least=2)
         self.pairs = require_count("pairs", pairs)
@@ -53,19 +52,21 @@ class PairDistance(Task):
     def view(self, graph: Graph, rng: torch.Generator) -> View:
         """The graph itself, and the pairs with their classes."""
         centers = draw_centers(graph, self.centers, rng)
-        owner, node, distance = neighborhoods(graph, centers, self.classes - 1)
-        far = draw_others(graph, centers, self.pairs, rng)  # (c, pairs)
-        mine = torch.arange(len(centers), device=graph.device).unsqueeze(1).expand_as(far)
-        n = max(graph.num_nodes, 1)
-        reached = torch.isin(mine * n + far, owner * n + node)
-        near = distance > 0
-        owner = torch.cat([owner[near], mine[~reached]])
-        node = torch.cat([node[near], far[~reached]])
-        last = torch.full_like(far[~reached], self.classes)
-        distance = torch.cat([distance[near], last])
-        rows = some_of_each(owner * (self.classes + 1) + distance, self.pairs, rng)
-        targets = {"from": centers[owner[rows]], "to": node[rows], "class": distance[rows] - 1}
-        return View(graph, targets)
+        column = torch.zeros_like(centers)  # each graph of a batch has its own search anyway
+        if graph.num_graphs == 1:
+            column = torch.arange(len(centers), device=graph.device)
+        hops = _hops(graph, centers, column, self.classes)  # (n, columns)
+        columns = hops.shape[1]
+        search = graph.graph_ids().unsqueeze(1) * columns
+        search = search + torch.arange(columns, device=graph.device)  # (n, columns)
+        start = torch.zeros(graph.num_graphs * columns, dtype=torch.int64, device=graph.device)
+        start[search[centers, column]] = centers
+        search, hops = search.flatten(), hops.flatten()
+        rows = (hops > 0).nonzero().flatten()
+        groups = (search * (self.classes + 1) + hops)[rows]
+        rows = rows[some_of_each(groups, self.pairs, rng)]
+        ends = {"from": start[search[rows]], "to": rows // columns}
+        return View(graph, {**ends, "class": hops[rows] - 1})
 
     def losses(self, nodes: Tensor, view: View) -> Tensor:
         """Loss of each pair, ``(b,)``."""
@@ -74,3 +75,15 @@ class PairDistance(Task):
         other = nodes.index_select(0, view.targets["to"])
         scores = classifier((one - other).abs())
         return F.cross_entropy(scores, view.targets["class"], reduction="none")
+
+
+def _hops(graph: Graph, centers: Tensor, column: Tensor, most: int) -> Tensor:
+    """Hops from the center in each column to each node, ``most`` if not fewer, ``(n, columns)``."""
+    columns = int(column.max()) + 1 if len(column) else 1
+    seen = torch.zeros(graph.num_nodes, columns, device=graph.device)
+    seen[centers, column] = 1
+    distance = most - seen.long() * most
+    for hop in range(1, most):
+        seen = (seen + ops.sum_neighbors(graph, seen)).clamp(max=1)
+        distance = torch.where(seen > 0, distance.clamp(max=hop), distance)
+    return distance

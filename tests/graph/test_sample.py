@@ -240,3 +240,13 @@ def test_no_group_has_more_rows_than_the_limit() -> None:
         counts.update(rows.tolist())
     assert counts[1] == counts[5] == counts[4] == 200
     assert all(70 < counts[row] < 130 for row in (0, 2, 3, 6))  # half of the time each
+
+
+def test_rows_of_a_large_group_are_drawn_alike() -> None:
+    group = torch.cat([torch.zeros(4001, dtype=torch.int64), torch.tensor([1, 1])])
+    places = []
+    for seed in range(300):
+        rows = some_of_each(group, 3, generator(seed))
+        assert group[rows].tolist() == [0, 0, 0, 1, 1]
+        places += rows[:3].tolist()
+    assert abs(sum(places) / len(places) - 2000) < 150  # three standard errors are 115
