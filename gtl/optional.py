@@ -21,9 +21,9 @@ def needs(extra: str, purpose: str) -> Iterator[None]:
     except ImportError as error:
         if isinstance(error, MissingDependencyError):
             raise
+        missing = f"the package {error.name!r}" if error.name else f"more than is here ({error})"
         raise MissingDependencyError(
-            f"{purpose} needs the package {error.name!r}; "
-            f"install it with: pip install 'graph-transfer[{extra}]'"
+            f"{purpose} needs {missing}; install it with: pip install 'graph-transfer[{extra}]'"
         ) from error
 
 

@@ -212,6 +212,7 @@ TASKS = Registry(
         "bootstrap": "gtl.tasks.bootstrap:Bootstrap",
         "pair_distance": "gtl.tasks.pair_distance:PairDistance",
         "pair_similarity": "gtl.tasks.pair_similarity:PairSimilarity",
+        "clustering": "gtl.tasks.clustering:Clustering",
     },
 )
 WEIGHTINGS = Registry(

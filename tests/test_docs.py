@@ -104,4 +104,6 @@ def test_every_registered_part_has_a_place_in_the_readme():
     for parts in vars(registry).values():
         if isinstance(parts, registry.Registry):
             for name in parts.names():
+                family = name.partition(":")[0]
+                name = f"{family}:<name>" if family in parts.families else name
                 assert f"`{name}`" in README, f"the README does not mention {parts.role} `{name}`"

@@ -158,6 +158,7 @@ INTRUDERS = {
     "dgl": ("gtl/data/intruder.py", "def f():\n    import dgl"),
     "ogb": ("gtl/data/intruder_2.py", "def f():\n    from ogb.io import read_graph_raw"),
     "higher": ("gtl/train/intruder.py", "import higher"),
+    "torchjd": ("gtl/train/intruder_4.py", "def f():\n    from torchjd import aggregation"),
     "molecules": ("gtl/encoders/intruder.py", "from rdkit import Chem"),
     "plots": ("gtl/train/intruder_2.py", "import matplotlib.pyplot"),
     "flower": ("gtl/train/intruder_3.py", "import flwr"),
