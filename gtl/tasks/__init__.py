@@ -3,6 +3,7 @@
 from gtl.tasks.attribute_generation import AttributeGeneration
 from gtl.tasks.attribute_masking import AttributeMasking
 from gtl.tasks.bootstrap import Bootstrap
+from gtl.tasks.clustering import Clustering
 from gtl.tasks.context_prediction import ContextPrediction
 from gtl.tasks.contrast import Contrast
 from gtl.tasks.edge_generation import EdgeGeneration
@@ -17,6 +18,7 @@ __all__ = [
     "AttributeGeneration",
     "AttributeMasking",
     "Bootstrap",
+    "Clustering",
     "ContextPrediction",
     "Contrast",
     "EdgeGeneration",
