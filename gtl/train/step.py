@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -30,14 +30,25 @@ class TaskModel(nn.Module):
         """Names and tasks, in order."""
         yield from self.tasks.items()  # type: ignore[misc]
 
-    def forward(self, views: Mapping[str, View]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Losses ``(b_k,)`` and node vectors of each view; equal graphs are encoded once."""
+    def forward(
+        self, views: Mapping[str, View], target: str | None = None
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Losses ``(b_k,)`` and node vectors of each view; equal graphs are encoded once.
+
+        Args:
+            views: A view per task.
+            target: The task whose view running statistics of batch norms follow; all if ``None``.
+                Predictions are made on graphs like the target's: statistics of masked or cut
+                graphs would spoil them.
+        """
         encoded: dict[int, Tensor] = {}
         losses, representations = {}, {}
         for name, view in views.items():
             key = id(view.graph)
             if key not in encoded:
-                encoded[key] = self.encoder(view.graph)
+                followed = target is None or view.graph is views[target].graph
+                with nullcontext() if followed else _statistics_kept(self.encoder):
+                    encoded[key] = self.encoder(view.graph)
             representations[name] = encoded[key]
             losses[name] = self.tasks[name].losses(encoded[key], view)  # type: ignore[operator]
             if losses[name].dim() != 1:
@@ -76,7 +87,7 @@ class Step:
         self._meta_view, self._seed = meta_view, seed
         self._buffers = {name: value.clone() for name, value in model.named_buffers()}
         self._random = _random_state(model)
-        self.losses, self.representations = model(views)
+        self.losses, self.representations = model(views, target)
 
     def replay(self, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The same losses at other parameters: same views, same dropout, no trace left behind.
@@ -115,8 +126,22 @@ class Step:
         # Buffers are handed in as copies: batch-norm statistics and queues see no replay.
         buffers = {name: value.clone() for name, value in self._buffers.items()}
         with _randomness(self._random):
-            losses, _ = functional_call(self.model, {**buffers, **parameters}, (views,))
+            losses, _ = functional_call(self.model, {**buffers, **parameters}, (views, self.target))
         return losses
+
+
+@contextmanager
+def _statistics_kept(module: nn.Module) -> Iterator[None]:
+    """Normalize by the batch as in training, but do not follow it with running statistics."""
+    norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    try:
+        yield
+    finally:
+        for norm, momentum in zip(norms, momenta):
+            norm.momentum = momentum
 
 
 def _random_state(model: nn.Module) -> dict[torch.device, Tensor]:
