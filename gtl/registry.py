@@ -213,6 +213,7 @@ TASKS = Registry(
         "pair_distance": "gtl.tasks.pair_distance:PairDistance",
         "pair_similarity": "gtl.tasks.pair_similarity:PairSimilarity",
         "clustering": "gtl.tasks.clustering:Clustering",
+        "partition": "gtl.tasks.partition:Partition",
     },
 )
 WEIGHTINGS = Registry(

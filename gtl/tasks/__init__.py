@@ -12,6 +12,7 @@ from gtl.tasks.infomax import Infomax
 from gtl.tasks.masked_autoencoder import MaskedAutoencoder
 from gtl.tasks.pair_distance import PairDistance
 from gtl.tasks.pair_similarity import PairSimilarity
+from gtl.tasks.partition import Partition
 from gtl.tasks.supervised import Supervised
 
 __all__ = [
@@ -27,5 +28,6 @@ __all__ = [
     "MaskedAutoencoder",
     "PairDistance",
     "PairSimilarity",
+    "Partition",
     "Supervised",
 ]

@@ -22,6 +22,7 @@ from gtl.tasks import (
     MaskedAutoencoder,
     PairDistance,
     PairSimilarity,
+    Partition,
     Supervised,
 )
 
@@ -39,6 +40,7 @@ TASKS = (
     MaskedAutoencoder,
     PairDistance,
     PairSimilarity,
+    Partition,
     Supervised,
 )
 
