@@ -67,7 +67,7 @@ def _draw_curves(groups: Mapping[str, Sequence[History]], metric: str, file: Pat
             if right is not None:
                 _band(right, runs, lambda line: line["valid"], title)
         left.set(xlabel="epoch", ylabel="training loss")
-        left.legend()
+        _legend(left)
         if right is not None:
             right.set(xlabel="epoch", ylabel=f"validation {metric}")
 
@@ -88,7 +88,7 @@ def _draw_tasks(
             if key == "consistency":
                 ax.axhline(0, color="0.7", linewidth=0.8, zorder=0)
             ax.set(xlabel="epoch", ylabel=label, title=title if len(groups) > 1 else "")
-            ax.legend()
+            _legend(ax)
 
     return _figure(draw, len(shown), file)
 
@@ -97,7 +97,7 @@ def _figure(draw: Callable[..., None], columns: int, file: Path) -> Path:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(5.0 * columns, 3.4), layout="constrained")
+    figure = Figure(figsize=(5.6 * columns, 3.4), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(1, columns, squeeze=False)[0]
     for ax in axes:
@@ -105,6 +105,10 @@ def _figure(draw: Callable[..., None], columns: int, file: Path) -> Path:
     draw(*axes)
     figure.savefig(file, dpi=120)
     return file
+
+
+def _legend(ax: Axes) -> None:
+    ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False, fontsize="small")
 
 
 def _of(key: str, task: str) -> Callable[[Mapping[str, Any]], Any]:
