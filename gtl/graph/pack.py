@@ -76,7 +76,7 @@ class PackedGraphs:
 
     @staticmethod
     def pack(graphs: Sequence[Graph], schema: Schema | None = None) -> PackedGraphs:
-        """Pack a list of graphs; labels and seeds are left out.
+        """Pack a list of graphs on the CPU; labels and seeds are left out.
 
         Args:
             graphs: At least one graph; batches among them count as their graphs.
@@ -87,7 +87,7 @@ class PackedGraphs:
             DataError: If values are out of range; see :meth:`Graph.validate`.
         """
         bare = [graph.replace(y=None, seeds=None) for graph in graphs]
-        whole = Graph.batch(bare).validate()
+        whole = Graph.batch(bare).to("cpu").validate()
         owners = whole.graph_ids()[whole.src]
         if (owners[1:] < owners[:-1]).any():
             owners, order = torch.sort(owners, stable=True)
@@ -192,7 +192,7 @@ class PackedGraphs:
             dtype = _wide(value[:0]).dtype
             digest.update(f"{name} {dtype} {tuple(value.shape)}".encode())
             for part in value.split(_CHUNK):  # widened piece by piece: a corpus may exceed memory
-                digest.update(_wide(part).contiguous().cpu().numpy().tobytes())
+                digest.update(_wide(part).contiguous().numpy().tobytes())
         return digest.hexdigest()
 
     def save(self, path: str | Path) -> None:
@@ -241,7 +241,9 @@ def _gather(values: Tensor, rows: np.ndarray) -> Tensor:
 
 
 def _wide(values: Tensor) -> Tensor:
-    return values if values.is_floating_point() else values.to(torch.int64)
+    if values.is_floating_point():
+        return values
+    return torch.from_numpy(values.numpy().astype(np.int64, copy=False))
 
 
 def _narrow(values: Tensor) -> Tensor:
