@@ -16,7 +16,7 @@ from gtl.errors import ConfigError, GtlError, GtlWarning
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit code: 0 when the job was done, 2 on unusable input."""
-    words = [_underscored(word) for word in (sys.argv[1:] if argv is None else argv)]
+    words = _spelled_out(sys.argv[1:] if argv is None else argv)
     _send_messages_to_stderr()
     import jsonargparse
 
@@ -45,7 +45,7 @@ def read(
     download: bool | None = None,
     seed: int = 0,
 ) -> Any:
-    """:func:`gtl.load` with the options of all kinds of data spelled out.
+    """Data: gtl.load, with the options of every kind of data.
 
     Args:
         data: What to read: ogb:NAME, smiles:FILE.csv, planetoid:NAME or demo:NAME.
@@ -148,6 +148,7 @@ def demo(**options: Any) -> str:
     return demo(**options)
 
 
+_SWITCHES = ("--resume", "--download")
 _VERBS: Mapping[str, Callable[..., str]] = {
     "demo": demo,
     "pretrain": pretrain,
@@ -230,12 +231,17 @@ def _default_folder(verb: str, spec: str, seed: int) -> Path:
     return Path("runs") / f"{verb}-{name}-{seed}"
 
 
-def _underscored(word: str) -> str:
-    """``--smiles-column`` and ``--smiles_column`` are the same option."""
-    if not word.startswith("--"):
-        return word
-    name, equals, value = word.partition("=")
-    return "--" + name[2:].replace("-", "_") + equals + value
+def _spelled_out(words: Sequence[str]) -> list[str]:
+    """``--smiles-column`` means ``--smiles_column``, and ``--resume`` means ``--resume=true``."""
+    spelled = []
+    for word, after in zip(words, [*words[1:], ""]):
+        name, equals, value = word.partition("=")
+        if name.startswith("--"):
+            name = "--" + name[2:].replace("-", "_")
+            if name in _SWITCHES and not equals and after not in ("true", "false"):
+                equals, value = "=", "true"
+        spelled.append(name + equals + value)
+    return spelled
 
 
 def _send_messages_to_stderr() -> None:

@@ -167,4 +167,4 @@ def test_an_existing_run_is_refused(table, tmp_path, capsys):
     assert _run(*words) == 0
     capsys.readouterr()
     assert "already holds a run" in _refusal(capsys, *words)
-    assert _run(*words, "--resume", "true") == 0
+    assert _run(*words, "--resume") == 0
