@@ -16,8 +16,8 @@ SMILES = [
     "CC",
     "C1CCCCC1",
     "c1ccncc1",
-    "CCCl",
-    "C1CO1",
+    "ClCC",
+    "O1CC1",
     "CO",
 ]
 SMALL = ["--encoder", "{name: gin, width: 8, depth: 2}", "--epochs", "2"]
