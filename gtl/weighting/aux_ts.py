@@ -23,15 +23,18 @@ from gtl.weighting.gradients import (
     sound_losses,
     weighted_backward,
 )
-from gtl.weighting.hypergradient import directional
+from gtl.weighting.judged_step import judged_step, mean_shares, verdict, weighted_terms, without
+from gtl.weighting.learned import load_optimizer_state, require_known, require_same_tasks
 from gtl.weighting.look_ahead import require_supported
 from gtl.weighting.network import WeightNetwork, sample_features
-from gtl.weighting.unrolled import unrolled
+from gtl.weighting.slgrad import useful_weights
 
 NORMALIZERS = ("auxiliary", "target", None)
 ENGINES = ("directional", "unrolled")
 CONSISTENCIES = ("parameters", "representation", None)
+LEVELS = ("sample", "task")
 _ROWS = 1 << 16
+_LARGEST = 1e3
 
 
 class AuxTS(Weighting):
@@ -55,7 +58,9 @@ class AuxTS(Weighting):
         normalize: ``"auxiliary"``: target samples count once, auxiliary weights are divided by
             their mean and multiplied by ``mass``, so that the network decides how a given total
             is shared. ``"target"``: all weights are divided by the target's mean weight (Hwang et
-            al. 2020, SELAR). ``None``: as the network says.
+            al. 2020, SELAR), but at least by a thousandth of another task's: a look-ahead that
+            wants no target at all would make the others grow without end. ``None``: as the
+            network says.
         refresh: Steps from one look-ahead to the next.
         look_ahead: ``"directional"``, first order, or ``"unrolled"``, through ``higher``.
         unroll_steps: Inner steps of the unrolled look-ahead.
@@ -63,11 +68,17 @@ class AuxTS(Weighting):
             the paper, at one backward pass a task; those of a shift of the node vectors,
             ``"representation"``, at almost nothing; or ``None``, no cosines.
         activation: Of the network's output, ``"sigmoid"`` or ``"softplus"``.
+        network: ``False`` is the ablation without one: a sample weighs what the look-ahead says
+            it is worth, nothing where that is negative. Between look-aheads each task keeps the
+            mean weight it had in the last one.
+        level: ``"sample"``, or ``"task"`` for the ablation in which all samples of a task weigh
+            alike and the network is told their mean loss.
 
     Raises:
         ConfigError: If an argument lies outside its range.
     """
 
+    name = "aux_ts"
     network: WeightNetwork
 
     def __init__(
@@ -81,11 +92,14 @@ class AuxTS(Weighting):
         unroll_steps: int = 1,
         consistency: str | None = "parameters",
         activation: str = "sigmoid",
+        network: bool = True,
+        level: str = "sample",
     ):
         super().__init__()
         _require_one_of("normalize", normalize, NORMALIZERS)
         _require_one_of("look_ahead", look_ahead, ENGINES)
         _require_one_of("consistency", consistency, CONSISTENCIES)
+        _require_one_of("level", level, LEVELS)
         for name, count in (
             ("hidden", hidden),
             ("refresh", refresh),
@@ -95,12 +109,18 @@ class AuxTS(Weighting):
                 raise ConfigError(f"`{name}` is {count}, expected 1 or more")
         if unroll_steps > 1 and look_ahead != "unrolled":
             raise ConfigError(f"`unroll_steps` is {unroll_steps}; that needs look_ahead='unrolled'")
+        if not network and normalize != "auxiliary":
+            raise ConfigError(
+                f"`normalize` is {normalize!r} and `network` is False; what a look-ahead says is "
+                "worth nothing as a number, only its shares are: use normalize='auxiliary'"
+            )
         if not lr > 0 or not mass >= 0:
             raise ConfigError(f"`lr` is {lr} and `mass` is {mass}; expected lr > 0 and mass >= 0")
         self.hidden, self.lr, self.mass, self.activation = hidden, lr, mass, activation
         self.normalize, self.refresh = normalize, refresh
         self.look_ahead, self.unroll_steps = look_ahead, unroll_steps
-        self.measure = consistency
+        self.measure = consistency if network else None
+        self.direct, self.level = not network, level
         self.tasks: tuple[str, ...] = ()
         self.steps = self.look_aheads = 0
 
@@ -112,15 +132,18 @@ class AuxTS(Weighting):
         Raises:
             ConfigError: If there is no target.
         """
-        require_target(target, "aux_ts")
+        require_target(target, self.name)
         if self.tasks == tuple(tasks):
             return
         self.tasks = tuple(tasks)
+        self.steps = self.look_aheads = 0
         self.consistency = {name: 0.0 for name in tasks if name != target}
+        self.usual = {name: 1.0 if name == target else self.mass for name in tasks}
+        if self.direct:
+            return
         cosines = len(self.consistency) if self.measure else 0
         self.network = WeightNetwork(1 + len(tasks) + cosines, self.hidden, self.activation)
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=self.lr)
-        self.steps = self.look_aheads = 0
 
     def backward(self, step: Step) -> dict[str, float]:
         """Set the gradient of the weighted losses, and learn every ``refresh`` steps.
@@ -130,7 +153,7 @@ class AuxTS(Weighting):
                 cannot be looked through.
             GtlError: If a loss is not finite, here or one step ahead.
         """
-        target = require_target(step.target, "aux_ts")
+        target = require_target(step.target, self.name)
         losses = sound_losses(step.losses)
         if not losses.keys() - {target}:
             return weighted_backward(step, {name: float(name == target) for name in step.losses})
@@ -140,45 +163,54 @@ class AuxTS(Weighting):
         if looks:
             require_supported(step.optimizer)
             self._measure_consistency(step, losses)
-        features = sample_features(losses, self.tasks, self._told())
-        with torch.no_grad():
-            weights = self._weights(self._raw(features), losses, target)
-        if looks:
-            self._step_and_learn(step, losses, weights, features, target)
+        if self.direct:
+            weights = self._step_directly(step, losses, target, looks)
         else:
-            set_gradients(step, _terms(losses, weights, _means(losses)))
+            weights = self._step_and_learn(step, losses, target, looks)
         means = torch.stack([weight.mean() for weight in weights.values()]).tolist()
+        if looks:
+            self.usual.update(zip(weights, means))
         return {**dict.fromkeys(step.losses, 0.0), **dict(zip(weights, means))}
 
     # -- the step and the look-ahead -----------------------------------------------------------
 
     def _step_and_learn(
-        self,
-        step: Step,
-        losses: Mapping[str, Tensor],
-        weights: Mapping[str, Tensor],
-        features: Tensor,
-        target: str,
-    ) -> None:
-        held = step.hold_back(self.look_aheads)
-        self.look_aheads += 1
-        shares = _means(losses)
-        shares[target] = _without(shares[target], held)
-        # What the step has and the look-ahead has not: the samples held back.
-        rest = _means(losses)[target] - shares[target]
-        extra = {}
-        if held is not None:
-            extra = gradients((rest * weights[target] * losses[target]).sum(), step.parameters)
-        set_gradients(step, _terms(losses, weights, shares))
-        ahead = {n: p.grad for n, p in step.parameters.items() if p.grad is not None}
-        for name, gradient in extra.items():
-            step.parameters[name].grad = gradient + ahead[name] if name in ahead else gradient
-        del extra
-        if self.look_ahead == "unrolled":
-            pulls = unrolled(step, weights, shares, held, self.unroll_steps)
+        self, step: Step, losses: Mapping[str, Tensor], target: str, looks: bool
+    ) -> dict[str, Tensor]:
+        features = sample_features(self._seen(losses), self.tasks, self._told())
+        with torch.no_grad():
+            weights = self._weights(self._raw(features), losses, target)
+        if looks:
+            pulls = judged_step(step, losses, weights, self.look_aheads, self._unroll())
+            self.look_aheads += 1
+            self._learn(features, losses, pulls, target)
         else:
-            pulls = directional(step, ahead, shares, held)
-        self._learn(features, losses, pulls, target)
+            set_gradients(step, weighted_terms(losses, weights, mean_shares(losses)))
+        return weights
+
+    def _step_directly(
+        self, step: Step, losses: Mapping[str, Tensor], target: str, looks: bool
+    ) -> dict[str, Tensor]:
+        """Without a network: look ahead from the usual weights, then weigh by what that says."""
+        weights = {n: torch.full_like(v.detach(), self.usual[n]) for n, v in losses.items()}
+        if looks:
+            held = step.hold_back(self.look_aheads)
+            self.look_aheads += 1
+            shares = mean_shares(losses)
+            shares[target] = without(shares[target], held)
+            total = torch.stack(weighted_terms(losses, weights, shares)).sum()
+            ahead = gradients(total, step.parameters)
+            pulls = verdict(step, ahead, weights, shares, held, self._unroll())
+            if self.level == "task":
+                slopes = {n: -pull.sum().expand_as(pull) for n, pull in pulls.items()}
+            else:
+                slopes = {n: -pull / _positive(shares[n]) for n, pull in pulls.items()}
+            weights = self._normalized(useful_weights(losses, slopes, target, held), target)
+        set_gradients(step, weighted_terms(losses, weights, mean_shares(losses)))
+        return weights
+
+    def _unroll(self) -> int:
+        return self.unroll_steps if self.look_ahead == "unrolled" else 0
 
     def _learn(
         self,
@@ -216,16 +248,28 @@ class AuxTS(Weighting):
         """The network's answer ``(b,)``, piece by piece: hidden layers of all samples are large."""
         return torch.cat([self.network(rows) for rows in features.split(_ROWS)])
 
+    def _seen(self, losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The losses that the network is told of: of each sample, or one mean a task."""
+        if self.level == "task":
+            return {name: values.mean().reshape(1) for name, values in losses.items()}
+        return dict(losses)
+
     def _weights(self, raw: Tensor, losses: Mapping[str, Tensor], target: str) -> dict[str, Tensor]:
-        """Normalized weights ``(b_k,)`` by task, from the network's answers ``(b,)``."""
-        pieces = raw.split([len(values) for values in losses.values()])
-        weights = dict(zip(losses, pieces))
+        """Normalized weights ``(b_k,)`` by task, of the network's answers ``(b,)`` or ``(t,)``."""
+        if self.level == "task":
+            pieces = [answer.expand(len(v)) for answer, v in zip(raw, losses.values())]
+        else:
+            pieces = list(raw.split([len(values) for values in losses.values()]))
+        return self._normalized(dict(zip(losses, pieces)), target)
+
+    def _normalized(self, weights: dict[str, Tensor], target: str) -> dict[str, Tensor]:
         if self.normalize == "target" and target in weights:
-            mean = _positive(weights[target].mean())
-            return {name: weight / mean for name, weight in weights.items()}
+            means = torch.stack([weight.mean() for weight in weights.values()])
+            mean = torch.maximum(weights[target].mean(), means.max().detach() / _LARGEST)
+            return {name: weight / _positive(mean) for name, weight in weights.items()}
         if self.normalize == "auxiliary":
-            means = [weight.mean() for name, weight in weights.items() if name != target]
-            scale = self.mass / _positive(torch.stack(means).mean())
+            means = torch.stack([w.mean() for name, w in weights.items() if name != target])
+            scale = self.mass / _positive(means.mean())
             return {
                 name: torch.ones_like(weight) if name == target else weight * scale
                 for name, weight in weights.items()
@@ -252,10 +296,11 @@ class AuxTS(Weighting):
     # -- state ---------------------------------------------------------------------------------
 
     def get_extra_state(self) -> dict[str, Any]:
-        """Counters, cosines and the state of the network's optimizer, as plain nested values."""
+        """Counters, cosines, last weights and the state of Adam, as plain nested values."""
         state: dict[str, Any] = {"steps": self.steps, "look_aheads": self.look_aheads}
         if self.tasks:
-            state["consistency"] = dict(self.consistency)
+            state.update(consistency=dict(self.consistency), usual=dict(self.usual))
+        if self.tasks and not self.direct:
             state["dtype"] = str(self.network.hidden.weight.dtype).removeprefix("torch.")
             state["adam"] = self.optimizer.state_dict()["state"]
         return state
@@ -267,26 +312,20 @@ class AuxTS(Weighting):
             ConfigError: If the state belongs to other tasks.
         """
         stored = state.get("consistency", {})
-        if set(stored) != set(self.consistency):
-            raise ConfigError(
-                f"the stored weighting knows the auxiliary tasks {list(stored)}, this one "
-                f"{list(self.consistency)}; call setup() with the same tasks first"
-            )
+        require_same_tasks(stored, self.consistency)
         self.steps, self.look_aheads = int(state["steps"]), int(state["look_aheads"])
         if self.tasks:
             self.consistency.update(stored)
+            self.usual.update(state["usual"])
+        if self.tasks and not self.direct:
             self._move_to(self.network.hidden.weight.device, getattr(torch, state["dtype"]))
-            own = self.optimizer.state_dict()
-            self.optimizer.load_state_dict({**own, "state": state["adam"]})
+            load_optimizer_state(self.optimizer, state["adam"])
 
     def _prepare(self, step: Step) -> None:
-        if not self.tasks:
-            self.setup(list(step.losses), step.target)
-        unknown = [name for name in step.losses if name not in self.tasks]
-        if unknown:
-            raise ConfigError(f"task {unknown[0]!r} was not there at setup; call setup() again")
-        example = next(iter(step.losses.values()))
-        self._move_to(example.device, torch.promote_types(example.dtype, torch.float32))
+        require_known(self, step, self.tasks)
+        if not self.direct:
+            example = next(iter(step.losses.values()))
+            self._move_to(example.device, torch.promote_types(example.dtype, torch.float32))
 
     def _move_to(self, device: torch.device, dtype: torch.dtype) -> None:
         weight = self.network.hidden.weight
@@ -294,25 +333,6 @@ class AuxTS(Weighting):
             self.network.to(device, dtype)
             # Loading casts the moments to where the parameters are now.
             self.optimizer.load_state_dict(self.optimizer.state_dict())
-
-
-def _means(losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Share of each sample in a mean, ``1 / b_k``."""
-    return {n: torch.full_like(v, 1 / len(v), requires_grad=False) for n, v in losses.items()}
-
-
-def _without(share: Tensor, held: Tensor | None) -> Tensor:
-    """Share of each sample in the mean of those not held back; zero if all are."""
-    if held is None:
-        return share
-    left = (~held).to(share.dtype)
-    return left / left.sum().clamp(min=1)
-
-
-def _terms(
-    losses: Mapping[str, Tensor], weights: Mapping[str, Tensor], shares: Mapping[str, Tensor]
-) -> list[Tensor]:
-    return [(shares[name] * weights[name] * losses[name]).sum() for name in losses]
 
 
 def _positive(mean: Tensor) -> Tensor:

@@ -26,5 +26,7 @@ class SELAR(AuxTS):
         ConfigError: If an argument lies outside its range.
     """
 
+    name = "selar"
+
     def __init__(self, hidden: int = 1000, lr: float = 5e-3, refresh: int = 1):
         super().__init__(hidden, lr, normalize="target", refresh=refresh, consistency=None)

@@ -25,6 +25,9 @@ CASES: dict[str, list[dict[str, object]]] = {
         {"consistency": "representation", "normalize": None, "activation": "softplus"},
         {"look_ahead": "unrolled", "refresh": 2, "consistency": None},
         {"look_ahead": "unrolled", "unroll_steps": 2},
+        {"level": "task", "refresh": 1},
+        {"network": False, "refresh": 2},
+        {"network": False, "level": "task", "look_ahead": "unrolled"},
     ],
 }
 
