@@ -214,6 +214,7 @@ TASKS = Registry(
         "pair_similarity": "gtl.tasks.pair_similarity:PairSimilarity",
         "clustering": "gtl.tasks.clustering:Clustering",
         "partition": "gtl.tasks.partition:Partition",
+        "motif": "gtl.tasks.motif:Motif",
     },
 )
 WEIGHTINGS = Registry(

@@ -55,12 +55,12 @@ def neighborhoods(
     """
     _require_search(graph, centers, hops, fan_out, max_nodes, rng)
     n = max(graph.num_nodes, 1)
-    starts, _, senders = _incoming(graph)
+    starts, _, senders = incoming(graph)
     frontier = torch.arange(len(centers), device=graph.device) * n + centers
     seen = frontier  # one key per (owner, node) pair, sorted
     levels = [frontier]
     for _ in range(hops):
-        edges, row = _edges_into(starts, frontier % n, fan_out, rng)
+        edges, row = edges_into(starts, frontier % n, fan_out, rng)
         reached = torch.unique((frontier // n)[row] * n + senders[edges])
         frontier = reached[~_contains(seen, reached)]
         seen = torch.cat([seen, frontier]).sort().values  # dropped ones too: they stay dropped
@@ -103,8 +103,8 @@ def induced(graph: Graph, owner: Tensor, node: Tensor, pieces: int | None = None
     keys, rows = (owner * n + node).sort()
     if bool((keys[1:] == keys[:-1]).any()):
         raise ShapeError("a piece names one of its nodes twice; give distinct nodes for each owner")
-    starts, by_receiver, senders = _incoming(graph)
-    edges, receiver = _edges_into(starts, node)
+    starts, by_receiver, senders = incoming(graph)
+    edges, receiver = edges_into(starts, node)
     wanted = owner[receiver] * n + senders[edges]
     place = torch.searchsorted(keys, wanted).clamp_(max=max(len(keys) - 1, 0))
     inside = keys[place] == wanted
@@ -203,13 +203,13 @@ def distances_from(graph: Graph, sources: Tensor) -> Tensor:
 
     The search walks against the direction of the edges, as :func:`neighborhoods` does.
     """
-    starts, _, senders = _incoming(graph)
+    starts, _, senders = incoming(graph)
     distance = torch.full((graph.num_nodes,), -1, device=graph.device)
     distance[sources] = 0
     frontier, hops = sources, 0
     while len(frontier):
         hops += 1
-        reached = senders[_edges_into(starts, frontier)[0]]
+        reached = senders[edges_into(starts, frontier)[0]]
         frontier = torch.unique(reached[distance[reached] < 0])
         distance[frontier] = hops
     return distance
@@ -227,7 +227,7 @@ def _contains(keys: Tensor, wanted: Tensor) -> Tensor:
     return keys[place] == wanted
 
 
-def _incoming(graph: Graph) -> tuple[Tensor, Tensor, Tensor]:
+def incoming(graph: Graph) -> tuple[Tensor, Tensor, Tensor]:
     """Edges by receiver: where each receiver's start ``(n + 1,)``, their numbers, their senders."""
 
     def make() -> tuple[Tensor, Tensor, Tensor]:
@@ -239,7 +239,7 @@ def _incoming(graph: Graph) -> tuple[Tensor, Tensor, Tensor]:
     return graph.remember("incoming", make)
 
 
-def _edges_into(
+def edges_into(
     starts: Tensor, nodes: Tensor, limit: int | None = None, rng: torch.Generator | None = None
 ) -> tuple[Tensor, Tensor]:
     """Positions of the edges into ``nodes``, node after node, and the row of each edge's node."""

@@ -10,6 +10,7 @@ from gtl.tasks.edge_generation import EdgeGeneration
 from gtl.tasks.edge_prediction import EdgePrediction
 from gtl.tasks.infomax import Infomax
 from gtl.tasks.masked_autoencoder import MaskedAutoencoder
+from gtl.tasks.motif import Motif
 from gtl.tasks.pair_distance import PairDistance
 from gtl.tasks.pair_similarity import PairSimilarity
 from gtl.tasks.partition import Partition
@@ -26,6 +27,7 @@ __all__ = [
     "EdgePrediction",
     "Infomax",
     "MaskedAutoencoder",
+    "Motif",
     "PairDistance",
     "PairSimilarity",
     "Partition",
