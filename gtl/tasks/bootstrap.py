@@ -18,9 +18,10 @@ _TINY = 1e-6
 class Bootstrap(Task):
     """Makes two augmented copies and lets each node's two vectors agree.
 
-    One sample is a node. Edges of each copy are dropped and features masked; both copies are one
-    disjoint graph. Vectors are projected to ``width`` columns, whitened over all samples of both
-    copies, and the loss is one minus the cosine of a node's two whitened vectors, in ``[0, 2]``.
+    One sample is a node, of at most ``nodes`` drawn from the batch. Edges of each copy are dropped
+    and features masked; both copies are one disjoint graph. Vectors are projected to ``width``
+    columns, whitened over all samples of both copies, and the loss is one minus the cosine of a
+    node's two whitened vectors, in ``[0, 2]``.
 
     What keeps all vectors from becoming equal is the whitening (Ermolov et al. 2021): equal vectors
     whiten to zero and cost 1, as much as random ones. In the published method it is a second
@@ -36,15 +37,17 @@ class Bootstrap(Task):
     Args:
         rate: Share of the edges, and of the features, that each copy lacks, in ``(0, 1)``.
         width: Columns that are whitened.
+        nodes: Most nodes that are compared.
 
     Raises:
         ConfigError: If an option is out of range.
     """
 
-    def __init__(self, rate: float = 0.2, width: int = 32):
+    def __init__(self, rate: float = 0.2, width: int = 32, nodes: int = 2048):
         super().__init__()
         self.rate = require_share("rate", rate, whole=False)
         self.width = require_count("width", width)
+        self.nodes = require_count("nodes", nodes)
         self.columns: Columns | None = None
         self.projection: nn.Sequential | None = None
 
@@ -67,11 +70,15 @@ class Bootstrap(Task):
         for _ in range(2):
             copy = augment("drop_edges", graph.replace(y=None, seeds=None), self.rate, rng)
             copies.append(augment("mask_features", copy, self.rate, rng, self.columns))
-        return View(Graph.batch(copies), {})
+        n = graph.num_nodes
+        drawn = torch.randperm(n, generator=rng)[: self.nodes].to(graph.device)
+        return View(Graph.batch(copies), {"nodes": torch.cat([drawn, drawn + n])})
 
     def losses(self, nodes: Tensor, view: View) -> Tensor:
-        """Loss of each node, ``(b,)``."""
-        one, two = unit(whitened(made(self, self.projection)(nodes))).chunk(2)
+        """Loss of each drawn node, ``(b,)``."""
+        projection = made(self, self.projection)
+        z = projection(nodes.index_select(0, view.targets["nodes"]))  # (2 b, width)
+        one, two = unit(whitened(z)).chunk(2)
         return 1 - (one * two).sum(1)
 
 

@@ -30,8 +30,9 @@ class MaskedAutoencoder(Task):
       prediction and features; ``gamma`` above 1 makes easy samples count less. A categorical column
       is the unit vector of its category, as published for molecules, and several are averaged.
 
-    Here it departs from the paper in one thing: floating features are masked by zeros, not by a
-    learned row. Categorical ones have a learned row, the encoder's embedding of *masked*.
+    Here it departs from the paper in two things. Floating features are masked by zeros, not by a
+    learned row; categorical ones have a learned row, the encoder's embedding of *masked*. And there
+    is no linear map before the second mask, since the first map behind the sum can do its work.
 
     Args:
         rate: Share of the nodes of a batch that is masked, in ``(0, 1]``; at least one node.
@@ -58,11 +59,10 @@ class MaskedAutoencoder(Task):
         self.gamma = gamma
         self.columns = None if columns is None else tuple(columns)
         self.features: Features | None = None
-        self.bridge: nn.Linear | None = None
         self.decoder: nn.Sequential | None = None
 
     def setup(self, schema: Schema, width: int) -> None:
-        """Make the map that goes before the second mask, and the decoder behind it.
+        """Make the decoder's two linear maps.
 
         Raises:
             ConfigError: If nodes have no features, ``columns`` are not among them, or the task was
@@ -71,7 +71,6 @@ class MaskedAutoencoder(Task):
         features = Features.of(schema, "the masked autoencoder", self.columns)
         if first_setup(self, features=features.columns, width=width):
             self.features = features
-            self.bridge = nn.Linear(width, width, bias=False)
             self.decoder = nn.Sequential(
                 nn.Linear(width, width), nn.ELU(), nn.Linear(width, sum(features.outputs))
             )
@@ -95,9 +94,8 @@ class MaskedAutoencoder(Task):
 
     def losses(self, nodes: Tensor, view: View) -> Tensor:
         """Loss of each masked node, ``(b,)``."""
-        bridge, decoder = made(self, self.bridge), made(self, self.decoder)
-        chosen = view.targets["nodes"]
-        h = bridge(nodes).index_fill(0, chosen, 0)  # (n, h)
+        decoder, chosen = made(self, self.decoder), view.targets["nodes"]
+        h = nodes.index_fill(0, chosen, 0)  # (n, h)
         around = ops.sum_neighbors(view.graph, h).index_select(0, chosen)  # own vector is zero
         errors = made(self, self.features).directions(decoder(around), view.targets["features"])
         return errors.clamp(min=_TINY).pow(self.gamma).mean(1)

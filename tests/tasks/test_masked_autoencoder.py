@@ -19,12 +19,8 @@ FLOATS = Schema(node=Columns(width=2))
 
 
 def ready(schema: Schema, width: int = 2, **options: object) -> MaskedAutoencoder:
-    """With the identity before the second mask."""
     task = MaskedAutoencoder(**options)  # type: ignore[arg-type]
     task.setup(schema, width)
-    assert task.bridge is not None
-    with torch.no_grad():
-        task.bridge.weight.copy_(torch.eye(width))
     return task.double()
 
 

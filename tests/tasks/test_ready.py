@@ -7,44 +7,12 @@ import inspect
 
 import pytest
 
+from gtl import tasks
 from gtl.errors import ConfigError
 from gtl.graph import Columns, Schema
-from gtl.tasks import (
-    AttributeGeneration,
-    AttributeMasking,
-    Bootstrap,
-    Clustering,
-    ContextPrediction,
-    Contrast,
-    EdgeGeneration,
-    EdgePrediction,
-    Infomax,
-    MaskedAutoencoder,
-    Motif,
-    PairDistance,
-    PairSimilarity,
-    Partition,
-    Supervised,
-)
 
 SCHEMA = Schema(node=Columns((3,)))
-TASKS = (
-    AttributeGeneration,
-    AttributeMasking,
-    Bootstrap,
-    Clustering,
-    ContextPrediction,
-    Contrast,
-    EdgeGeneration,
-    EdgePrediction,
-    Infomax,
-    MaskedAutoencoder,
-    Motif,
-    PairDistance,
-    PairSimilarity,
-    Partition,
-    Supervised,
-)
+TASKS = [getattr(tasks, name) for name in tasks.__all__]
 
 
 @pytest.mark.parametrize("cls", TASKS)
