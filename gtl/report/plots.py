@@ -67,7 +67,7 @@ def _draw_curves(groups: Mapping[str, Sequence[History]], metric: str, file: Pat
             if right is not None:
                 _band(right, runs, lambda line: line["valid"], title)
         left.set(xlabel="epoch", ylabel="training loss")
-        _legend(left)
+        _legend(right or left)
         if right is not None:
             right.set(xlabel="epoch", ylabel=f"validation {metric}")
 
