@@ -93,9 +93,9 @@ def test_commands_in_the_readme_exist(line):
     if words[:1] == ["make"]:
         assert f"\n{words[1]}:" in (ROOT / "Makefile").read_text()
     elif words[:1] == ["gtl"]:
-        from gtl.cli import _parser, _underscored
+        from gtl.cli import _parser, _spelled_out
 
-        _parser().parse_args([_underscored(word) for word in words[1:]])
+        _parser().parse_args(_spelled_out(words[1:]))
 
 
 def test_every_registered_part_has_a_place_in_the_readme():

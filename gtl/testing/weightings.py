@@ -146,7 +146,8 @@ class Job:
         if shuffled:
             views = {name: _shuffled(view) for name, view in views.items()}
         held = tasks["target"].view(_graph(seed + 1), generator(seed)) if held_out else None
-        return Step(self.model, views, self.optimizer, "target", held, seed)
+        target = "target" if "target" in tasks else None
+        return Step(self.model, views, self.optimizer, target, held, seed)
 
     def train(self, seeds: range) -> list[dict[str, float]]:
         """Take a step for each seed; the weights of each."""
@@ -279,9 +280,7 @@ def pretraining_works_or_is_refused(trial: WeightingTrial) -> None:
     if job is None:
         return
     for seed in range(3):
-        step = job.step(seed)
-        step.target = None
-        job.weighting.backward(step)
+        job.weighting.backward(job.step(seed))
         for name, grad in job.gradients().items():
             require_finite(f"the gradient of `{name}`", grad)
 
