@@ -24,8 +24,8 @@ METHODS: Mapping[str, Mapping[str, Any]] = {
 def demo(
     out: Path | str = "runs/demo",
     seeds: int = 3,
-    pretrain_epochs: int = 6,
-    epochs: int = 20,
+    pretrain_epochs: int = 5,
+    epochs: int = 16,
     resume: bool = False,
 ) -> str:
     """Pre-train a GIN on ChEMBL molecules, then fine-tune it on solubility in three ways.
