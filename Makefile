@@ -13,8 +13,10 @@ help:
 	@echo 'make check   formatting, lint, types, and which folder may import which'
 	@echo 'make bench   every claim in benchmarks/, measured again on this machine'
 
-# Threads that wait by spinning are many times slower as soon as anything else runs.
-demo bench: export OMP_WAIT_POLICY = PASSIVE
+# Threads that wait by spinning are many times slower as soon as anything else runs, and the
+# demo's batches are so small that a second thread costs more than it brings.
+bench: export OMP_WAIT_POLICY = PASSIVE
+demo: export OMP_NUM_THREADS = 1
 demo: .venv/installed
 	$(BIN)/gtl demo
 
