@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
@@ -28,6 +29,7 @@ from gtl.testing.laws import (
 )
 from gtl.train.step import Step, TaskModel
 
+log = logging.getLogger(__name__)
 EXAMPLES = (Example(), Example(POINTS, level="node", kind="multiclass", outputs=3))
 _SIZES = (5, 13, 7, 11)
 
@@ -92,8 +94,8 @@ class TaskTrial:
             _view(self.model(), self.graph())
         except ConfigError:
             raise
-        except Exception:
-            return  # what else is wrong is for the laws to say
+        except Exception as error:  # the laws make the same view and say what is wrong with it
+            log.debug("left to the laws: %s", error)
 
 
 def _view(model: TaskModel, graph: Graph, seed: int = 0) -> View:
