@@ -42,19 +42,28 @@ def read(
     split: str | None = None,
     on_invalid: str | None = None,
     labels_per_class: int | None = None,
+    valid: int | None = None,
+    test: int | None = None,
+    fractions: list[float] | None = None,
+    normalize: bool | None = None,
     download: bool | None = None,
     seed: int = 0,
 ) -> Any:
     """Data: gtl.load, with the options of every kind of data.
 
     Args:
-        data: What to read: ogb:NAME, smiles:FILE.csv, planetoid:NAME or demo:NAME.
+        data: What to read: ogb:NAME, smiles:FILE.csv, planetoid:NAME, npz:NAME or demo:NAME.
         root: Folder where named data sets lie; the variable GTL_DATA by default.
         smiles_column: Column of the SMILES (smiles: only).
         target: Columns of the labels (smiles: only).
         split: random, scaffold, or a column that says train, valid or test (smiles: only).
         on_invalid: What to do with molecules that cannot be read, skip or raise (smiles: only).
-        labels_per_class: Draw a training split of so many labels per class (planetoid: only).
+        labels_per_class: Draw a training split of so many labels per class (planetoid:, npz:).
+        valid: Validation nodes beside labels_per_class (npz:).
+        test: Test nodes beside labels_per_class (npz:).
+        fractions: Shares of train, valid and test, drawn at random (npz:).
+        normalize: Divide the features of each node by their sum, true by default (planetoid:,
+            npz:).
         download: Allow a download (ogb: only).
         seed: Of random splits.
     """
@@ -66,6 +75,10 @@ def read(
         "split": split,
         "on_invalid": on_invalid,
         "labels_per_class": labels_per_class,
+        "valid": valid,
+        "test": test,
+        "fractions": fractions,
+        "normalize": normalize,
         "download": download,
     }
     given = {name: value for name, value in choices.items() if value is not None}

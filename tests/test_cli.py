@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
+import scipy.sparse
 
 from gtl import cli
 
@@ -20,6 +22,7 @@ SMILES = [
     "O1CC1",
     "CO",
 ]
+SPARSE = ("data", "indices", "indptr", "shape")
 SMALL = ["--encoder", "{name: gin, width: 8, depth: 2}", "--epochs", "2"]
 
 
@@ -87,6 +90,33 @@ def test_options_may_come_from_a_file(table, tmp_path):
     )
     assert _run("finetune", "--config", config) == 0
     assert json.loads((tmp_path / "run" / "config.json").read_text())["encoder"]["name"] == "gcn"
+
+
+def test_a_graph_from_a_file_is_split_and_normalized_as_told(tmp_path, capsys):
+    n = 60
+    ring = np.arange(n)
+    arrays = {f"attr_{k}": getattr(scipy.sparse.eye(n, 5, format="csr"), k) for k in SPARSE}
+    np.savez(
+        tmp_path / "ring.npz",
+        adj_data=np.ones(n),
+        adj_indices=(ring + 1) % n,
+        adj_indptr=np.arange(n + 1),
+        adj_shape=np.array([n, n]),
+        labels=ring % 2,
+        **arrays,
+    )
+    words = ["finetune", "--data", "npz:ring", "--root", tmp_path, *SMALL]
+    shots = ["--labels-per-class", 4, "--valid", 12, "--test", 20, "--normalize", "false"]
+    assert _run(*words, *shots, "--out", tmp_path / "shots") == 0
+    config = json.loads((tmp_path / "shots" / "config.json").read_text())
+    assert config["data_options"]["valid"] == 12 and config["data_options"]["normalize"] is False
+    capsys.readouterr()
+    assert _run("evaluate", tmp_path / "shots", "--root", tmp_path) == 0
+    assert json.loads(capsys.readouterr().out)["items"] == 20
+    shares = ["--fractions", "[0.5, 0.25, 0.25]", "--out", tmp_path / "shares"]
+    assert _run(*words, *shares) == 0
+    capsys.readouterr()
+    assert "two ways to split" in _refusal(capsys, *words, *shots, *shares)
 
 
 def test_list_shows_every_part_with_a_line(capsys):

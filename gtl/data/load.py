@@ -18,6 +18,7 @@ SCHEMES = {
     "ogb": "gtl.data.from_ogb:load_ogb",
     "smiles": "gtl.data.from_smiles:load_smiles",
     "planetoid": "gtl.data.planetoid:load_planetoid",
+    "npz": "gtl.data.npz:load_npz",
     "demo": "gtl.data.demo:load_demo",
 }
 
@@ -27,7 +28,7 @@ def load(spec: str, root: Path | str | None = None, seed: int = 0, **options: An
 
     Args:
         spec: ``scheme:name``: ``ogb:ogbg-molbace``, ``smiles:molecules.csv``,
-            ``planetoid:cora``, ``demo:shapes``.
+            ``planetoid:cora``, ``npz:amazon_electronics_photo``, ``demo:shapes``.
         root: Folder where named data sets lie; the environment variable ``GTL_DATA`` if not given.
         seed: Of random splits.
         **options: What the scheme's reader takes by keyword, such as ``target="solubility"`` for

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from gtl.data.dataset import Dataset
+from gtl.data.matrices import undirected
 from gtl.data.nearest import nearest
 from gtl.data.splits import few_labels_split
 from gtl.errors import ConfigError, DataError
@@ -209,9 +210,7 @@ def _edges(neighbors: Mapping[int, Sequence[int]], n: int, where: str) -> tuple[
     ends = torch.tensor(pairs, dtype=torch.int64).view(-1, 2)
     if len(ends) and (int(ends.min()) < 0 or int(ends.max()) >= n):
         raise DataError(f"{where}: the graph names papers outside 0..{n - 1}; get it again")
-    ends = ends[ends[:, 0] != ends[:, 1]]
-    code = torch.cat([ends[:, 0] * n + ends[:, 1], ends[:, 1] * n + ends[:, 0]]).unique()
-    return code // n, code % n
+    return undirected(ends[:, 0], ends[:, 1], n)
 
 
 def _normalized(x: Tensor) -> Tensor:

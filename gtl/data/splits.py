@@ -97,7 +97,7 @@ def scaffold_split(
 
 
 def few_labels_split(
-    labels: Tensor, per_class: int, valid: int = 500, test: int = 1000, seed: int = 0
+    labels: Tensor, per_class: int, valid: int = 500, test: int | None = 1000, seed: int = 0
 ) -> dict[str, Tensor]:
     """A few training items of each class, the rest for validation and test (Yang et al. 2016).
 
@@ -106,7 +106,7 @@ def few_labels_split(
             items without a label are in no part.
         per_class: Training items of each class.
         valid: Validation items, of any class.
-        test: Test items, of any class.
+        test: Test items, of any class; ``None`` means all that are left.
         seed: The same seed gives the same split.
 
     Returns:
@@ -116,7 +116,8 @@ def few_labels_split(
         DataError: If a class or the whole set has too few labeled items.
         ConfigError: If a part is to have no item.
     """
-    if min(per_class, valid, test) < 1:
+    least = 1 if test is None else test
+    if min(per_class, valid, least) < 1:
         raise ConfigError(
             f"every part needs an item: `per_class` is {per_class}, `valid` {valid}, `test` {test}"
         )
@@ -134,13 +135,47 @@ def few_labels_split(
         train.append(members[:per_class])
     chosen = torch.cat(train) if train else order
     left = order[~torch.isin(order, chosen)]
-    if len(left) < valid + test:
+    if len(left) < valid + least:
         raise DataError(
             f"{len(chosen)} training items leave {len(left)} labeled ones, "
-            f"{valid} to validate and {test} to test were asked for; ask for fewer"
+            f"{valid} to validate and {least} to test were asked for; ask for fewer"
         )
-    pieces = {"train": chosen, "valid": left[:valid], "test": left[valid : valid + test]}
+    end = None if test is None else valid + test
+    pieces = {"train": chosen, "valid": left[:valid], "test": left[valid:end]}
     return {part: piece.sort().values for part, piece in pieces.items()}
+
+
+def node_split(
+    labels: Tensor,
+    seed: int = 0,
+    labels_per_class: int | None = None,
+    valid: int | None = None,
+    test: int | None = None,
+    fractions: Sequence[float] | None = None,
+) -> dict[str, Tensor]:
+    """The split of a graph without a published one: few labels per class, or shares at random.
+
+    Args:
+        labels: As for :func:`few_labels_split`.
+        seed: The same seed gives the same split.
+        labels_per_class: Training items of each class; 20 by default (Shchur et al. 2018).
+        valid: Validation items; 500 by default.
+        test: Test items; by default all that are left.
+        fractions: Shares of ``train``, ``valid`` and ``test`` instead, of the labeled items.
+
+    Raises:
+        DataError: If there are too few labeled items.
+        ConfigError: If both ways are asked for, or a part is to have no item.
+    """
+    if fractions is None:
+        shots = 20 if labels_per_class is None else labels_per_class
+        return few_labels_split(labels, shots, 500 if valid is None else valid, test, seed)
+    if (labels_per_class, valid, test) != (None, None, None):
+        raise ConfigError(
+            "`fractions` and `labels_per_class`, `valid`, `test` are two ways to split; give one"
+        )
+    known = (_classes(labels) >= 0).nonzero().flatten()
+    return {part: known[index] for part, index in random_split(len(known), fractions, seed).items()}
 
 
 def _check_fractions(fractions: Sequence[float]) -> None:

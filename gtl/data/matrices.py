@@ -1,0 +1,71 @@
+"""Published matrices as edges and features: sparse until the last step, so that memory suffices."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+import torch
+from torch import Tensor
+
+from gtl.errors import DataError
+
+
+def undirected(src: Tensor, dst: Tensor, n: int) -> tuple[Tensor, Tensor]:
+    """Both directions of every edge, each once, without loops, sorted by the sending node.
+
+    Args:
+        src: One end of each edge, int64 ``(m,)``, in ``0..n-1``.
+        dst: The other, likewise.
+        n: Number of nodes.
+
+    Example:
+        >>> src, dst = undirected(torch.tensor([2, 0, 1]), torch.tensor([0, 2, 1]), 3)
+        >>> src.tolist(), dst.tolist()
+        ([0, 2], [2, 0])
+    """
+    apart = src != dst
+    src, dst = src[apart], dst[apart]
+    code = torch.cat([src * n + dst, dst * n + src]).unique()
+    return code // n, code % n
+
+
+def adjacency_edges(matrix: Any) -> tuple[Tensor, Tensor]:
+    """The :func:`undirected` edges where a sparse square matrix is not zero; weights are dropped.
+
+    Raises:
+        DataError: If the matrix is not square.
+    """
+    if matrix.shape[0] != matrix.shape[1]:
+        raise DataError(f"the adjacency is {matrix.shape[0]} x {matrix.shape[1]}, not square")
+    matrix = matrix.tocoo()
+    stored = matrix.data != 0
+    src, dst = (torch.from_numpy(end[stored].astype("int64")) for end in (matrix.row, matrix.col))
+    return undirected(src, dst, matrix.shape[0])
+
+
+def dense_features(matrix: Any, n: int, normalize: bool) -> Tensor:
+    """A sparse or dense matrix of node features as float32 ``(n, d)``.
+
+    Args:
+        matrix: One row per node.
+        n: Number of nodes.
+        normalize: Divide each row by its sum, so that it sums to 1; rows of zeros stay, and so do
+            all rows if some value is negative: those are no counts.
+
+    Raises:
+        DataError: If there are more or fewer rows, or a value is not a finite number.
+    """
+    if len(matrix.shape) != 2 or matrix.shape[0] != n or matrix.dtype.kind not in "buif":
+        raise DataError(
+            f"the features are {matrix.dtype} {tuple(matrix.shape)}, expected numbers, one row for "
+            f"each of {n} nodes"
+        )
+    rows = scipy.sparse.csr_matrix(matrix).astype("float32")
+    if not np.isfinite(rows.data).all():
+        raise DataError("the features hold NaN or infinite numbers")
+    if normalize and not (rows.data < 0).any():
+        total = np.asarray(rows.sum(1)).ravel()
+        rows = scipy.sparse.diags(1 / np.where(total == 0, 1, total).astype("float32")) @ rows
+    return torch.from_numpy(rows.toarray())
