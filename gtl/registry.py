@@ -17,6 +17,7 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from gtl.errors import ConfigError, GtlWarning, UnknownPartError
+from gtl.roles import Encoder, Head, Task, Weighting
 
 
 class Registry:
@@ -28,6 +29,7 @@ class Registry:
         sized_by: Constructor arguments that come first and that loops supply, not users.
         families: ``prefix -> module`` of parts that another package names, ``prefix:name``; the
             module has ``names()``, empty if that package is missing, and ``named(name)``.
+        base: Class that every part derives from; parts that do not are refused.
     """
 
     def __init__(
@@ -36,8 +38,10 @@ class Registry:
         builtin: Mapping[str, str],
         sized_by: tuple[str, ...] = (),
         families: Mapping[str, str] | None = None,
+        base: type = object,
     ):
         self.role = role
+        self.base = base
         self.sized_by = sized_by
         self.families = dict(families or {})
         self._places: dict[str, str] = dict(builtin)
@@ -48,12 +52,13 @@ class Registry:
         """Class decorator that registers a part under ``name``.
 
         Raises:
-            ConfigError: If another class already has that name.
+            ConfigError: If another class already has that name, or the class plays another role.
         """
 
         def add(cls: type) -> type:
+            self._require_role(name, cls)
             known = self._classes.get(name)
-            same = known is not None and known.__qualname__ == cls.__qualname__
+            same = known is not None and _place(known) == _place(cls)
             if (known is not None and not same) or (known is None and name in self._places):
                 raise ConfigError(
                     f"{self.role} {name!r} is already registered; choose another name"
@@ -134,7 +139,7 @@ class Registry:
         for name in self._own_names():
             place = self._places.get(name, "")
             cls = type(part)
-            if self._classes.get(name) is cls or place == f"{cls.__module__}:{cls.__qualname__}":
+            if self._classes.get(name) is cls or place == _place(cls):
                 return name
         return type(part).__name__
 
@@ -163,6 +168,15 @@ class Registry:
         self._read_plugins()
         return [*self._places, *(name for name in self._classes if name not in self._places)]
 
+    def _require_role(self, name: str, cls: Any) -> None:
+        if not isinstance(cls, type) or not issubclass(cls, self.base):
+            kind = "the class" if isinstance(cls, type) else "an object of type"
+            came = cls if isinstance(cls, type) else type(cls)
+            raise ConfigError(
+                f"{self.role} {name!r} is {kind} {came.__name__}, expected a class that "
+                f"derives from {self.base.__module__}.{self.base.__name__}"
+            )
+
     def _read_plugins(self) -> None:
         if self._plugins_read:
             return
@@ -170,13 +184,17 @@ class Registry:
         for entry in entry_points(group=f"gtl.{self.role}s"):
             try:
                 self.register(entry.name)(entry.load())
-            except Exception as error:
+            except (Exception, SystemExit) as error:  # a script may leave when it is imported
+                reason = " ".join(f"{type(error).__name__}: {error}".split())
                 warnings.warn(
-                    f"plug-in {self.role} {entry.name!r} ({entry.value}) was skipped: "
-                    f"{type(error).__name__}: {error}",
+                    f"plug-in {self.role} {entry.name!r} ({entry.value}) was skipped: {reason}",
                     GtlWarning,
                     stacklevel=3,
                 )
+
+
+def _place(cls: type) -> str:
+    return f"{cls.__module__}:{cls.__qualname__}"
 
 
 def _is_plain(value: Any) -> bool:
@@ -196,6 +214,7 @@ ENCODERS = Registry(
         "gat": "gtl.encoders.gat:GAT",
     },
     sized_by=("schema",),
+    base=Encoder,
 )
 TASKS = Registry(
     "task",
@@ -216,6 +235,7 @@ TASKS = Registry(
         "partition": "gtl.tasks.partition:Partition",
         "motif": "gtl.tasks.motif:Motif",
     },
+    base=Task,
 )
 WEIGHTINGS = Registry(
     "weighting",
@@ -235,8 +255,11 @@ WEIGHTINGS = Registry(
         "aux_ts": "gtl.weighting.aux_ts:AuxTS",
     },
     families={"torchjd": "gtl.weighting.torchjd"},
+    base=Weighting,
 )
-HEADS = Registry("head", {"linear": "gtl.heads.linear:Linear"}, sized_by=("width", "outputs"))
+HEADS = Registry(
+    "head", {"linear": "gtl.heads.linear:Linear"}, sized_by=("width", "outputs"), base=Head
+)
 READOUTS = Registry(
     "readout",
     {
