@@ -45,14 +45,19 @@ def read(
     valid: int | None = None,
     test: int | None = None,
     fractions: list[float] | None = None,
+    folds: int | None = None,
+    fold: int | None = None,
     normalize: bool | None = None,
+    attributes: bool | None = None,
+    max_degree: int | None = None,
     download: bool | None = None,
     seed: int = 0,
 ) -> Any:
     """Data: gtl.load, with the options of every kind of data.
 
     Args:
-        data: What to read: ogb:NAME, smiles:FILE.csv, planetoid:NAME, npz:NAME or demo:NAME.
+        data: What to read: ogb:NAME, smiles:FILE.csv, planetoid:NAME, npz:NAME, tu:NAME or
+            demo:NAME.
         root: Folder where named data sets lie; the variable GTL_DATA by default.
         smiles_column: Column of the SMILES (smiles: only).
         target: Columns of the labels (smiles: only).
@@ -61,9 +66,12 @@ def read(
         labels_per_class: Draw a training split of so many labels per class (planetoid:, npz:).
         valid: Validation nodes beside labels_per_class (npz:).
         test: Test nodes beside labels_per_class (npz:).
-        fractions: Shares of train, valid and test, drawn at random (npz:).
-        normalize: Divide the features of each node by their sum, true by default (planetoid:,
-            npz:).
+        fractions: Shares of train, valid and test, drawn at random (npz:, tu:).
+        folds: Cross-validate with so many folds (tu: only).
+        fold: Which of the folds tests, from 0; the next one validates (tu: only).
+        normalize: Bring features to one scale, true by default (planetoid:, npz:, tu:).
+        attributes: Read continuous attributes, true by default (tu: only).
+        max_degree: Degrees above it count as it, where they are the only feature (tu: only).
         download: Allow a download (ogb: only).
         seed: Of random splits.
     """
@@ -78,7 +86,11 @@ def read(
         "valid": valid,
         "test": test,
         "fractions": fractions,
+        "folds": folds,
+        "fold": fold,
         "normalize": normalize,
+        "attributes": attributes,
+        "max_degree": max_degree,
         "download": download,
     }
     given = {name: value for name, value in choices.items() if value is not None}

@@ -19,6 +19,7 @@ SCHEMES = {
     "smiles": "gtl.data.from_smiles:load_smiles",
     "planetoid": "gtl.data.planetoid:load_planetoid",
     "npz": "gtl.data.npz:load_npz",
+    "tu": "gtl.data.tu:load_tu",
     "demo": "gtl.data.demo:load_demo",
 }
 
@@ -28,7 +29,8 @@ def load(spec: str, root: Path | str | None = None, seed: int = 0, **options: An
 
     Args:
         spec: ``scheme:name``: ``ogb:ogbg-molbace``, ``smiles:molecules.csv``,
-            ``planetoid:cora``, ``npz:amazon_electronics_photo``, ``demo:shapes``.
+            ``planetoid:cora``, ``npz:amazon_electronics_photo``, ``tu:MUTAG``,
+            ``demo:shapes``.
         root: Folder where named data sets lie; the environment variable ``GTL_DATA`` if not given.
         seed: Of random splits.
         **options: What the scheme's reader takes by keyword, such as ``target="solubility"`` for

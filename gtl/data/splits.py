@@ -50,6 +50,83 @@ def random_split(
     return {part: piece.sort().values for part, piece in zip(PARTS, pieces)}
 
 
+def stratified_split(
+    labels: Tensor, fractions: Sequence[float] = FRACTIONS, seed: int = 0
+) -> dict[str, Tensor]:
+    """Shuffle and cut so that each part has its share of every class.
+
+    Args:
+        labels: Classes int64 ``(items,)``, -1 for missing, or float ``(items, 1)`` with NaN; items
+            without a label are in no part.
+        fractions: As for :func:`random_split`.
+        seed: The same seed gives the same split.
+
+    Returns:
+        Sorted item numbers, int64, of each part.
+
+    Raises:
+        DataError: If a class has too few items to be in every part.
+        ConfigError: If the fractions are no such shares.
+    """
+    from sklearn.model_selection import train_test_split
+
+    _check_fractions(fractions)
+    classes = _classes(labels)
+    left = (classes >= 0).nonzero().flatten()
+    pieces: list[Tensor] = []
+    try:
+        for count in [max(1, round(len(left) * share)) for share in fractions[:0:-1]]:
+            kept, taken = train_test_split(
+                left.numpy(), test_size=count, random_state=seed % 2**32, stratify=classes[left]
+            )
+            left = torch.from_numpy(kept)
+            pieces.insert(0, torch.from_numpy(taken))
+    except ValueError as error:  # too few of a class, or of all
+        raise DataError(
+            f"{len(classes)} items cannot be split by class into {len(fractions)} parts ({error}); "
+            "give more data, or other fractions"
+        ) from error
+    return {part: piece.sort().values for part, piece in zip(PARTS, [left, *pieces])}
+
+
+def fold_split(labels: Tensor, folds: int, fold: int, seed: int = 0) -> dict[str, Tensor]:
+    """One turn of a cross-validation, each fold with its share of every class.
+
+    Fold ``fold`` tests, the next one validates, the others train. The folds come from
+    scikit-learn's ``StratifiedKFold``, shuffled by ``seed``, as in GIN's code (Xu et al. 2019).
+
+    Args:
+        labels: As for :func:`stratified_split`.
+        folds: How many, at least 3.
+        fold: Which one tests, from 0.
+        seed: The same seed gives the same folds, whatever ``fold`` is.
+
+    Returns:
+        Sorted item numbers, int64, of each part.
+
+    Raises:
+        DataError: If a class has fewer items than there are folds.
+        ConfigError: If there are too few folds, or no such fold.
+    """
+    from sklearn.model_selection import StratifiedKFold
+
+    if folds < 3 or not 0 <= fold < folds:
+        raise ConfigError(
+            f"`folds` is {folds} and `fold` {fold}, expected at least 3 folds and one of "
+            f"0..{max(folds, 3) - 1}"
+        )
+    classes = _classes(labels)
+    known = (classes >= 0).nonzero().flatten()
+    fewest = int(torch.unique(classes[known], return_counts=True)[1].min()) if len(known) else 0
+    if fewest < folds:
+        raise DataError(f"a class has {fewest} items, too few for {folds} folds; ask for fewer")
+    cutter = StratifiedKFold(folds, shuffle=True, random_state=seed % 2**32)
+    members = [known[held] for _, held in cutter.split(known, classes[known])]
+    after = (fold + 1) % folds
+    rest = [members[i] for i in range(folds) if i not in (fold, after)]
+    return {"train": torch.cat(rest).sort().values, "valid": members[after], "test": members[fold]}
+
+
 def scaffold_split(
     smiles: Sequence[str], fractions: Sequence[float] = FRACTIONS
 ) -> dict[str, Tensor]:

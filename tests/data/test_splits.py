@@ -8,7 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gtl.data import load
-from gtl.data.splits import few_labels_split, random_split, scaffold_split
+from gtl.data.splits import (
+    few_labels_split,
+    fold_split,
+    node_split,
+    random_split,
+    scaffold_split,
+    stratified_split,
+)
 from gtl.errors import ConfigError, DataError
 
 
@@ -50,6 +57,78 @@ def test_too_few_items_for_a_random_split_are_refused():
 def test_fractions_that_are_no_shares_are_refused(fractions):
     with pytest.raises(ConfigError, match="positive shares that sum to 1"):
         random_split(100, fractions)
+
+
+# -- class by class --------------------------------------------------------------------------------
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    counts=st.lists(st.integers(10, 40), min_size=2, max_size=4),
+    shares=st.sampled_from([(0.8, 0.1, 0.1), (0.6, 0.2, 0.2), (0.5, 0.5)]),
+    seed=st.integers(0, 2**40),
+)
+def test_each_part_of_a_stratified_split_has_its_share_of_every_class(counts, shares, seed):
+    labels = torch.repeat_interleave(torch.tensor(counts))
+    split = stratified_split(labels, shares, seed)
+    assert together(split) == list(range(len(labels)))
+    for index, share in zip(split.values(), shares):
+        taken = labels[index].bincount(minlength=len(counts))
+        assert ((taken - share * torch.tensor(counts)).abs() <= 2).all()
+        assert index.tolist() == sorted(index.tolist())
+
+
+def test_a_stratified_split_has_the_sizes_that_were_asked_for():
+    split = stratified_split(torch.arange(900) % 2, (0.7, 0.1, 0.2))
+    assert [len(index) for index in split.values()] == [630, 90, 180]
+
+
+def test_a_stratified_split_leaves_out_missing_labels_and_reads_binary_columns():
+    labels = torch.tensor([[0.0], [1.0], [torch.nan]] * 20)
+    split = stratified_split(labels, (0.5, 0.25, 0.25))
+    assert [len(index) for index in split.values()] == [20, 10, 10]
+    for index in split.values():
+        assert labels[index].mean() == 0.5
+
+
+def test_a_class_too_small_to_be_in_every_part_is_refused():
+    with pytest.raises(DataError, match=r"split by class into 3 parts .*give more data"):
+        stratified_split(torch.tensor([0] * 30 + [1]))
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    counts=st.lists(st.integers(5, 20), min_size=2, max_size=3),
+    folds=st.integers(3, 5),
+    seed=st.integers(0, 2**40),
+)
+def test_every_item_tests_in_one_fold_and_validates_in_the_one_before(counts, folds, seed):
+    labels = torch.repeat_interleave(torch.tensor([*counts]))
+    turns = [fold_split(labels, folds, fold, seed) for fold in range(folds)]
+    assert sorted(torch.cat([turn["test"] for turn in turns]).tolist()) == list(range(len(labels)))
+    for turn, after in zip(turns, turns[1:] + turns[:1]):
+        assert together(turn) == list(range(len(labels)))
+        assert torch.equal(turn["valid"], after["test"])
+        share = labels[turn["test"]].bincount(minlength=len(counts)) * folds
+        assert ((share - torch.tensor(counts)).abs() < folds).all()
+
+
+def test_folds_are_those_of_scikit_learn():
+    from sklearn.model_selection import StratifiedKFold
+
+    labels = torch.tensor([1, 0, 0, 1, 1, 0, 0, 1, 0, 1, 0])
+    cutter = StratifiedKFold(3, shuffle=True, random_state=7)
+    for fold, (_, held) in enumerate(cutter.split(labels, labels)):
+        assert fold_split(labels, 3, fold, seed=7)["test"].tolist() == held.tolist()
+
+
+def test_folds_that_cannot_be_are_refused():
+    labels = torch.tensor([0, 1] * 4)
+    for folds, fold in ((2, 0), (4, 4), (4, -1)):
+        with pytest.raises(ConfigError, match=f"`folds` is {folds} and `fold` {fold}"):
+            fold_split(labels, folds, fold)
+    with pytest.raises(DataError, match="a class has 4 items, too few for 5 folds"):
+        fold_split(labels, 5, 0)
 
 
 # -- scaffolds -------------------------------------------------------------------------------------
@@ -131,3 +210,21 @@ def test_too_few_items_left_to_judge_are_refused():
 def test_a_part_of_no_items_is_refused():
     with pytest.raises(ConfigError, match="`per_class` is 0"):
         few_labels_split(torch.tensor([0, 1]), 0)
+
+
+def test_all_that_is_left_may_test():
+    split = few_labels_split(torch.arange(40) % 2, 3, valid=4, test=None)
+    assert [len(index) for index in split.values()] == [6, 4, 30]
+    with pytest.raises(DataError, match="leave 34 labeled ones, 34 to validate and 1 to test"):
+        few_labels_split(torch.arange(40) % 2, 3, valid=34, test=None)
+
+
+def test_nodes_are_split_by_few_labels_or_by_shares_of_the_labeled():
+    labels = torch.cat([torch.full((10,), -1), torch.arange(600) % 3])
+    split = node_split(labels)
+    assert [len(index) for index in split.values()] == [60, 500, 40]
+    assert [len(i) for i in node_split(labels, 0, 5, 7, 9).values()] == [15, 7, 9]
+    shares = node_split(labels, seed=2, fractions=(0.5, 0.25, 0.25))
+    assert together(shares) == list(range(10, 610))
+    with pytest.raises(ConfigError, match="two ways to split; give one"):
+        node_split(labels, test=9, fractions=(0.5, 0.25, 0.25))
