@@ -4,12 +4,14 @@ from gtl.graph import ops
 from gtl.graph.convert import as_graph, to_dgl, to_networkx, to_pyg, to_scipy
 from gtl.graph.graph import Graph
 from gtl.graph.pack import PackedGraphs
+from gtl.graph.pack_writer import PackedWriter
 from gtl.graph.schema import Columns, Schema
 
 __all__ = [
     "Columns",
     "Graph",
     "PackedGraphs",
+    "PackedWriter",
     "Schema",
     "as_graph",
     "ops",

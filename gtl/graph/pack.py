@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +16,12 @@ from torch import Tensor
 from gtl.errors import DataError, ShapeError
 from gtl.graph.graph import Graph
 from gtl.graph.schema import Schema
+from gtl.graph.tensor_file import map_tensors, raw_bytes, save_tensors
 
 _PER_NODE = ("x", "node_type")
 _PER_EDGE = ("src", "dst", "e", "edge_type", "time")
 _KIND = "packed graphs"
-_CHUNK = 1 << 20  # rows
+_CHUNK = 1 << 17  # rows
 _FIELDS = ("node_offsets", "edge_offsets", *_PER_NODE, *_PER_EDGE)
 
 
@@ -68,7 +68,7 @@ class PackedGraphs:
                 raise ShapeError(f"`{name}` must be int64 (g + 1,), is {tuple(offsets.shape)}")
         for names, offsets in ((_PER_NODE, self.node_offsets), (_PER_EDGE, self.edge_offsets)):
             rows = int(offsets[-1])
-            for name, values in self._tensors(names).items():
+            for name, values in self.tensors(names).items():
                 if len(values) != rows:
                     raise ShapeError(
                         f"`{name}` has {len(values)} rows, expected {rows} as the offsets say"
@@ -159,16 +159,17 @@ class PackedGraphs:
 
     def compact(self) -> PackedGraphs:
         """The same graphs in the smallest integer dtypes that hold them."""
-        values = self._tensors((*_PER_NODE, *_PER_EDGE))
+        values = self.tensors((*_PER_NODE, *_PER_EDGE))
         small: dict[str, Any] = {name: _narrow(value) for name, value in values.items()}
         return PackedGraphs(self.node_offsets, self.edge_offsets, schema=self.schema, **small)
 
-    def _tensors(self, names: Sequence[str] = _FIELDS) -> dict[str, Tensor]:
+    def tensors(self, names: Sequence[str] = _FIELDS) -> dict[str, Tensor]:
+        """The fields that are not ``None``, by name."""
         return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
     def _take(self, nodes: np.ndarray, edges: np.ndarray) -> dict[str, Any]:
-        taken = {name: _gather(value, nodes) for name, value in self._tensors(_PER_NODE).items()}
-        for name, value in self._tensors(_PER_EDGE).items():
+        taken = {name: _gather(value, nodes) for name, value in self.tensors(_PER_NODE).items()}
+        for name, value in self.tensors(_PER_EDGE).items():
             taken[name] = _gather(value, edges)
         return taken
 
@@ -188,44 +189,43 @@ class PackedGraphs:
     def checksum(self) -> str:
         """SHA-256 of all tensors, hexadecimal: the same graphs give the same string."""
         digest = hashlib.sha256()
-        for name, value in sorted(self._tensors().items()):
+        for name, value in sorted(self.tensors().items()):
             dtype = _wide(value[:0]).dtype
             digest.update(f"{name} {dtype} {tuple(value.shape)}".encode())
             for part in value.split(_CHUNK):  # widened piece by piece: a corpus may exceed memory
-                digest.update(_wide(part).contiguous().numpy().tobytes())
+                digest.update(raw_bytes(_wide(part).contiguous()))
         return digest.hexdigest()
 
     def save(self, path: str | Path) -> None:
         """Write the tensors to a safetensors file, which appears only when it is complete."""
-        from safetensors.torch import save_file
-
-        path = Path(path)
-        part = path.with_name(path.name + ".part")
-        tensors = {name: value.contiguous() for name, value in self._tensors().items()}
-        save_file(tensors, part, {"gtl": _KIND, "schema": json.dumps(self.schema.to_json())})
-        os.replace(part, path)
+        save_tensors(path, self.tensors(), file_facts(self.schema))
 
     @staticmethod
     def load(path: str | Path) -> PackedGraphs:
         """Open a file of :meth:`save`; tensors are memory-mapped, pages are read when used.
 
+        The file may be larger than memory. Tensors in it that are not fields are left alone.
+
         Raises:
             DataError: If the file is not one of :meth:`save` or is truncated.
         """
-        from safetensors import SafetensorError, safe_open
+        from safetensors import SafetensorError
 
         try:
-            with safe_open(path, "pt") as file:
-                metadata = file.metadata() or {}
-                if metadata.get("gtl") != _KIND:
-                    raise DataError("it holds something else")
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            schema = Schema.from_json(json.loads(metadata["schema"]))
-            return PackedGraphs(schema=schema, **tensors)
+            tensors, metadata = map_tensors(path)
+            if metadata.get("gtl") != _KIND:
+                raise DataError("it holds something else")
+            fields = {name: value for name, value in tensors.items() if name in _FIELDS}
+            return PackedGraphs(schema=Schema.from_json(json.loads(metadata["schema"])), **fields)
         except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
             raise DataError(
                 f"{path} is not a readable file of packed graphs ({error}); make it again"
             ) from error
+
+
+def file_facts(schema: Schema) -> dict[str, str]:
+    """Metadata by which :meth:`PackedGraphs.load` knows a file of packed graphs."""
+    return {"gtl": _KIND, "schema": json.dumps(schema.to_json())}
 
 
 def _offsets(counts: Tensor) -> Tensor:

@@ -81,6 +81,23 @@ class Schema:
             parts[name] = None if columns is None else Columns(**columns)
         return Schema(**parts)
 
+    def union(self, other: Schema) -> Schema:
+        """The smallest schema that graphs of both fit.
+
+        Raises:
+            DataError: If feature columns differ in kind or number.
+
+        Example:
+            >>> Schema(Columns((2, 5))).union(Schema(Columns((3, 4)))).node.categories
+            (3, 5)
+        """
+        return Schema(
+            _union("node", self.node, other.node),
+            _union("edge", self.edge, other.edge),
+            max(self.node_types, other.node_types),
+            max(self.edge_types, other.edge_types),
+        )
+
     def require(self, other: Schema, what: str) -> None:
         """Check that graphs of schema ``other`` fit where this schema was built in.
 
@@ -119,6 +136,22 @@ def _fits(built: Columns | None, given: Columns | None) -> bool:
         return False
     pairs: Sequence[tuple[int, int]] = list(zip(built.categories or (), given.categories or ()))
     return all(theirs <= mine for mine, theirs in pairs)
+
+
+def _union(name: str, one: Columns | None, other: Columns | None) -> Columns | None:
+    if one is None or other is None or one.categories is None or other.categories is None:
+        if one != other:
+            raise DataError(
+                f"graphs with {name} features {_words(one)} and {_words(other)} cannot be one "
+                "data set; give all the same columns"
+            )
+        return one
+    if one.width != other.width:
+        raise DataError(
+            f"graphs with {one.width} and {other.width} categorical columns of {name} features "
+            "cannot be one data set; give all the same columns"
+        )
+    return Columns(tuple(map(max, one.categories, other.categories)))
 
 
 def _types(values: Tensor | None) -> int:

@@ -160,9 +160,12 @@ def test_the_checksum_of_a_long_column_is_that_of_the_whole(packed, monkeypatch)
     assert packed.checksum() == whole
 
 
-def test_half_precision_features_are_packed():
+def test_half_precision_features_are_packed(tmp_path):
     graph = Graph(torch.tensor([0]), torch.tensor([1]), 2, x=torch.ones(2, 1).bfloat16())
-    batch = PackedGraphs.pack([graph, graph]).batch(torch.tensor([1, 0, 1]))
+    packed = PackedGraphs.pack([graph, graph])
+    packed.save(tmp_path / "a")
+    assert PackedGraphs.load(tmp_path / "a").checksum() == packed.checksum()
+    batch = packed.batch(torch.tensor([1, 0, 1]))
     assert batch.x.dtype == torch.bfloat16
     assert batch.x.shape == (6, 1)
 
