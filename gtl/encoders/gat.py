@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gtl.encoders.block import Stack
-from gtl.encoders.inputs import EdgeTable, with_loops
+from gtl.encoders.inputs import EdgeTable, edges_stood_for, with_loops
 from gtl.errors import ConfigError
 from gtl.graph import Columns, Graph, Schema, ops
 
@@ -95,7 +95,12 @@ class GATConvolution(nn.Module):
         if codes is not None and table is not None:
             table = table.view(-1, self.heads, self.columns)  # (q, k, columns)
             scores = scores + codes @ (table * self.send).sum(-1)
-        weight = ops.softmax_on_edges(looped, F.leaky_relu(scores, 0.2))  # (m + n, k)
+        scores = F.leaky_relu(scores, 0.2)
+        each = edges_stood_for(graph, h.dtype)
+        if each is not None:  # an edge that stands for two counts like two edges of that score
+            loops = (0, 0, 0, graph.num_nodes)
+            scores = scores + F.pad(each.log().index_select(0, graph.dst).unsqueeze(1), loops)
+        weight = ops.softmax_on_edges(looped, scores)  # (m + n, k)
         out = ops.weighted_sum_neighbors(looped, t, weight)
         if codes is not None and table is not None:
             sums = ops.sum_edges(looped, weight.unsqueeze(2) * codes.unsqueeze(1))  # (n, k, q)

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from gtl.encoders.block import Stack
-from gtl.encoders.inputs import EdgeTable, degree_scale, with_loops
-from gtl.graph import Columns, Graph, Schema, ops
+from gtl.encoders.inputs import EdgeTable, degree_scale, neighbor_sums
+from gtl.graph import Columns, Graph, Schema
 
 
 class GCN(Stack):
@@ -63,5 +63,5 @@ class GCNConvolution(nn.Module):
         """Node vectors ``(n, width)``."""
         # Rows are scaled before and after a plain sum: (deg_i deg_j)^(-1/2) needs no edge weights.
         scale = degree_scale(graph, h.dtype)  # (n, 1)
-        total = self.linear(ops.sum_neighbors(with_loops(graph), h * scale))
+        total = self.linear(neighbor_sums(graph, h * scale, loops=True))
         return self.edges.add_scaled_sums(graph, total) * scale + self.bias

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from gtl.encoders.block import Stack
-from gtl.encoders.inputs import EdgeTable, with_loops
-from gtl.graph import Columns, Graph, Schema, ops
+from gtl.encoders.inputs import EdgeTable, neighbor_sums
+from gtl.graph import Columns, Graph, Schema
 
 
 class GIN(Stack):
@@ -68,7 +68,7 @@ class GINConvolution(nn.Module):
 
     def forward(self, graph: Graph, h: Tensor) -> Tensor:
         """Node vectors ``(n, width)``."""
-        total = ops.sum_neighbors(with_loops(graph), h)
+        total = neighbor_sums(graph, h, loops=True)
         if self.eps is not None:
             total = total + self.eps * h
         return self.mlp(self.edges.add_sums(graph, total))

@@ -124,7 +124,7 @@ class EdgeTable(nn.Module):
             scale = degree_scale(graph, vectors.dtype)
             codes = edge_codes(graph, columns, vectors.dtype)
             sums = ops.sum_edges(graph, codes * scale.index_select(0, graph.src))
-            return torch.cat([sums, scale], 1)
+            return torch.cat([_for_all(graph, sums), scale], 1)
 
         sums = _keep(graph, ("scaled_edge_sums", columns, vectors.dtype), weigh)
         return torch.addmm(vectors, sums, self.table)
@@ -165,18 +165,49 @@ def edge_codes(graph: Graph, columns: Columns, dtype: torch.dtype) -> Tensor:
 
 
 def edge_sums(graph: Graph, columns: Columns, dtype: torch.dtype, loops: bool) -> Tensor:
-    """Sum of the codes of each node's incoming edges, ``(n, q)``; with loops a last column of 1."""
+    """Sum of the codes of each node's incoming edges, ``(n, q)``; with loops a last column of 1.
+
+    Where only some edges were drawn, it is estimated as in :func:`neighbor_sums`.
+    """
 
     def add() -> Tensor:
-        sums = ops.sum_edges(graph, edge_codes(graph, columns, dtype))
+        sums = _for_all(graph, ops.sum_edges(graph, edge_codes(graph, columns, dtype)))
         return F.pad(sums, (0, 1), value=1.0) if loops else sums
 
     return _keep(graph, ("edge_sums", columns, dtype, loops), add)
 
 
 def degree_scale(graph: Graph, dtype: torch.dtype) -> Tensor:
-    """``deg^(-1/2)`` of each node, ``(n, 1)``; degrees count incoming edges and one loop."""
-    return (graph.in_degrees() + 1).to(dtype).rsqrt().unsqueeze(1)
+    """``deg^(-1/2)`` of each node, ``(n, 1)``; degrees count incoming edges and one loop.
+
+    Edges that sampling left behind count too: a node has one scale in all samples.
+    """
+    return (graph.full_in_degrees() + 1).to(dtype).rsqrt().unsqueeze(1)
+
+
+def neighbor_sums(graph: Graph, h: Tensor, loops: bool = False) -> Tensor:
+    """Sum of the vectors ``(n, h)`` of each node's neighbors, with loops of the node too.
+
+    In a sampled graph each edge stands for as many as the node has for each that it drew, which
+    makes the sum right on average (Chen et al. 2018, "Stochastic Training of Graph Convolutional
+    Networks with Variance Reduction", Eq. 3): without that, an encoder trained on ten neighbors
+    would meet sums at prediction time that it has never seen.
+    """
+    if graph.undrawn is None:
+        return ops.sum_neighbors(with_loops(graph) if loops else graph, h)
+    total = _for_all(graph, ops.sum_neighbors(graph, h))
+    return total + h if loops else total
+
+
+def edges_stood_for(graph: Graph, dtype: torch.dtype) -> Tensor | None:
+    """How many edges each incoming edge of a node stands for, ``(n,)``; ``None`` if each for one.
+
+    A node without incoming edges has 1.
+    """
+    if graph.undrawn is None:
+        return None
+    drawn = graph.in_degrees()
+    return torch.where(drawn > 0, graph.full_in_degrees(), 1).to(dtype) / drawn.clamp(min=1)
 
 
 def with_loops(graph: Graph) -> Graph:
@@ -184,6 +215,12 @@ def with_loops(graph: Graph) -> Graph:
     return graph.remember(
         "with_loops", lambda: Graph(graph.src, graph.dst, graph.num_nodes).with_self_loops()
     )
+
+
+def _for_all(graph: Graph, sums: Tensor) -> Tensor:
+    """Sums ``(n, h)`` over the edges that are here, made sums over all of them."""
+    each = edges_stood_for(graph, sums.dtype)
+    return sums if each is None else sums * each.unsqueeze(1)
 
 
 def _node_codes(graph: Graph, columns: Columns, dtype: torch.dtype) -> Tensor:
@@ -194,7 +231,7 @@ def _node_codes(graph: Graph, columns: Columns, dtype: torch.dtype) -> Tensor:
 def _keep(graph: Graph, key: tuple, compute: Callable[[], Tensor]) -> Tensor:
     if graph.e is not None and graph.e.requires_grad:
         return compute()
-    return graph.remember(key, compute, (*STRUCTURE, "e"))
+    return graph.remember(key, compute, (*STRUCTURE, "e", "undrawn"))
 
 
 def _codes(values: Tensor | None, columns: Columns, name: str, dtype: torch.dtype) -> Tensor:

@@ -7,9 +7,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gtl.encoders.block import Stack
-from gtl.encoders.inputs import EdgeTable, with_loops
+from gtl.encoders.inputs import EdgeTable, neighbor_sums
 from gtl.errors import ConfigError
-from gtl.graph import Columns, Graph, Schema, ops
+from gtl.graph import Columns, Graph, Schema
 
 AGGREGATORS = ("mean", "gcn")
 
@@ -79,9 +79,9 @@ class SAGEConvolution(nn.Module):
 
     def forward(self, graph: Graph, h: Tensor) -> Tensor:
         """Node vectors ``(n, width)``."""
-        degree = graph.in_degrees() + int(self.loops)
+        degree = graph.full_in_degrees() + int(self.loops)
         count = degree.clamp(min=1).to(h.dtype).unsqueeze(1)  # (n, 1)
-        total = ops.sum_neighbors(with_loops(graph) if self.loops else graph, h)
+        total = neighbor_sums(graph, h, self.loops)
         out = self.edges.add_sums(graph, self.linear(total)) / count + self.bias
         if self.own is not None:
             out = out + self.own(h)

@@ -3,6 +3,7 @@
 from gtl.graph import ops
 from gtl.graph.convert import as_graph, to_dgl, to_networkx, to_pyg, to_scipy
 from gtl.graph.graph import Graph
+from gtl.graph.neighbors import sample_neighbors
 from gtl.graph.pack import PackedGraphs
 from gtl.graph.pack_writer import PackedWriter
 from gtl.graph.schema import Columns, Schema
@@ -15,6 +16,7 @@ __all__ = [
     "Schema",
     "as_graph",
     "ops",
+    "sample_neighbors",
     "to_dgl",
     "to_networkx",
     "to_pyg",

@@ -21,8 +21,9 @@ from gtl.errors import DataError, ShapeError
 T = TypeVar("T")
 STRUCTURE = ("src", "dst", "num_nodes")
 _NODE_FIELDS = ("x", "node_type")
+_SAMPLE_FIELDS = ("origin", "undrawn")  # of nodes too, but they speak of the graph left behind
 _EDGE_FIELDS = ("src", "dst", "e", "edge_type", "time")
-_INDEX_FIELDS = ("src", "dst", "node_type", "edge_type", "sizes", "seeds")
+_INDEX_FIELDS = ("src", "dst", "node_type", "edge_type", "sizes", "seeds", *_SAMPLE_FIELDS)
 _FORMS = {  # rows and dimensions of each field but `y`
     "src": ("edge", 1),
     "dst": ("edge", 1),
@@ -33,6 +34,8 @@ _FORMS = {  # rows and dimensions of each field but `y`
     "time": ("edge", 1),
     "sizes": ("", 1),
     "seeds": ("", 1),
+    "origin": ("node", 1),
+    "undrawn": ("node", 1),
 }
 _dependencies: set[tuple[str, ...]] = {STRUCTURE}  # every `depends_on` that was ever used
 
@@ -57,6 +60,9 @@ class Graph:
         y: Labels, ``None`` or one row per seed where ``seeds`` is given, else per graph. Float
             ``(b, t)`` with NaN for missing, or int64 classes ``(b,)``.
         seeds: Nodes that ``y`` (and node-level tasks) speak of, int64 ``(b,)``.
+        origin: Number of each node in the graph that this one was sampled from, int64 ``(n,)``;
+            see :func:`gtl.graph.sample_neighbors`. ``None`` if it was not sampled.
+        undrawn: Incoming edges of each node that sampling left behind, int64 ``(n,)``, likewise.
 
     Raises:
         ShapeError: If a field has the wrong shape or dtype.
@@ -78,6 +84,8 @@ class Graph:
     sizes: Tensor | None = None
     y: Tensor | None = None
     seeds: Tensor | None = None
+    origin: Tensor | None = None
+    undrawn: Tensor | None = None
     _memory: dict[tuple[str, ...], dict[Any, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -166,6 +174,11 @@ class Graph:
             "in_degrees", lambda: torch.bincount(self.dst, minlength=self.num_nodes)
         )
 
+    def full_in_degrees(self) -> Tensor:
+        """Incoming edges of each node, int64 ``(n,)``, with those that sampling left behind."""
+        degrees = self.in_degrees()
+        return degrees if self.undrawn is None else degrees + self.undrawn
+
     # -- derived values ------------------------------------------------------------------------
 
     def remember(
@@ -219,7 +232,7 @@ class Graph:
 
     def reverse(self) -> Graph:
         """The graph with every edge turned around."""
-        return self.replace(src=self.dst, dst=self.src)
+        return self.replace(src=self.dst, dst=self.src, undrawn=None)
 
     def with_self_loops(self) -> Graph:
         """Add an edge from each node to itself (after those it already has).
@@ -252,7 +265,7 @@ class Graph:
     def subgraph(self, nodes: Tensor) -> Graph:
         """The graph induced by ``nodes``, renumbered in their order.
 
-        Labels and seeds do not travel: they speak of the whole graph.
+        Labels, seeds and what sampling left behind do not travel: they speak of the whole graph.
 
         Args:
             nodes: Distinct node numbers int64 ``(k,)``, or a boolean mask ``(n,)``. In a batch they
@@ -313,7 +326,7 @@ class Graph:
                 for value, start in zip((getattr(graph, name) for graph in graphs), starts)
             ]
             parts[name] = _join(name, shifted)
-        for name in ("x", "e", "node_type", "edge_type", "time", "y"):
+        for name in ("x", "e", "node_type", "edge_type", "time", "y", *_SAMPLE_FIELDS):
             parts[name] = _join(name, [getattr(graph, name) for graph in graphs])
         parts["sizes"] = torch.cat([graph.graph_sizes() for graph in graphs])
         return Graph(**parts)
@@ -336,7 +349,7 @@ class Graph:
         for i, (nodes, edges) in enumerate(zip(node_counts, edge_counts)):
             parts = self._edges(order[edge : edge + edges])
             parts.update(src=parts["src"] - node, dst=parts["dst"] - node)
-            for name in _NODE_FIELDS:
+            for name in (*_NODE_FIELDS, *_SAMPLE_FIELDS):
                 value = getattr(self, name)
                 parts[name] = None if value is None else value[node : node + nodes]
             y = None if self.y is None else self.y[i : i + 1]
@@ -365,8 +378,8 @@ class Graph:
         if self.time is not None and not bool(self.time.isfinite().all()):
             edge = int((~self.time.isfinite()).nonzero()[0])
             raise DataError(f"`time` of edge {edge} is {self.time[edge].item()}; expected a number")
-        for name, what in (("node_type", "node"), ("edge_type", "edge")):
-            value = getattr(self, name)
+        for name in ("node_type", "edge_type", *_SAMPLE_FIELDS):
+            what, value = _FORMS[name][0], getattr(self, name)
             if value is not None and bool((value < 0).any()):
                 row = int((value < 0).nonzero()[0])
                 raise DataError(f"`{name}` of {what} {row} is {int(value[row])}; count from 0")

@@ -62,7 +62,7 @@ def neighborhoods(
     for _ in range(hops):
         edges, row = edges_into(starts, frontier % n, fan_out, rng)
         reached = torch.unique((frontier // n)[row] * n + senders[edges])
-        frontier = reached[~_contains(seen, reached)]
+        frontier = reached[~contains(seen, reached)]
         seen = torch.cat([seen, frontier]).sort().values  # dropped ones too: they stay dropped
         if max_nodes is not None:
             frontier = _thin_out(frontier, frontier // n, max_nodes, rng)
@@ -78,7 +78,8 @@ def neighborhoods(
 def induced(graph: Graph, owner: Tensor, node: Tensor, pieces: int | None = None) -> Graph:
     """The disjoint union of the subgraphs that groups of nodes induce.
 
-    Features, types and times travel; labels and seeds do not, since they speak of the whole.
+    Features, types and times travel; labels, seeds and what sampling left behind do not, since
+    they speak of the whole.
 
     Args:
         graph: Where the pieces are cut from.
@@ -149,7 +150,7 @@ def are_joined(graph: Graph, u: Tensor, v: Tensor) -> Tensor:
     A node is not joined to itself, whatever loops it has.
     """
     keys, _ = node_pairs(graph)
-    return _contains(keys, _keys(graph, u, v)) & (u != v)
+    return contains(keys, _keys(graph, u, v)) & (u != v)
 
 
 def draw_rows(total: int, share: float, rng: torch.Generator) -> Tensor:
@@ -219,7 +220,7 @@ def _keys(graph: Graph, u: Tensor, v: Tensor) -> Tensor:
     return torch.minimum(u, v) * graph.num_nodes + torch.maximum(u, v)
 
 
-def _contains(keys: Tensor, wanted: Tensor) -> Tensor:
+def contains(keys: Tensor, wanted: Tensor) -> Tensor:
     """Which of ``wanted`` are among the ascending ``keys``."""
     if not len(keys):
         return torch.zeros_like(wanted, dtype=torch.bool)
@@ -228,10 +229,15 @@ def _contains(keys: Tensor, wanted: Tensor) -> Tensor:
 
 
 def incoming(graph: Graph) -> tuple[Tensor, Tensor, Tensor]:
-    """Edges by receiver: where each receiver's start ``(n + 1,)``, their numbers, their senders."""
+    """Edges by receiver and sender, sorted once.
+
+    Returns:
+        Where each receiver's edges start ``(n + 1,)``, the numbers of the edges ``(m,)``, and their
+        senders ``(m,)``, which ascend within a receiver.
+    """
 
     def make() -> tuple[Tensor, Tensor, Tensor]:
-        order = torch.argsort(graph.dst, stable=True)
+        order = torch.argsort(graph.dst * graph.num_nodes + graph.src, stable=True)
         starts = torch.zeros(graph.num_nodes + 1, dtype=torch.int64, device=graph.device)
         starts[1:] = graph.in_degrees().cumsum(0)
         return starts, order, graph.src[order]

@@ -85,7 +85,7 @@ def _twice(graph: Graph) -> Graph:
     def both(values: Tensor | None) -> Tensor | None:
         return None if values is None else torch.cat([values, values])
 
-    names = ("e", "node_type", "edge_type", "time")
+    names = ("e", "node_type", "edge_type", "time", "origin", "undrawn")
     return graph.remember("twice", make).replace(
         **{name: both(getattr(graph, name)) for name in names}
     )

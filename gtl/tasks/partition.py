@@ -24,7 +24,7 @@ class Partition(Task):
     same parts again: see :func:`gtl.graph.partition.partition`.
 
     It is for a single graph. The parts of several graphs have no numbers in common that could be
-    learned.
+    learned, nor have those of sampled neighborhoods.
 
     Args:
         parts: Number of parts, 2 or more.
@@ -55,8 +55,13 @@ class Partition(Task):
         """The graph itself, and the part of each node.
 
         Raises:
-            ConfigError: If there are several graphs, or ``method`` cannot be used.
+            ConfigError: If there are several graphs, or a sampled one, or ``method`` fails.
         """
+        if graph.undrawn is not None:
+            raise ConfigError(
+                "the task `partition` needs the whole graph, this one was sampled; leave it out or "
+                "train without `fan_out`"
+            )
         if int((graph.graph_sizes() > 0).sum()) > 1:
             raise ConfigError(
                 "the task `partition` needs one graph, the batch has several; use it at node level"

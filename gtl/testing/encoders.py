@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gtl.errors import ConfigError, DataError, LawError
-from gtl.graph import Graph, Schema, ops
+from gtl.graph import Graph, Schema, ops, sample_neighbors
 from gtl.roles import Encoder
 from gtl.testing.examples import MOLECULES, POINTS, Example
 from gtl.testing.laws import (
@@ -140,6 +140,17 @@ def a_batch_equals_its_graphs_one_by_one(trial: EncoderTrial) -> None:
     require_close("a vector of the batch", encoder(batch), torch.cat(alone))
 
 
+def seeds_need_their_neighborhood_alone(trial: EncoderTrial) -> None:
+    """In eval mode nodes have the same vectors when only what lies within reach is there.
+
+    That is as many hops as there are blocks, of a graph that has many more.
+    """
+    encoder, graph = trial.copy().eval(), trial.graph([29]).replace(sizes=None)
+    seeds = torch.tensor([17, 3, 28])
+    part = sample_neighbors(graph, seeds, [None] * len(encoder.blocks))
+    require_close("a seed's vector", encoder(part)[part.seeds], encoder(graph)[seeds])
+
+
 def nodes_without_edges_are_welcome(trial: EncoderTrial) -> None:
     """Graphs without edges give finite vectors and gradients, in train mode too."""
     encoder = trial.copy()
@@ -244,6 +255,7 @@ ENCODER_LAWS = (
     one_layer_per_block,
     renumbering_nodes_renumbers_rows,
     a_batch_equals_its_graphs_one_by_one,
+    seeds_need_their_neighborhood_alone,
     nodes_without_edges_are_welcome,
     edges_matter,
     masked_categories_are_welcome,

@@ -108,6 +108,11 @@ class LooksAtTheWholeBatch(Good):
         return nodes + nodes.sum(0)
 
 
+class LooksFartherThanItsBlocks(Good):
+    def forward(self, graph):
+        return ops.sum_neighbors(graph, super().forward(graph))
+
+
 class DividesByTheDegree(Good):
     def forward(self, graph):
         return super().forward(graph) / graph.in_degrees().unsqueeze(1)
@@ -182,6 +187,7 @@ BROKEN = {
     "one_layer_per_block": ForgetsTheInput,
     "renumbering_nodes_renumbers_rows": CountsNodes,
     "a_batch_equals_its_graphs_one_by_one": LooksAtTheWholeBatch,
+    "seeds_need_their_neighborhood_alone": LooksFartherThanItsBlocks,
     "nodes_without_edges_are_welcome": DividesByTheDegree,
     "edges_matter": IgnoresEdges,
     "masked_categories_are_welcome": NoRowForTheMask,

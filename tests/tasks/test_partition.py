@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from gtl.errors import ConfigError
-from gtl.graph import Graph, Schema
+from gtl.graph import Graph, Schema, sample_neighbors
 from gtl.roles import View
 from gtl.tasks import Partition
 from gtl.testing import POINTS, Example, check_task
@@ -52,6 +52,12 @@ def test_several_graphs_are_refused(path, rng) -> None:
     with pytest.raises(ConfigError, match="needs one graph"):
         ready().view(Graph.batch([path(3), path(0), path(5)]), rng)
     assert ready(parts=2).view(Graph.batch([path(0), path(5)]), rng).targets["part"].shape == (5,)
+
+
+def test_sampled_neighborhoods_are_refused(path, rng) -> None:
+    part = sample_neighbors(path(5), torch.tensor([2]), [None])
+    with pytest.raises(ConfigError, match="needs the whole graph"):
+        ready().view(part, rng)
 
 
 def test_wrong_options_are_named(path, rng) -> None:
