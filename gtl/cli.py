@@ -50,28 +50,33 @@ def read(
     normalize: bool | None = None,
     attributes: bool | None = None,
     max_degree: int | None = None,
+    features: list[str] | str | None = None,
+    labeled: str | None = None,
     download: bool | None = None,
     seed: int = 0,
 ) -> Any:
     """Data: gtl.load, with the options of every kind of data.
 
     Args:
-        data: What to read: ogb:NAME, smiles:FILE.csv, planetoid:NAME, npz:NAME, tu:NAME or
-            demo:NAME.
+        data: What to read: ogb:NAME, smiles:FILE.csv, planetoid:NAME, npz:NAME, tu:NAME,
+            typed:FOLDER or demo:NAME.
         root: Folder where named data sets lie; the variable GTL_DATA by default.
         smiles_column: Column of the SMILES (smiles: only).
         target: Columns of the labels (smiles: only).
         split: random, scaffold, or a column that says train, valid or test (smiles: only).
         on_invalid: What to do with molecules that cannot be read, skip or raise (smiles: only).
-        labels_per_class: Draw a training split of so many labels per class (planetoid:, npz:).
+        labels_per_class: Draw a training split of so many labels per class (planetoid:, npz:), or
+            take the published split of so many (typed:).
         valid: Validation nodes beside labels_per_class (npz:).
         test: Test nodes beside labels_per_class (npz:).
         fractions: Shares of train, valid and test, drawn at random (npz:, tu:).
         folds: Cross-validate with so many folds (tu: only).
         fold: Which of the folds tests, from 0; the next one validates (tu: only).
-        normalize: Bring features to one scale, true by default (planetoid:, npz:, tu:).
+        normalize: Bring features to one scale, true by default (planetoid:, npz:, tu:, typed:).
         attributes: Read continuous attributes, true by default (tu: only).
         max_degree: Degrees above it count as it, where they are the only feature (tu: only).
+        features: Node types whose features are read, all by default (typed: only).
+        labeled: The node type that has labels, if it cannot be told (typed: only).
         download: Allow a download (ogb: only).
         seed: Of random splits.
     """
@@ -91,6 +96,8 @@ def read(
         "normalize": normalize,
         "attributes": attributes,
         "max_degree": max_degree,
+        "features": features,
+        "labeled": labeled,
         "download": download,
     }
     given = {name: value for name, value in choices.items() if value is not None}

@@ -20,6 +20,7 @@ SCHEMES = {
     "planetoid": "gtl.data.planetoid:load_planetoid",
     "npz": "gtl.data.npz:load_npz",
     "tu": "gtl.data.tu:load_tu",
+    "typed": "gtl.data.typed:load_typed",
     "demo": "gtl.data.demo:load_demo",
 }
 
@@ -30,7 +31,7 @@ def load(spec: str, root: Path | str | None = None, seed: int = 0, **options: An
     Args:
         spec: ``scheme:name``: ``ogb:ogbg-molbace``, ``smiles:molecules.csv``,
             ``planetoid:cora``, ``npz:amazon_electronics_photo``, ``tu:MUTAG``,
-            ``demo:shapes``.
+            ``typed:acm``, ``demo:shapes``.
         root: Folder where named data sets lie; the environment variable ``GTL_DATA`` if not given.
         seed: Of random splits.
         **options: What the scheme's reader takes by keyword, such as ``target="solubility"`` for

@@ -35,11 +35,11 @@ def adjacency_edges(matrix: Any) -> tuple[Tensor, Tensor]:
     """The :func:`undirected` edges where a sparse square matrix is not zero; weights are dropped.
 
     Raises:
-        DataError: If the matrix is not square.
+        DataError: If the matrix is not square, or is damaged.
     """
-    if matrix.shape[0] != matrix.shape[1]:
-        raise DataError(f"the adjacency is {matrix.shape[0]} x {matrix.shape[1]}, not square")
-    matrix = matrix.tocoo()
+    if len(matrix.shape) != 2 or matrix.shape[0] != matrix.shape[1]:
+        raise DataError(f"the adjacency has shape {tuple(matrix.shape)}, expected a square")
+    matrix = _rows(matrix).tocoo()
     stored = matrix.data != 0
     src, dst = (torch.from_numpy(end[stored].astype("int64")) for end in (matrix.row, matrix.col))
     return undirected(src, dst, matrix.shape[0])
@@ -55,17 +55,28 @@ def dense_features(matrix: Any, n: int, normalize: bool) -> Tensor:
             all rows if some value is negative: those are no counts.
 
     Raises:
-        DataError: If there are more or fewer rows, or a value is not a finite number.
+        DataError: If there are more or fewer rows, a value is not a finite number, or the matrix
+            is damaged.
     """
     if len(matrix.shape) != 2 or matrix.shape[0] != n or matrix.dtype.kind not in "buif":
         raise DataError(
             f"the features are {matrix.dtype} {tuple(matrix.shape)}, expected numbers, one row for "
             f"each of {n} nodes"
         )
-    rows = scipy.sparse.csr_matrix(matrix).astype("float32")
+    rows = _rows(matrix).astype("float32")
     if not np.isfinite(rows.data).all():
         raise DataError("the features hold NaN or infinite numbers")
     if normalize and not (rows.data < 0).any():
         total = np.asarray(rows.sum(1)).ravel()
         rows = scipy.sparse.diags(1 / np.where(total == 0, 1, total).astype("float32")) @ rows
     return torch.from_numpy(rows.toarray())
+
+
+def _rows(matrix: Any) -> scipy.sparse.csr_matrix:
+    """Compressed by row, after a check that no stored index points outside the matrix."""
+    try:
+        if hasattr(matrix, "check_format"):
+            matrix.check_format(full_check=True)
+        return scipy.sparse.csr_matrix(matrix)
+    except (ValueError, TypeError) as error:
+        raise DataError(f"a sparse matrix is damaged ({error})") from error

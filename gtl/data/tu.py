@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from gtl.data.dataset import Dataset
 from gtl.data.find import find
+from gtl.data.number_file import read_numbers
 from gtl.data.splits import FRACTIONS, fold_split, stratified_split
 from gtl.errors import ConfigError, DataError
 from gtl.graph import Columns, Schema
@@ -67,7 +68,7 @@ def load_tu(
     if max_degree < 0:
         raise ConfigError(f"`max_degree` is {max_degree}, expected 0 or more")
     prefix = _find(name, root)
-    labels, class_names = _classes(_numbers(prefix, "graph_labels", columns=1)[:, 0])
+    labels, class_names = _classes(read_numbers(_file(prefix, "graph_labels"), columns=1)[:, 0])
     graphs = _read_graphs(prefix, len(labels), attributes, normalize, max_degree)
     return Dataset(
         f"tu:{name}",
@@ -109,13 +110,13 @@ def _classes(values: Tensor) -> tuple[Tensor, tuple[str, ...]]:
 def _read_graphs(
     prefix: Path, g: int, attributes: bool, normalize: bool, max_degree: int
 ) -> PackedGraphs:
-    owners = _numbers(prefix, "graph_indicator", columns=1)[:, 0] - 1
+    owners = read_numbers(_file(prefix, "graph_indicator"), columns=1)[:, 0] - 1
     if bool((owners.diff() < 0).any()) or int(owners[0]) < 0 or int(owners[-1]) >= g:
         raise DataError(
             f"{prefix}_graph_indicator.txt must name graphs 1..{g} (those of graph_labels.txt) in "
             "ascending order; copy the data set again"
         )
-    listed = _numbers(prefix, "A", columns=2) - 1
+    listed = read_numbers(_file(prefix, "A"), columns=2) - 1
     rows = _kept_edges(prefix, listed, owners)
     src, dst = listed[rows].unbind(1)
     x, node = _features(prefix, "node", len(owners), attributes, normalize)
@@ -197,43 +198,19 @@ def _find(name: str, root: Path | None) -> Path:
     return folder / short
 
 
-def _numbers(prefix: Path, what: str, columns: int) -> Tensor:
-    """A file of integers that every set has, ``(rows, columns)``."""
-    path = prefix.with_name(f"{prefix.name}_{what}.txt")
-    if not path.is_file():
-        raise DataError(f"{path} is missing; copy the data set again")
-    values = _read(path, "int64")
-    if values.shape[1] != columns:
-        raise DataError(
-            f"{path} has {values.shape[1]} columns, expected {columns}; copy the data set again"
-        )
-    return values
+def _file(prefix: Path, what: str) -> Path:
+    return prefix.with_name(f"{prefix.name}_{what}.txt")
 
 
 def _optional(prefix: Path, what: str, dtype: str, rows: int) -> Tensor | None:
     """A file that some sets have, with a row for each node or listed edge."""
-    path = prefix.with_name(f"{prefix.name}_{what}.txt")
+    path = _file(prefix, what)
     if not path.is_file():
         return None
-    values = _read(path, dtype)
+    values = read_numbers(path, dtype)
     if len(values) != rows:
         raise DataError(
             f"{path} has {len(values)} rows, expected {rows}, one for each "
             f"{what.partition('_')[0]}; copy the data set again"
         )
-    return values
-
-
-def _read(path: Path, dtype: str) -> Tensor:
-    import pandas as pd
-
-    try:
-        frame = pd.read_csv(path, header=None, dtype=dtype, skipinitialspace=True)
-    except Exception as error:  # pandas has many ways to refuse
-        reason = " ".join(str(error).split())
-        raise DataError(f"{path} cannot be read ({reason}); copy the data set again") from error
-    values = torch.from_numpy(frame.to_numpy(copy=True))
-    if not bool(values.isfinite().all()):
-        row = int((~values.isfinite()).any(1).nonzero()[0])
-        raise DataError(f"{path} row {row + 1} is not all numbers; copy the data set again")
     return values

@@ -107,14 +107,14 @@ def _side_by_side(values: list[Tensor | None], rows: list[int], shared: bool) ->
     present = [value for value in values if value is not None]
     width = present[0].shape[1] if shared else sum(value.shape[1] for value in present)
     dtype = reduce(torch.promote_types, (value.dtype for value in present))
-    blocks, first = [], 0
+    whole = present[0].new_zeros(sum(rows), width, dtype=dtype)  # once: it may be most of memory
+    row = column = 0
     for value, count in zip(values, rows):
-        block = present[0].new_zeros(count, width, dtype=dtype)
         if value is not None:
-            block[:, first : first + value.shape[1]] = value
-            first += 0 if shared else value.shape[1]
-        blocks.append(block)
-    return torch.cat(blocks)
+            whole[row : row + count, column : column + value.shape[1]] = value
+            column += 0 if shared else value.shape[1]
+        row += count
+    return whole
 
 
 def _by_graph(graph: Graph, sizes: Sequence[Tensor]) -> Graph:

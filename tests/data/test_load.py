@@ -36,7 +36,9 @@ def test_the_root_comes_from_the_environment_if_not_given(tmp_path, monkeypatch)
     assert len(gtl.load("smiles:molecules.csv")) == 1
 
 
-@pytest.mark.parametrize("spec", ["ogb:ogbg-molbace", "planetoid:cora", "npz:photo", "tu:MUTAG"])
+@pytest.mark.parametrize(
+    "spec", ["ogb:ogbg-molbace", "planetoid:cora", "npz:photo", "tu:MUTAG", "typed:acm"]
+)
 def test_named_data_without_a_root_asks_for_one(spec, monkeypatch):
     monkeypatch.delenv("GTL_DATA", raising=False)
     with pytest.raises(ConfigError, match=r"give root .* or set GTL_DATA"):
