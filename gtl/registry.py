@@ -113,7 +113,7 @@ class Registry:
 
         Raises:
             UnknownPartError: If the name is not registered.
-            ConfigError: If the constructor does not take one of the options.
+            ConfigError: If the constructor does not take one of the options, or needs another.
         """
         if isinstance(part, str):
             part = {"name": part}
@@ -124,14 +124,7 @@ class Registry:
             raise ConfigError(f"a {self.role} given as a mapping needs the key 'name': {options}")
         name = options.pop("name")
         cls = self.get(name)
-        known = inspect.signature(cls).parameters
-        takes_any = any(p.kind is p.VAR_KEYWORD for p in known.values())
-        for option in options:
-            if option not in known and not takes_any:
-                choices = ", ".join(list(known)[len(args) :]) or "none"
-                raise ConfigError(
-                    f"{self.role} {name!r} has no option {option!r}; it has: {choices}"
-                )
+        self._check_options(name, cls, len(args), options)
         return cls(*args, **options)
 
     def name_of(self, part: Any) -> str:
@@ -167,6 +160,23 @@ class Registry:
         """Names without those of families that nobody asked for: listing those is slow."""
         self._read_plugins()
         return [*self._places, *(name for name in self._classes if name not in self._places)]
+
+    def _check_options(self, name: str, cls: type, sizes: int, options: Mapping) -> None:
+        known = list(inspect.signature(cls).parameters.values())[sizes:]
+        names = [p.name for p in known if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+        takes_any = any(p.kind is p.VAR_KEYWORD for p in known)
+        for option in options:
+            if option not in names and not takes_any:
+                choices = ", ".join(names) or "none"
+                raise ConfigError(
+                    f"{self.role} {name!r} has no option {option!r}; it has: {choices}"
+                )
+        for p in known:
+            if p.name in names and p.default is p.empty and p.name not in options:
+                raise ConfigError(
+                    f"{self.role} {name!r} needs the option {p.name!r}; give it as a mapping: "
+                    f"{{name: {name}, {p.name}: ...}}"
+                )
 
     def _require_role(self, name: str, cls: Any) -> None:
         if not isinstance(cls, type) or not issubclass(cls, self.base):

@@ -90,6 +90,13 @@ def test_an_option_that_a_part_does_not_have_is_named_with_those_it_has():
         parts.build({"name": "planet", "mass": 3})
 
 
+def test_an_option_that_a_part_cannot_do_without_is_asked_for():
+    words = r"'fixed' needs the option 'weights'; .* \{name: fixed, weights: \.\.\.\}"
+    with pytest.raises(ConfigError, match=words):
+        registry.WEIGHTINGS.build("fixed")
+    assert registry.WEIGHTINGS.build({"name": "fixed", "weights": {}}).weights == {}
+
+
 def test_arguments_that_the_loop_knows_are_not_offered_as_options():
     with pytest.raises(ConfigError, match="no option 'depth'; it has: none"):
         registry.HEADS.build({"name": "linear", "depth": 3}, 5, 2)
