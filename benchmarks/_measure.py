@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 RESULTS = Path(__file__).resolve().parent / "results"
-_PACKAGES = ("torch", "dgl", "torch_geometric", "numpy", "scipy")
+_PACKAGES = ("torch", "dgl", "torch_geometric", "numpy", "scipy", "scikit-learn", "ogb")
 
 
 def compare(
@@ -83,10 +83,10 @@ def environment() -> dict[str, Any]:
     }
 
 
-def write_results(name: str, payload: Mapping[str, Any]) -> Path:
-    """Write ``payload`` and the environment to ``results/<name>.json``; returns the path."""
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{name}.json"
+def write_results(name: str, payload: Mapping[str, Any], folder: Path = RESULTS) -> Path:
+    """Write ``payload`` and the environment to ``<folder>/<name>.json``; returns the path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.json"
     text = json.dumps({"name": name, "environment": environment(), **payload}, indent=2)
     path.write_text(text + "\n", encoding="utf-8")
     return path
