@@ -222,6 +222,7 @@ ENCODERS = Registry(
         "gcn": "gtl.encoders.gcn:GCN",
         "sage": "gtl.encoders.sage:SAGE",
         "gat": "gtl.encoders.gat:GAT",
+        "rgcn": "gtl.encoders.rgcn:RGCN",
     },
     sized_by=("schema",),
     base=Encoder,

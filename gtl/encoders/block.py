@@ -103,7 +103,7 @@ class Stack(Encoder):
         _require(jk in JUMPS, "jk", jk, f"one of {JUMPS}")
         self.schema, self.jk = schema, jk
         self.width = width * (depth + 1) if jk == "concat" else width
-        self.embed = node_input(schema.node, width)
+        self.embed = node_input(schema, width)
         self.blocks = nn.ModuleList(
             Block(convolution(), width, norm, dropout, residual, activate=i < depth - 1)
             for i in range(depth)

@@ -14,21 +14,27 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from gtl.encoders.typed import type_codes
 from gtl.errors import DataError
-from gtl.graph import Columns, Graph, ops
+from gtl.graph import Columns, Graph, Schema, ops
 from gtl.graph.graph import STRUCTURE
 
 # Above this many rows a table is read by index: a multi-hot matrix would be mostly zeros.
 _MOST_ROWS = 1024
 
 
-def node_input(columns: Columns | None, width: int) -> nn.Module:
-    """The input embedding for nodes of these columns: ``embed(graph) -> (n, width)``."""
-    if columns is None:
+def node_input(schema: Schema, width: int) -> nn.Module:
+    """The input embedding for nodes as in the schema: ``embed(graph) -> (n, width)``."""
+    if schema.node_types > 1:
+        features = None if schema.node is None else _feature_input(schema.node, width)
+        return TypedInput(features, schema.node_types, width)
+    if schema.node is None:
         return LearnedVector(width)
-    if columns.categories is None:
-        return Projection(columns, width)
-    return Lookup(columns, width)
+    return _feature_input(schema.node, width)
+
+
+def _feature_input(columns: Columns, width: int) -> nn.Module:
+    return Projection(columns, width) if columns.categories is None else Lookup(columns, width)
 
 
 class LearnedVector(nn.Module):
@@ -42,6 +48,37 @@ class LearnedVector(nn.Module):
     def forward(self, graph: Graph) -> Tensor:
         """The same row for each node, ``(n, width)``."""
         return self.vector.expand(graph.num_nodes, -1)
+
+
+class TypedInput(nn.Module):
+    """What the features of a node give, plus a learned vector of its type.
+
+    The vector is all that a node has whose type has no features. Where types have features in
+    columns of their own, zero elsewhere (:func:`gtl.graph.parts.join`), a :class:`Projection` and
+    these vectors are an affine map for each type.
+
+    Args:
+        features: Embedding of the features; ``None`` if nodes have none.
+        types: Number of node types.
+        width: Columns of the vectors.
+    """
+
+    def __init__(self, features: nn.Module | None, types: int, width: int):
+        super().__init__()
+        self.features = features
+        self.types = nn.Parameter(torch.empty(types, width))
+        nn.init.xavier_uniform_(self.types)
+
+    def forward(self, graph: Graph) -> Tensor:
+        """Node vectors ``(n, width)``.
+
+        Raises:
+            DataError: If the graph lacks node types or has others, or its ``x`` has other columns.
+        """
+        codes = type_codes(graph, len(self.types), self.types.dtype)
+        if self.features is None:
+            return codes @ self.types
+        return torch.addmm(self.features(graph), codes, self.types)
 
 
 class Projection(nn.Module):
@@ -126,7 +163,7 @@ class EdgeTable(nn.Module):
             sums = ops.sum_edges(graph, codes * scale.index_select(0, graph.src))
             return torch.cat([_for_all(graph, sums), scale], 1)
 
-        sums = _keep(graph, ("scaled_edge_sums", columns, vectors.dtype), weigh)
+        sums = keep(graph, ("scaled_edge_sums", columns, vectors.dtype), weigh)
         return torch.addmm(vectors, sums, self.table)
 
     def looped_codes(self, graph: Graph, dtype: torch.dtype) -> Tensor | None:
@@ -142,7 +179,7 @@ class EdgeTable(nn.Module):
             both[:edges, :q], both[edges:, q] = codes, 1.0
             return both
 
-        return _keep(graph, ("looped_edge_codes", columns, dtype), join)
+        return keep(graph, ("looped_edge_codes", columns, dtype), join)
 
 
 def edge_codes(graph: Graph, columns: Columns, dtype: torch.dtype) -> Tensor:
@@ -159,9 +196,7 @@ def edge_codes(graph: Graph, columns: Columns, dtype: torch.dtype) -> Tensor:
     Raises:
         DataError: If a category is out of range, or ``e`` has other columns.
     """
-    return _keep(
-        graph, ("edge_codes", columns, dtype), lambda: _codes(graph.e, columns, "e", dtype)
-    )
+    return keep(graph, ("edge_codes", columns, dtype), lambda: _codes(graph.e, columns, "e", dtype))
 
 
 def edge_sums(graph: Graph, columns: Columns, dtype: torch.dtype, loops: bool) -> Tensor:
@@ -174,7 +209,7 @@ def edge_sums(graph: Graph, columns: Columns, dtype: torch.dtype, loops: bool) -
         sums = _for_all(graph, ops.sum_edges(graph, edge_codes(graph, columns, dtype)))
         return F.pad(sums, (0, 1), value=1.0) if loops else sums
 
-    return _keep(graph, ("edge_sums", columns, dtype, loops), add)
+    return keep(graph, ("edge_sums", columns, dtype, loops), add)
 
 
 def degree_scale(graph: Graph, dtype: torch.dtype) -> Tensor:
@@ -217,6 +252,20 @@ def with_loops(graph: Graph) -> Graph:
     )
 
 
+def keep(graph: Graph, key: tuple, compute: Callable[[], Tensor], *fields: str) -> Tensor:
+    """Remember on the graph what is computed from its edges, unless their features are learned.
+
+    Args:
+        graph: Where to remember.
+        key: Names the value.
+        compute: Called the first time.
+        *fields: What it depends on besides structure and edge features.
+    """
+    if graph.e is not None and graph.e.requires_grad:
+        return compute()
+    return graph.remember(key, compute, (*STRUCTURE, "e", "undrawn", *fields))
+
+
 def _for_all(graph: Graph, sums: Tensor) -> Tensor:
     """Sums ``(n, h)`` over the edges that are here, made sums over all of them."""
     each = edges_stood_for(graph, sums.dtype)
@@ -226,12 +275,6 @@ def _for_all(graph: Graph, sums: Tensor) -> Tensor:
 def _node_codes(graph: Graph, columns: Columns, dtype: torch.dtype) -> Tensor:
     key = ("node_codes", columns, dtype)
     return graph.remember(key, lambda: _codes(graph.x, columns, "x", dtype), ("x",))
-
-
-def _keep(graph: Graph, key: tuple, compute: Callable[[], Tensor]) -> Tensor:
-    if graph.e is not None and graph.e.requires_grad:
-        return compute()
-    return graph.remember(key, compute, (*STRUCTURE, "e", "undrawn"))
 
 
 def _codes(values: Tensor | None, columns: Columns, name: str, dtype: torch.dtype) -> Tensor:

@@ -7,7 +7,7 @@ resumed run.
 """
 
 from gtl.testing.encoders import ENCODER_LAWS, check_encoder
-from gtl.testing.examples import MOLECULES, POINTS, Example, SmallEncoder
+from gtl.testing.examples import MOLECULES, POINTS, TYPED, Example, SmallEncoder
 from gtl.testing.heads import HEAD_LAWS, READOUT_LAWS, check_head, check_readout
 from gtl.testing.tasks import TASK_LAWS, check_task
 from gtl.testing.weightings import WEIGHTING_LAWS, check_weighting
@@ -19,6 +19,7 @@ __all__ = [
     "POINTS",
     "READOUT_LAWS",
     "TASK_LAWS",
+    "TYPED",
     "WEIGHTING_LAWS",
     "Example",
     "SmallEncoder",

@@ -12,7 +12,7 @@ from torch import Tensor
 from gtl.errors import ConfigError, DataError, LawError
 from gtl.graph import Graph, Schema, ops, sample_neighbors
 from gtl.roles import Encoder
-from gtl.testing.examples import MOLECULES, POINTS, Example
+from gtl.testing.examples import MOLECULES, POINTS, TYPED, Example
 from gtl.testing.laws import (
     copied,
     describe,
@@ -33,7 +33,7 @@ _SIZES = (5, 0, 13, 1, 7)
 
 def check_encoder(
     encoder: Encoder | Callable[[Schema], Encoder],
-    schemas: Sequence[Schema] = (MOLECULES, POINTS),
+    schemas: Sequence[Schema] = (MOLECULES, POINTS, TYPED),
     skip: Collection[str] = (),
 ) -> None:
     """Check that an encoder obeys the laws of its role.
@@ -42,7 +42,8 @@ def check_encoder(
         encoder: An encoder, which is tried on graphs of its own schema and copied, never changed;
             or a class or function that makes one for a schema. That may refuse some of
             ``schemas`` by raising ConfigError or DataError, but not all.
-        schemas: What to try a class on: categorical nodes and edges, and floating nodes alone.
+        schemas: What to try a class on: categorical nodes and edges, floating nodes alone, and
+            nodes and edges of several types.
         skip: Names of laws that do not apply.
 
     Raises:

@@ -13,6 +13,7 @@ from gtl.testing.laws import generator
 
 MOLECULES = Schema(node=Columns((5, 3)), edge=Columns((4, 2)))
 POINTS = Schema(node=Columns(width=5))
+TYPED = Schema(node=Columns(width=3), node_types=3, edge_types=4)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from gtl.encoders import GAT, GCN, GIN, SAGE
+from gtl.encoders import GAT, GCN, GIN, RGCN, SAGE
 from gtl.errors import ConfigError
 from gtl.graph import Columns, Graph, Schema
 from gtl.registry import ENCODERS
@@ -24,6 +24,7 @@ VARIANTS: dict[str, tuple[type[Encoder], dict[str, Any]]] = {
     "sage gcn normalized": (SAGE, {"aggregator": "gcn", "normalize": True}),
     "gat mean": (GAT, {}),
     "gat concat": (GAT, {"heads": 3, "merge": "concat"}),
+    "rgcn": (RGCN, {}),
 }
 every_encoder = pytest.mark.parametrize("variant", list(VARIANTS))
 Make = Callable[..., Encoder]

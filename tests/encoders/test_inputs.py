@@ -18,7 +18,7 @@ def bare(x: torch.Tensor | None, n: int | None = None) -> Graph:
 
 
 def test_each_column_adds_its_row_and_masked_has_a_row_of_its_own() -> None:
-    embed = inputs.node_input(Columns((2, 3)), 5).double()
+    embed = inputs.node_input(Schema(Columns((2, 3))), 5).double()
     table = embed.table  # rows: 0, 1, masked | 0, 1, 2, masked
     assert table.shape == (7, 5)
     vectors = embed(bare(torch.tensor([[0, 2], [2, 0], [1, 3]])))
@@ -37,7 +37,7 @@ def test_each_column_adds_its_row_and_masked_has_a_row_of_its_own() -> None:
     ],
 )
 def test_features_that_do_not_fit_are_named(x: list | None, message: str) -> None:
-    embed = inputs.node_input(Columns((2, 3)), 5)
+    embed = inputs.node_input(Schema(Columns((2, 3))), 5)
     graph = bare(None, 1) if x is None else bare(torch.tensor(x))
     with pytest.raises(DataError, match=message):
         embed(graph)
@@ -53,7 +53,7 @@ def test_an_edge_category_out_of_range_is_named() -> None:
 def test_a_large_table_is_read_by_index_with_the_same_result(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    embed = inputs.node_input(Columns((3, 4)), 5).double()
+    embed = inputs.node_input(Schema(Columns((3, 4))), 5).double()
     x = torch.tensor([[0, 4], [3, 1], [2, 2], [0, 4]])
     dense = embed(bare(x))
     weight = torch.randn_like(dense)
@@ -66,7 +66,7 @@ def test_a_large_table_is_read_by_index_with_the_same_result(
 
 
 def test_floating_features_are_mapped_linearly_in_the_dtype_of_the_model() -> None:
-    embed = inputs.node_input(Columns(width=3), 2).double()
+    embed = inputs.node_input(Schema(Columns(width=3)), 2).double()
     x = torch.tensor([[1.0, 2.0, 3.0], [0.0, 0.0, 0.0]])
     vectors = embed(bare(x))
     torch.testing.assert_close(vectors[1], embed.map.bias)
@@ -74,11 +74,41 @@ def test_floating_features_are_mapped_linearly_in_the_dtype_of_the_model() -> No
 
 
 def test_nodes_without_features_share_one_learned_vector() -> None:
-    embed = inputs.node_input(None, 3)
+    embed = inputs.node_input(Schema(None), 3)
     vectors = embed(bare(None, 4))
     assert vectors.shape == (4, 3)
     assert (vectors == vectors[0]).all()
     assert embed(bare(None, 0)).shape == (0, 3)
+
+
+def test_each_type_adds_its_vector_and_a_type_without_features_has_nothing_else() -> None:
+    types, x = torch.tensor([1, 0, 1]), torch.tensor([[0.0, 0.0], [3.0, 0.0], [0.0, 2.0]])
+    graph = bare(x).replace(node_type=types)
+    embed = inputs.node_input(Schema(Columns(width=2), node_types=2), 5).double()
+    vectors = embed(graph)
+    expected = embed.features.map(x.double()) + embed.types[types]
+    torch.testing.assert_close(vectors, expected)
+    alone = inputs.node_input(Schema(node_types=2), 5)
+    torch.testing.assert_close(alone(graph), alone.types[types])
+
+
+def test_with_a_single_type_nothing_is_added() -> None:
+    assert isinstance(inputs.node_input(Schema(node_types=1), 5), inputs.LearnedVector)
+    schema = Schema(Columns(width=2), node_types=1)
+    assert isinstance(inputs.node_input(schema, 5), inputs.Projection)
+
+
+@pytest.mark.parametrize(
+    ("types", "message"),
+    [
+        (None, "the graph has no `node_type`, expected types in 0..1"),
+        ([0, 2], "`node_type` of node 1 is 2, expected 0..1"),
+    ],
+)
+def test_types_that_do_not_fit_are_named(types: list | None, message: str) -> None:
+    graph = bare(None, 2).replace(node_type=None if types is None else torch.tensor(types))
+    with pytest.raises(DataError, match=message):
+        inputs.node_input(Schema(node_types=2), 5)(graph)
 
 
 def test_edge_sums_count_the_categories_of_incoming_edges(kernels: str) -> None:
@@ -104,7 +134,7 @@ def test_edge_sums_are_made_once_and_survive_new_node_features_but_not_new_edges
     assert sums(graph.drop_edges(torch.tensor([True]))).tolist() == [[0, 0, 0, 1]]
 
 
-@pytest.mark.parametrize("name", ["GIN", "GCN", "SAGE", "GAT"])
+@pytest.mark.parametrize("name", ["GIN", "GCN", "SAGE", "GAT", "RGCN"])
 def test_a_graph_seen_while_predicting_can_be_trained_on_later(
     name: str, schema: Schema, graphs: list[Graph], kernels: str
 ) -> None:

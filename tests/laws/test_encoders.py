@@ -29,6 +29,11 @@ CASES: dict[str, list[dict[str, object]]] = {
     "gin": [SMALL, JUMPY, {**SMALL, "learn_eps": True, "jk": "sum"}],
     "sage": [SMALL, JUMPY, {**SMALL, "aggregator": "gcn", "normalize": True, "jk": "max"}],
     "gat": [SMALL, JUMPY, {**SMALL, "merge": "concat"}],
+    "rgcn": [
+        {**SMALL, "decomposition": None},
+        {**JUMPY, "decomposition": "block", "bases": 2},
+        {**SMALL, "bases": 2, "jk": "sum"},
+    ],
 }
 
 
