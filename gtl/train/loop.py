@@ -82,45 +82,126 @@ class History:
     seconds: float = 0.0
 
 
+class Training:
+    """A run that can be put aside and gone on with, in this process or, with a folder, in another.
+
+    What it does depends on its own state alone, torch's global generators included: several
+    trainings may take turns and each goes as it would have gone by itself.
+
+    Args:
+        job: What to train; goes on with the run in its folder, if there is one.
+        random: State of torch's global generators to start from; as they are now by default.
+
+    Attributes:
+        history: What it has left so far.
+    """
+
+    def __init__(self, job: Job, random: Mapping[str, Tensor] | None = None):
+        self.job = job
+        self.random = dict(checkpoint.random_state() if random is None else random)
+        self.history = self._resume()
+        self._saved = time.monotonic()
+
+    @property
+    def epoch(self) -> int:
+        """Epochs done."""
+        return len(self.history.epochs)
+
+    def advance(self, epochs: int, bar: Any = None) -> None:
+        """Train until ``epochs`` epochs are done, in all.
+
+        Args:
+            epochs: How far to go; nothing happens if the training is there already.
+            bar: Progress bar to move on by one an epoch.
+
+        Raises:
+            GtlError: If a loss stops being finite.
+        """
+        checkpoint.set_random_state(self.random)
+        while self.epoch < epochs:
+            self._train_epoch()
+            self.random = checkpoint.random_state()
+            due = time.monotonic() - self._saved >= CHECKPOINT_SECONDS
+            if self.job.folder is not None and (due or self.epoch == epochs):
+                self.job.folder.save(self._state())
+                self._saved = time.monotonic()
+            if bar is not None:
+                bar.update()
+                bar.set_postfix(self._progress())
+
+    def finish(self) -> History:
+        """Put the weights of the chosen epoch into the model."""
+        self.job.model.load_state_dict(self.history.best["model"])
+        return self.history
+
+    def _train_epoch(self) -> None:
+        job, history = self.job, self.history
+        started = time.monotonic()
+        job.model.train()
+        means = _Means(job.model.tasks.keys())
+        for batch in batches(job.items, job.batch_size, job.rng):
+            means.add(*train_step(job, batch), job.weighting.consistency)
+        averages = means.line(self.epoch)
+        valid = job.validate()
+        seconds = time.monotonic() - started
+        history.seconds += seconds
+        line = {"epoch": self.epoch, **averages, "valid": valid, "seconds": round(seconds, 4)}
+        if is_better(valid, history.best.get("valid"), job.data.metric):
+            weights = copy.deepcopy(job.model.state_dict())
+            history.best = {"epoch": self.epoch, "valid": valid, "model": weights}
+        history.epochs.append(line)
+        if job.folder is not None:
+            job.folder.log(line)
+
+    def _progress(self) -> dict[str, str]:
+        valid = self.history.epochs[-1]["valid"]
+        return {} if valid is None else {self.job.data.metric: f"{valid:.4g}"}
+
+    def _state(self) -> dict[str, Any]:
+        job, history = self.job, self.history
+        return {
+            "epoch": self.epoch,
+            "seconds": history.seconds,
+            "model": job.model.state_dict(),
+            "best": history.best,
+            "optimizer": job.optimizer.state_dict(),
+            "weighting": job.weighting.state_dict(),
+            "rng": job.rng.get_state(),
+            "random": self.random,
+        }
+
+    def _resume(self) -> History:
+        job = self.job
+        state = job.folder.load() if job.folder is not None else None
+        if job.folder is None or state is None:
+            if job.folder is not None:
+                job.folder.keep_epochs(0)
+            return History()
+        job.folder.keep_epochs(state["epoch"])
+        job.model.load_state_dict(state["model"])
+        job.optimizer.load_state_dict(state["optimizer"])
+        job.weighting.load_state_dict(state["weighting"])
+        job.rng.set_state(state["rng"])
+        self.random = state["random"]
+        log.info("going on with %s after epoch %d", job.folder.path, state["epoch"])
+        return History(job.folder.read_metrics(), state["best"], state["seconds"])
+
+
 def run(job: Job) -> History:
     """Train; the model ends at the epoch that validation data chose (the last one without any).
 
     Raises:
         GtlError: If a loss stops being finite.
     """
-    history = _resume(job)
-    saved = time.monotonic()
-    bar = tqdm(
-        range(len(history.epochs), job.epochs),
-        desc=job.title,
-        unit="epoch",
-        disable=None,
-        leave=False,
-    )
-    for epoch in bar:
-        started = time.monotonic()
-        job.model.train()
-        means = _Means(job.model.tasks.keys())
-        for batch in batches(job.items, job.batch_size, job.rng):
-            means.add(*train_step(job, batch), job.weighting.consistency)
-        averages = means.line(epoch)
-        valid = job.validate()
-        seconds = time.monotonic() - started
-        history.seconds += seconds
-        line = {"epoch": epoch, **averages, "valid": valid, "seconds": round(seconds, 4)}
-        history.epochs.append(line)
-        if _is_better(valid, history.best.get("valid"), job.data):
-            weights = copy.deepcopy(job.model.state_dict())
-            history.best = {"epoch": epoch, "valid": valid, "model": weights}
-        if job.folder is not None:
-            job.folder.log(line)
-            if time.monotonic() - saved >= CHECKPOINT_SECONDS or epoch + 1 == job.epochs:
-                job.folder.save(_state(job, history))
-                saved = time.monotonic()
-        if valid is not None:
-            bar.set_postfix({job.data.metric: f"{valid:.4g}"})
-    job.model.load_state_dict(history.best["model"])
-    return history
+    training = Training(job)
+    with progress(job.title, job.epochs, training.epoch) as bar:
+        training.advance(job.epochs, bar)
+    return training.finish()
+
+
+def progress(title: str, epochs: int, done: int = 0) -> Any:
+    """A progress bar over epochs, silent where nobody watches."""
+    return tqdm(total=epochs, initial=done, desc=title, unit="epoch", disable=None, leave=False)
 
 
 def train_step(job: Job, items: Tensor) -> tuple[Step, dict[str, float]]:
@@ -237,36 +318,8 @@ def _draw(data: Dataset, size: int, rng: torch.Generator, device: torch.device) 
     return data.batch(chosen, device)
 
 
-def _is_better(valid: float | None, best: float | None, data: Dataset) -> bool:
+def is_better(valid: float | None, best: float | None, metric: str) -> bool:
+    """Whether a validation value beats the best so far; without values the latest always does."""
     if valid is None or best is None:
         return True
-    return valid > best if METRICS[data.metric] == "higher" else valid < best
-
-
-def _state(job: Job, history: History) -> dict[str, Any]:
-    return {
-        "epoch": len(history.epochs),
-        "seconds": history.seconds,
-        "model": job.model.state_dict(),
-        "best": history.best,
-        "optimizer": job.optimizer.state_dict(),
-        "weighting": job.weighting.state_dict(),
-        "rng": job.rng.get_state(),
-        "random": checkpoint.random_state(),
-    }
-
-
-def _resume(job: Job) -> History:
-    state = job.folder.load() if job.folder is not None else None
-    if job.folder is None or state is None:
-        if job.folder is not None:
-            job.folder.keep_epochs(0)
-        return History()
-    job.folder.keep_epochs(state["epoch"])
-    job.model.load_state_dict(state["model"])
-    job.optimizer.load_state_dict(state["optimizer"])
-    job.weighting.load_state_dict(state["weighting"])
-    job.rng.set_state(state["rng"])
-    checkpoint.set_random_state(state["random"])
-    log.info("going on with %s after epoch %d", job.folder.path, state["epoch"])
-    return History(job.folder.read_metrics(), state["best"], state["seconds"])
+    return valid > best if METRICS[metric] == "higher" else valid < best
