@@ -41,6 +41,8 @@ def read(
     target: list[str] | str | None = None,
     split: str | None = None,
     on_invalid: str | None = None,
+    duplicates: str | None = None,
+    workers: int | None = None,
     labels_per_class: int | None = None,
     valid: int | None = None,
     test: int | None = None,
@@ -58,13 +60,15 @@ def read(
     """Data: gtl.load, with the options of every kind of data.
 
     Args:
-        data: What to read: ogb:NAME, smiles:FILE.csv, planetoid:NAME, npz:NAME, tu:NAME,
-            typed:FOLDER or demo:NAME.
+        data: What to read: ogb:NAME, smiles:FILE, planetoid:NAME, npz:NAME, tu:NAME,
+            typed:FOLDER, demo:NAME or packed:FILE.
         root: Folder where named data sets lie; the variable GTL_DATA by default.
         smiles_column: Column of the SMILES (smiles: only).
         target: Columns of the labels (smiles: only).
         split: random, scaffold, or a column that says train, valid or test (smiles: only).
         on_invalid: What to do with molecules that cannot be read, skip or raise (smiles: only).
+        duplicates: Whether to keep or drop repeated SMILES (smiles: only).
+        workers: Processes that read molecules, 1 by default (smiles: only).
         labels_per_class: Draw a training split of so many labels per class (planetoid:, npz:), or
             take the published split of so many (typed:).
         valid: Validation nodes beside labels_per_class (npz:).
@@ -87,6 +91,8 @@ def read(
         "target": target,
         "split": split,
         "on_invalid": on_invalid,
+        "duplicates": duplicates,
+        "workers": workers,
         "labels_per_class": labels_per_class,
         "valid": valid,
         "test": test,

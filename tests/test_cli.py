@@ -82,6 +82,19 @@ def test_pretrain_finetune_evaluate_predict_in_a_row(table, tmp_path, capsys):
     assert lines[0] == "item,prediction" and len(lines) == 81 and lines[1].startswith("CCO,")
 
 
+def test_a_list_of_smiles_is_pretrained_on(tmp_path):
+    pytest.importorskip("rdkit")
+    path = tmp_path / "molecules.smi"
+    path.write_text("\n".join(SMILES * 2) + "\n")
+    words = ["--data", "smiles:molecules.smi", "--root", tmp_path, "--duplicates", "drop"]
+    run = tmp_path / "run"
+    assert (
+        _run("pretrain", *words, "--workers", 1, *SMALL, "--tasks", "[infomax]", "--out", run) == 0
+    )
+    options = json.loads((run / "config.json").read_text())["data_options"]
+    assert options == {"seed": 0, "duplicates": "drop"}
+
+
 def test_options_may_come_from_a_file(table, tmp_path):
     config = tmp_path / "job.yaml"
     config.write_text(

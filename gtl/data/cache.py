@@ -6,14 +6,15 @@ import hashlib
 import json
 import logging
 import os
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from gtl.errors import DataError
 from gtl.graph.pack import PackedGraphs
 
 FORMAT = 1
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -29,41 +30,55 @@ def cached(name: str, files: Sequence[Path], make: Callable[[], PackedGraphs]) -
         files: The raw files; another name, size or time of change means other data.
         make: Parses the raw files.
     """
-    try:
-        path = _folder() / f"{name}-{fingerprint(files)}.safetensors"
-    except RuntimeError as error:
-        logger.warning("no folder to keep %s in (%s); set GTL_CACHE", name, error)
-        return make()
-    if path.is_file():
-        try:
-            return _checked(PackedGraphs.load(path))
-        except (DataError, TypeError, IndexError) as error:
-            logger.warning("%s is broken and made again: %s", path, error)
+    path = place(name, files)
+    found = opened(path, lambda file: _checked(PackedGraphs.load(file)))
+    if found is not None:
+        return found
     graphs = make().compact()
-    try:
-        _write(graphs, path)
-    except Exception as error:  # safetensors has an exception of its own for a full disk
-        logger.warning("%s could not be kept in %s: %s", name, path.parent, error)
+    if path is not None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            graphs.save(path)
+        except OSError as error:
+            logger.warning("%s could not be kept in %s: %s", name, path.parent, error)
     return graphs
 
 
-def fingerprint(files: Sequence[Path]) -> str:
-    """A short name for the present state of some files."""
+def place(name: str, files: Sequence[Path], *facts: str) -> Path | None:
+    """Where to keep what was made of some files, ``None`` if there is no such folder.
+
+    Args:
+        name: Beginning of the file name.
+        files: The raw files.
+        facts: What else decides how the result looks.
+    """
+    try:
+        return _folder() / f"{name}-{fingerprint(files, *facts)}.safetensors"
+    except RuntimeError as error:
+        logger.warning("no folder to keep %s in (%s); set GTL_CACHE", name, error)
+        return None
+
+
+def opened(path: Path | None, read: Callable[[Path], T]) -> T | None:
+    """What ``read`` makes of a kept file, ``None`` if there is none or it is broken."""
+    if path is None or not path.is_file():
+        return None
+    try:
+        return read(path)
+    except (DataError, TypeError, IndexError) as error:
+        logger.warning("%s is broken and made again: %s", path, error)
+        return None
+
+
+def fingerprint(files: Sequence[Path], *facts: str) -> str:
+    """A short name for the present state of some files, and for ``facts`` about their use."""
     states = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-    return hashlib.sha256(json.dumps([FORMAT, states]).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps([FORMAT, states, *facts]).encode()).hexdigest()[:16]
 
 
 def _folder() -> Path:
     chosen = os.environ.get("GTL_CACHE")
     return Path(chosen).expanduser() if chosen else Path.home() / ".cache" / "gtl"
-
-
-def _write(graphs: PackedGraphs, path: Path) -> None:
-    """All or nothing, also when several processes write at once."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent) as place:
-        graphs.save(Path(place) / path.name)
-        os.replace(Path(place) / path.name, path)
 
 
 def _checked(graphs: PackedGraphs) -> PackedGraphs:

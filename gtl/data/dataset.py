@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -61,7 +61,7 @@ class Dataset:
     level: str = "graph"
     kind: str = ""
     metric: str = ""
-    names: tuple[str, ...] = ()
+    names: Sequence[str] = ()
     class_names: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
 

@@ -1,29 +1,41 @@
-"""Molecules from a column of SMILES: atoms and bonds with the features of OGB (Hu et al. 2020)."""
+"""Molecules from files of SMILES: a table with labels, or a corpus of any length without."""
 
 from __future__ import annotations
 
-import logging
-from array import array
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from gtl.data import cache
+from gtl.data.corpus import Corpus, LeftOut, Piece, cached_corpus, write_corpus
 from gtl.data.dataset import Dataset
-from gtl.data.from_ogb import feature_choices, molecule_schema
+from gtl.data.molecules import Pile, check_on_invalid, pack_smiles, parse, rejected
 from gtl.data.nearest import nearest
 from gtl.data.splits import random_split, scaffold_split
 from gtl.data.table import Table
+from gtl.data.text_file import TextFile
+from gtl.data.workers import in_order
 from gtl.errors import ConfigError, DataError
-from gtl.graph.pack import PackedGraphs
 from gtl.optional import needs
 
-LARGE = 5000  # molecules; from here on a progress bar is worth its line
+__all__ = ["load_smiles", "pack_corpus", "pack_smiles"]
 
-logger = logging.getLogger(__name__)
+CHUNK = 5000  # molecules that are in memory at once; no more than that are not worth keeping
+LISTS = (".smi", ".smiles", ".ism")  # one SMILES a line, then perhaps a name
+DUPLICATES = ("keep", "drop")
+
+
+class Entry(NamedTuple):
+    """A SMILES, its number among the entries of its file, and its row in it."""
+
+    number: int
+    row: int
+    text: str
 
 
 def load_smiles(
@@ -35,13 +47,20 @@ def load_smiles(
     target: Sequence[str] | str | None = None,
     split: str | None = "random",
     on_invalid: str = "skip",
+    duplicates: str = "keep",
     kind: str | None = None,
     metric: str | None = None,
+    workers: int = 1,
 ) -> Dataset:
-    """Read molecules, and labels if there are any, from a CSV file.
+    """Read molecules, and labels if there are any.
+
+    More than a few thousand are kept in the cache, memory-mapped: the next call is at once, and
+    the graphs may exceed memory. Labels are read each time and stay in memory.
 
     Args:
-        name: The file, possibly compressed (``.csv.gz``), here or in ``root``.
+        name: A CSV file with a header, or a list (``.smi``, ``.txt``) with a SMILES at the
+            beginning of each line; possibly compressed (``.csv.gz``), possibly in a zip archive
+            or wheel (``molecules.zip/folder/train.csv``); here or in ``root``.
         root: Where to look if the file is not here.
         seed: Of the random split.
         smiles_column: Column of the SMILES.
@@ -50,43 +69,45 @@ def load_smiles(
             a class each.
         split: ``"random"`` or ``"scaffold"`` (80/10/10), a column that says train, valid or test,
             or ``None``. Unlabeled molecules are not split at random.
-        on_invalid: ``"skip"`` leaves out molecules that RDKit cannot read and warns of each,
+        on_invalid: ``"skip"`` leaves out molecules that RDKit cannot read and warns of them,
             ``"raise"`` refuses the file.
+        duplicates: ``"keep"``, or ``"drop"`` what has the same SMILES, to the letter, as an
+            earlier row, labels or not; that takes about 100 bytes of memory a molecule while the
+            file is read.
         kind: ``"binary"``, ``"multiclass"`` or ``"regression"``; read off the labels if not given.
         metric: Judges predictions; chosen by ``kind`` if not given.
+        workers: Processes that read molecules; scripts that ask for several need
+            ``if __name__ == "__main__":``. The result is the same.
 
     Raises:
         DataError: If the file, a column or a cell cannot be used, or the split leaves a part empty.
         ConfigError: If an option is out of range.
         MissingDependencyError: If RDKit is not installed.
     """
-    path = Path(name).expanduser()
-    if root is not None and not path.is_file():
-        if not (root / path).is_file():
-            raise DataError(f"there is no file {name} here or in {root}; check the path")
-        path = root / path
-    table = Table.read(path)
-    smiles = table.column(smiles_column).fillna("").str.strip()
-    targets = table.target_names(target)
+    _check_options(on_invalid, duplicates, workers)
+    file = TextFile.find(name, root)
+    column = None if _is_list(file, smiles_column) else smiles_column
     by_column = split not in (None, "random", "scaffold")
-    if by_column and split not in table.cells.columns:
+    table = _table(file, column) if target is not None or by_column else None
+    targets = [] if table is None else table.target_names(target)
+    if table is not None and by_column and split not in table.cells.columns:
         known = ["random", "scaffold", *table.cells.columns]
         raise DataError(
-            f"{path}: there is no split or column {split!r}; {nearest(str(split), known)}"
+            f"{file}: there is no split or column {split!r}; {nearest(str(split), known)}"
         )
-    labels, class_names = table.labels(targets, kind) if targets else (None, ())
-    parts = table.split(str(split)) if by_column else None
-    graphs, kept = pack_smiles(smiles.tolist(), on_invalid, table.rows, str(path))
-    names = tuple(smiles.iloc[kept.numpy()])
-    if parts is not None:
-        parts = _renumber(parts, kept, len(smiles))
+    labels, class_names = table.labels(targets, kind) if table and targets else (None, ())
+    parts = table.split(str(split)) if table and by_column else None
+    molecules = _read(file, column, on_invalid, duplicates, workers)
+    names, kept = molecules.names, molecules.entries
+    if parts is not None and table is not None:
+        parts = _renumber(parts, kept, len(table.rows))
     elif split == "scaffold":
         parts = scaffold_split(names)
     elif split == "random" and labels is not None:
         parts = random_split(len(names), seed=seed)
     return Dataset(
         f"smiles:{name}",
-        graphs,
+        molecules.graphs,
         labels=None if labels is None else labels[kept],
         split=parts or {},
         kind=kind or "",
@@ -96,159 +117,138 @@ def load_smiles(
     )
 
 
-def pack_smiles(
-    smiles: Sequence[str],
+def pack_corpus(
+    smiles: Iterable[str],
+    path: Path | str,
+    *,
     on_invalid: str = "skip",
-    rows: Sequence[int] | None = None,
-    source: str = "SMILES",
-) -> tuple[PackedGraphs, Tensor]:
-    """Graphs of molecules: a node per heavy atom, each bond in both directions.
+    duplicates: str = "keep",
+    workers: int = 1,
+) -> int:
+    """Write any number of molecules to a packed file, which ``packed:<path>`` reads.
 
     Args:
-        smiles: One per molecule.
-        on_invalid: ``"skip"`` leaves out what RDKit cannot read, with one warning; ``"raise"``
-            refuses.
-        rows: What to call each molecule in messages; counted from 0 if not given.
-        source: Where the molecules come from, for messages.
+        smiles: One per molecule; read as they are needed.
+        path: The file to write; it appears, or replaces another, when it is complete.
+        on_invalid: As in :func:`load_smiles`.
+        duplicates: As in :func:`load_smiles`.
+        workers: As in :func:`load_smiles`.
 
     Returns:
-        The graphs, and the numbers of the molecules that became one, int64, ascending.
+        How many molecules were written.
 
     Raises:
-        DataError: If a molecule cannot be read and ``on_invalid`` is ``"raise"``, or none can.
-        ConfigError: If ``on_invalid`` is something else.
+        DataError: If none can be read, or one cannot and ``on_invalid`` is ``"raise"``.
+        ConfigError: If an option is out of range.
         MissingDependencyError: If RDKit is not installed.
-
-    Example:
-        >>> graphs, kept = pack_smiles(["CCO", "[CH4]"])
-        >>> [(graph.num_nodes, graph.num_edges) for graph in (graphs[0], graphs[1])]
-        [(3, 4), (1, 0)]
+        OSError: If the file cannot be written.
     """
-    if on_invalid not in ("skip", "raise"):
-        raise ConfigError(f"`on_invalid` is {on_invalid!r}, expected 'skip' or 'raise'")
+    _check_options(on_invalid, duplicates, workers)
+    left_out, written = LeftOut(), 0
+    entries = (Entry(i, i, text) for i, text in enumerate(smiles))
+
+    def pieces() -> Iterator[Piece]:
+        nonlocal written
+        for piece in _pieces(entries, "SMILES", on_invalid, duplicates, workers, left_out):
+            written += len(piece.names)
+            yield piece
+        left_out.report("SMILES", on_invalid)
+
+    write_corpus(Path(path), pieces(), left_out)
+    return written
+
+
+def _check_options(on_invalid: str, duplicates: str, workers: int) -> None:
+    check_on_invalid(on_invalid)
+    if duplicates not in DUPLICATES:
+        raise ConfigError(f"`duplicates` is {duplicates!r}, expected 'keep' or 'drop'")
+    if workers < 1:
+        raise ConfigError(f"`workers` is {workers}, expected at least 1")
+
+
+def _is_list(file: TextFile, smiles_column: str) -> bool:
+    """Is it a list? A ``.txt`` is one, unless its first line names the column."""
+    if file.suffix != ".txt":
+        return file.suffix in LISTS
+    first = next((line for _, line in file.lines()), "")
+    return smiles_column not in [cell.strip() for cell in first.split(",")]
+
+
+def _table(file: TextFile, column: str | None) -> Table:
+    if column is None:
+        raise DataError(f"{file} is a list of SMILES; labels and splits need a CSV file")
+    table = Table.read(file)
+    table.column(column)
+    return table
+
+
+def _read(
+    file: TextFile, column: str | None, on_invalid: str, duplicates: str, workers: int
+) -> Corpus:
     with needs("chem", "reading SMILES"):
-        from rdkit import Chem, rdBase
+        from rdkit import __version__ as version
+
+    facts = (str(file.path.resolve()), file.member, str(column), duplicates, version)
+    molecules = cached_corpus(
+        cache.place(f"smiles-{file.stem}", [file.path], *facts),
+        str(file),
+        lambda left_out: _pieces(
+            _entries(file, column), str(file), on_invalid, duplicates, workers, left_out
+        ),
+    )
+    molecules.left_out.report(str(file), on_invalid)
+    return molecules
+
+
+def _entries(file: TextFile, column: str | None) -> Iterator[Entry]:
+    count = itertools.count()
+    if column is None:
+        for row, line in file.lines():
+            yield Entry(next(count), row, line.split(None, 1)[0])
+        return
+    for table in Table.chunks(file, CHUNK):
+        for row, text in zip(table.rows, table.column(column).fillna("").str.strip()):
+            yield Entry(next(count), row, text)
+
+
+def _pieces(
+    entries: Iterable[Entry],
+    source: str,
+    on_invalid: str,
+    duplicates: str,
+    workers: int,
+    left_out: LeftOut,
+) -> Generator[Piece]:
     from tqdm import tqdm
 
-    pile = _Pile()
-    kept, rejected = [], []
-    with rdBase.BlockLogs():  # each rejected molecule is reported below, in one line
-        hide = None if len(smiles) >= LARGE else True  # None: shown on a terminal only
-        for i, text in enumerate(tqdm(smiles, desc="molecules", disable=hide, leave=False)):
-            molecule = Chem.MolFromSmiles(text) if isinstance(text, str) else None
-            if molecule is None or not molecule.GetNumAtoms():
-                rejected.append(f"row {rows[i] if rows is not None else i} ({text!r})")
-                if on_invalid == "raise":
-                    raise DataError(
-                        f"{source} {rejected[0]} is not a molecule that RDKit can read; "
-                        "mend it, or leave such rows out with on_invalid='skip'"
-                    )
-                continue
-            pile.add(molecule)
-            kept.append(i)
-    if not kept:
-        raise DataError(
-            f"{source}: none of {len(smiles)} SMILES can be read by RDKit; "
-            "check that the right column was named"
-        )
-    if rejected:
-        logger.warning(
-            "%s: %d of %d molecules left out, RDKit cannot read them: %s",
-            source,
-            len(rejected),
-            len(smiles),
-            ", ".join(rejected),
-        )
-    return pile.pack(), torch.tensor(kept)
+    entries = _distinct(entries) if duplicates == "drop" else iter(entries)
+    chunks = iter(partial(_chunk, entries), [])
+    with tqdm(desc="molecules", unit="", disable=None, delay=1, leave=False) as bar:
+        for chunk, (pile, kept) in in_order(_parse, chunks, workers):
+            numbers, rows, texts = zip(*chunk)
+            left_out.add(len(chunk), rejected(texts, rows, kept))
+            if left_out.count and on_invalid == "raise":
+                left_out.report(source, on_invalid)
+            if kept:
+                yield Piece(pile.pack(), [texts[i] for i in kept], [numbers[i] for i in kept])
+            bar.update(len(chunk))
 
 
-class _Pile:
-    """Numbers as RDKit gives them, atom after atom; turned into categories all at once."""
-
-    def __init__(self) -> None:
-        self.atoms = array("i")
-        self.bonds = array("i")
-        self.atom_counts = array("q")
-        self.bond_counts = array("q")
-
-    def add(self, molecule: Any) -> None:
-        get, put = molecule.GetAtomWithIdx, self.atoms.extend
-        atoms, bonds = molecule.GetNumAtoms(), molecule.GetNumBonds()
-        for i in range(atoms):
-            atom = get(i)
-            put(
-                (
-                    atom.GetAtomicNum(),
-                    atom.GetChiralTag(),
-                    atom.GetTotalDegree(),
-                    atom.GetFormalCharge(),
-                    atom.GetTotalNumHs(),
-                    atom.GetNumRadicalElectrons(),
-                    atom.GetHybridization(),
-                    atom.GetIsAromatic(),
-                    atom.IsInRing(),
-                )
-            )
-        get, put = molecule.GetBondWithIdx, self.bonds.extend
-        for i in range(bonds):
-            bond = get(i)
-            put(
-                (
-                    bond.GetBeginAtomIdx(),
-                    bond.GetEndAtomIdx(),
-                    bond.GetBondType(),
-                    bond.GetStereo(),
-                    bond.GetIsConjugated(),
-                )
-            )
-        self.atom_counts.append(atoms)
-        self.bond_counts.append(bonds)
-
-    def pack(self) -> PackedGraphs:
-        from rdkit import Chem
-
-        atom_choices, bond_choices = feature_choices()
-        atoms = np.frombuffer(self.atoms, "int32").reshape(-1, len(atom_choices))
-        bonds = np.frombuffer(self.bonds, "int32").reshape(-1, 2 + len(bond_choices))
-        chirality, hybridization = Chem.ChiralType.names, Chem.HybridizationType.names
-        kinds, stereo = Chem.BondType.names, Chem.BondStereo.names
-        x = _categories(atoms, atom_choices, {1: chirality, 6: hybridization})
-        e = _categories(bonds[:, 2:], bond_choices, {0: kinds, 1: stereo})
-        ends = torch.from_numpy(bonds[:, :2].copy())
-        ends = torch.stack([ends, ends.flip(1)], 1).flatten(0, 1)  # (2m, 2): there and back
-        return PackedGraphs(
-            _offsets(self.atom_counts, 1),
-            _offsets(self.bond_counts, 2),
-            src=ends[:, 0].contiguous(),
-            dst=ends[:, 1].contiguous(),
-            schema=molecule_schema(),
-            x=x,
-            e=e.repeat_interleave(2, 0),
-        ).compact()
+def _chunk(entries: Iterator[Entry]) -> list[Entry]:
+    return list(itertools.islice(entries, CHUNK))
 
 
-def _categories(
-    raw: np.ndarray, choices: Sequence[Sequence[Any]], names: Mapping[int, Mapping[str, Any]]
-) -> Tensor:
-    """Number of each value's choice, column by column, the last one for a value without choice.
-
-    Columns that RDKit gives as an enumeration have its ``names``. Bond stereo that OGB does not
-    know (atropisomers, in RDKit since 2023) counts as the last, any; OGB's own function fails.
-    """
-    columns = []
-    for i, options in enumerate(choices):
-        table = np.full(512, len(options) - 1, "uint8")  # values -256..255
-        for number, option in enumerate(options):
-            value = names[i].get(option) if i in names else option
-            if isinstance(value, int):
-                table[256 + int(value)] = number
-        columns.append(table[256 + raw[:, i].clip(-256, 255)])
-    return torch.from_numpy(np.stack(columns, 1))
+def _parse(chunk: Sequence[Entry]) -> tuple[Pile, list[int]]:
+    return parse([entry.text for entry in chunk])
 
 
-def _offsets(counts: array[int], times: int) -> Tensor:
-    ends = torch.tensor(counts, dtype=torch.int64).cumsum(0) * times
-    return torch.cat([ends.new_zeros(1), ends])
+def _distinct(entries: Iterable[Entry]) -> Iterator[Entry]:
+    seen: set[int] = set()
+    for entry in entries:
+        key = hash(entry.text)  # a wrong match among 10 million has a chance of 3 in a million
+        if key not in seen:
+            seen.add(key)
+            yield entry
 
 
 def _renumber(parts: Mapping[str, Tensor], kept: Tensor, items: int) -> dict[str, Tensor]:

@@ -22,7 +22,10 @@ SCHEMES = {
     "tu": "gtl.data.tu:load_tu",
     "typed": "gtl.data.typed:load_typed",
     "demo": "gtl.data.demo:load_demo",
+    "packed": "gtl.data.from_packed:load_packed",
 }
+
+_HOW = ("workers",)  # options that leave the data as it is
 
 
 def load(spec: str, root: Path | str | None = None, seed: int = 0, **options: Any) -> Dataset:
@@ -31,7 +34,7 @@ def load(spec: str, root: Path | str | None = None, seed: int = 0, **options: An
     Args:
         spec: ``scheme:name``: ``ogb:ogbg-molbace``, ``smiles:molecules.csv``,
             ``planetoid:cora``, ``npz:amazon_electronics_photo``, ``tu:MUTAG``,
-            ``typed:acm``, ``demo:shapes``.
+            ``typed:acm``, ``demo:shapes``, ``packed:corpus.safetensors``.
         root: Folder where named data sets lie; the environment variable ``GTL_DATA`` if not given.
         seed: Of random splits.
         **options: What the scheme's reader takes by keyword, such as ``target="solubility"`` for
@@ -62,7 +65,8 @@ def load(spec: str, root: Path | str | None = None, seed: int = 0, **options: An
             raise ConfigError(f"{scheme}: has no option {option!r}; {nearest(option, known)}")
     folder = root if root is not None else os.environ.get("GTL_DATA") or None
     data = reader(name, None if folder is None else Path(folder).expanduser(), seed, **options)
-    return replace(data, options={"seed": seed, **options})
+    kept = {name: value for name, value in options.items() if name not in _HOW}
+    return replace(data, options={"seed": seed, **kept})
 
 
 def _reader(scheme: str) -> Any:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from gtl.data.dataset import KINDS
 from gtl.data.nearest import nearest
+from gtl.data.text_file import TextFile
 from gtl.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -43,30 +45,35 @@ class Table:
     rows: list[int]
 
     @staticmethod
-    def read(path: Path) -> Table:
+    def read(file: Path | TextFile) -> Table:
         """Read a CSV file, compressed or not.
 
         Raises:
             DataError: If there is no such file, or it is not a CSV file with a header and a row.
         """
-        import pandas as pd
+        (table,) = Table.chunks(file)
+        return table
 
-        if not path.is_file():
-            raise DataError(f"there is no file {path}; check the path")
-        how = {"dtype": str, "skip_blank_lines": False, "index_col": False, "encoding": "utf-8-sig"}
-        try:
-            with warnings.catch_warnings():  # pandas only warns of cells beyond the header
-                warnings.simplefilter("error", pd.errors.ParserWarning)
-                cells = pd.read_csv(path, **how)
-        except Exception as error:  # each kind of compression fails in its own way
-            reason = " ".join(str(error).split())
-            raise DataError(f"{path} cannot be read as CSV: {reason}") from error
-        cells.columns = cells.columns.str.strip()
-        filled = cells.notna().any(axis=1)
-        rows = [row + 2 for row in filled.to_numpy().nonzero()[0].tolist()]
-        if not rows:
-            raise DataError(f"{path} has a header but no rows; expected at least one item")
-        return Table(path, cells[filled], rows)
+    @staticmethod
+    def chunks(file: Path | TextFile, rows: int | None = None) -> Iterator[Table]:
+        """Read a CSV file as tables of at most ``rows`` rows, or as one.
+
+        Raises:
+            DataError: As :meth:`read`, when the bad place is reached.
+        """
+        file = file if isinstance(file, TextFile) else TextFile(file)
+        if not file.path.is_file():
+            raise DataError(f"there is no file {file}; check the path")
+        some = False
+        for cells in _frames(file, rows):
+            cells.columns = cells.columns.str.strip()
+            filled = cells.notna().any(axis=1)
+            if filled.any():
+                some = True
+                numbers = (cells.index[filled] + 2).tolist()
+                yield Table(Path(str(file)), cells[filled], numbers)
+        if not some:
+            raise DataError(f"{file} has a header but no rows; expected at least one item")
 
     def column(self, name: str) -> pd.Series:
         """The cells of one column.
@@ -157,6 +164,32 @@ class Table:
             f"{self.path} row {self.rows[row]}: {cells.columns[column]!r} is "
             f"{_shown(cells.iloc[row, column])}, {expected}"
         )
+
+
+def _frames(file: TextFile, rows: int | None) -> Iterator[pd.DataFrame]:
+    """All cells as text, ``rows`` rows at a time."""
+    import pandas as pd
+
+    def strictly(read: Callable[..., Any], *how: Any) -> Any:
+        with warnings.catch_warnings():  # pandas only warns of cells beyond the header
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            return read(*how)
+
+    how = {"dtype": str, "skip_blank_lines": False, "index_col": False, "encoding": "utf-8-sig"}
+    try:
+        with (
+            file.open() if file.member else nullcontext(file.path) as source,
+            strictly(lambda: pd.read_csv(source, iterator=True, **how)) as reader,
+        ):
+            while True:
+                try:
+                    frame = strictly(reader.get_chunk, rows)
+                except StopIteration:
+                    return
+                yield frame
+    except Exception as error:  # each kind of compression fails in its own way
+        reason = " ".join(str(error).split())
+        raise DataError(f"{file} cannot be read as CSV: {reason}") from error
 
 
 def _classes(cells: pd.Series, numbers: pd.Series) -> tuple[Tensor, tuple[str, ...]]:

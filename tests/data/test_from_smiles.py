@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from gtl.data import load
-from gtl.data.from_smiles import _Pile, pack_smiles
+from gtl.data.molecules import Pile, pack_smiles
 from gtl.errors import ConfigError, DataError
 
 pytest.importorskip("rdkit")
@@ -90,7 +90,7 @@ def test_stereo_that_ogb_does_not_know_counts_as_any():
     molecule = Chem.MolFromSmiles("c1ccccc1-c1ccccc1")
     axis = next(bond for bond in molecule.GetBonds() if not bond.GetIsAromatic())
     axis.SetStereo(Chem.BondStereo.STEREOATROPCW)
-    pile = _Pile()
+    pile = Pile()
     pile.add(molecule)
     stereo = pile.pack().e[:, 1].reshape(-1, 2)[:, 0].tolist()
     assert stereo == [5 if i == axis.GetIdx() else 0 for i in range(molecule.GetNumBonds())]
@@ -143,7 +143,7 @@ def test_unlabeled_molecules_have_neither_labels_nor_split(csv):
 
 
 def test_labels_are_read_before_molecules_so_that_mistakes_show_at_once(csv, monkeypatch):
-    monkeypatch.setattr("gtl.data.from_smiles.pack_smiles", None)
+    monkeypatch.setattr("gtl.data.from_smiles._read", None)
     with pytest.raises(DataError, match="row 3: 'y' is 'bad'"):
         load(csv("smiles,y\nCCO,1\nC,bad\n"), target="y")
     with pytest.raises(DataError, match="no split or column 'scafold'; did you mean 'scaffold'"):
@@ -173,7 +173,9 @@ def test_a_split_column_speaks_of_the_molecules_that_remain(csv):
     }
 
 
-def test_a_scaffold_split_keeps_rings_apart(csv):
+@pytest.mark.parametrize("chunk", [3, 5000])
+def test_a_scaffold_split_keeps_rings_apart(csv, monkeypatch, chunk):
+    monkeypatch.setattr("gtl.data.from_smiles.CHUNK", chunk)
     chains = "".join(f"{'C' * n},{n % 2}\n" for n in range(1, 9))
     data = load(csv("smiles,y\n" + chains + "C1CC1,1\nC1CCC1,0\n"), target="y", split="scaffold")
     assert data.split["train"].tolist() == list(range(8))
