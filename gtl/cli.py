@@ -164,6 +164,14 @@ def predict(run: Path, part: str, out: Path, **options: Any) -> str:
     return f"{len(table)} predictions: {out}"
 
 
+def report(folder: Path, **options: Any) -> str:
+    """Compare the runs in a folder: methods by data set, over the seeds that they share."""
+    from gtl.report import report
+
+    found = report(folder, **options)
+    return f"{found}\n\nreport: {', '.join(str(file) for file in found.files[:3])}"
+
+
 def list_parts(role: str) -> str:
     """Show all parts, plug-ins included."""
     from gtl import registry
@@ -186,13 +194,14 @@ def demo(**options: Any) -> str:
     return demo(**options)
 
 
-_SWITCHES = ("--resume", "--download")
+_SWITCHES = ("--resume", "--download", "--footprint")
 _VERBS: Mapping[str, Callable[..., str]] = {
     "demo": demo,
     "pretrain": pretrain,
     "finetune": finetune,
     "evaluate": evaluate,
     "predict": predict,
+    "report": report,
     "list": list_parts,
 }
 
@@ -201,6 +210,7 @@ def _parser() -> Any:
     from jsonargparse import ArgumentParser
 
     from gtl import demo, train
+    from gtl.report import report as report_of
     from gtl.version import __version__
 
     parser = ArgumentParser(
@@ -238,6 +248,8 @@ def _parser() -> Any:
     subs["predict"].add_argument(
         "--out", type=Path, default=Path("predictions.csv"), help="CSV file to write"
     )
+    subs["report"].add_argument("folder", type=Path, help="folder with run folders, at any depth")
+    options_of(report_of, "report", "folder")
     subs["list"].add_argument(
         "role", nargs="?", default="all", help="encoder, task, weighting, head, readout"
     )

@@ -22,7 +22,7 @@ class RunFolder:
     Args:
         path: The folder.
         config: Everything needed to run it again; package versions are added.
-        resume: Go on with a run that is already there.
+        resume: Go on with a run that is already there; until it ends again it has no results.
 
     Raises:
         CheckpointError: If the folder holds a run and ``resume`` is false, or it holds a run with
@@ -37,6 +37,7 @@ class RunFolder:
         if (self.path / "config.json").exists():
             self._check_same(config, resume)
         self.path.mkdir(parents=True, exist_ok=True)
+        (self.path / "results.json").unlink(missing_ok=True)
         checkpoint.write_text(self.path / "config.json", json.dumps(config, indent=1) + "\n")
 
     def _check_same(self, config: Mapping[str, Any], resume: bool) -> None:

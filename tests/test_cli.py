@@ -95,6 +95,28 @@ def test_a_list_of_smiles_is_pretrained_on(tmp_path):
     assert options == {"seed": 0, "duplicates": "drop"}
 
 
+def test_report_compares_what_finetune_left(tmp_path, capsys):
+    runs = tmp_path / "runs"
+    data = ["--data", "demo:shapes", "--batch-size", "64"]
+    for seed in (0, 1):
+        job = ["finetune", *data, *SMALL, "--seed", seed]
+        assert _run(*job, "--out", runs / f"alone-{seed}") == 0
+        helped = ["--auxiliary", "[infomax]", "--weighting", "equal"]
+        assert _run(*job, *helped, "--out", runs / f"helped-{seed}") == 0
+    capsys.readouterr()
+    assert _run("report", runs, "--footprint", "--plots", "false") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("demo:shapes: higher rocauc is better")
+    assert [line.split("  ")[0] for line in lines[2:4]] == ["target only", "equal"]
+    assert lines[-1].startswith(f"report: {runs / 'report' / 'report.md'}")
+    label = '{"helped-*": helped, "target only": alone}'
+    out = tmp_path / "out"
+    assert _run("report", runs, "--label", label, "--reference", "helped", "--out", out) == 0
+    assert capsys.readouterr().out.splitlines()[2].startswith("helped ")
+    assert (out / "plots" / "differences.png").exists()
+    assert "methods: equal, target only" in _refusal(capsys, "report", runs, "--reference", "equl")
+
+
 def test_options_may_come_from_a_file(table, tmp_path):
     config = tmp_path / "job.yaml"
     config.write_text(
@@ -167,6 +189,9 @@ def test_predictions_are_not_overwritten(table, tmp_path, capsys):
         (["finetune", "--data", "TABLE", "--target", "ring", "--epohcs", "3"], "epohcs"),
         (["finetune", "--data", "ogb:ogbg-molbace", "--root", "."], "ogbg"),
         (["evaluate", "nowhere"], "nowhere"),
+        (["report"], "folder"),
+        (["report", "nowhere"], "nowhere"),
+        (["report", "."], "no run folder"),
         (["list", "tasks"], "task"),
     ],
 )

@@ -40,6 +40,15 @@ def test_more_epochs_are_the_one_change_a_resumed_run_may_have(tmp_path):
         RunFolder(tmp_path / "run", CONFIG)
 
 
+def test_a_run_that_goes_on_has_no_results_until_it_ends_again(tmp_path):
+    RunFolder(tmp_path / "run", CONFIG).write_results({"test": 0.5})
+    with pytest.raises(CheckpointError, match="already holds a run"):
+        RunFolder(tmp_path / "run", CONFIG)
+    assert read_json(tmp_path / "run" / "results.json") == {"test": 0.5}
+    RunFolder(tmp_path / "run", {**CONFIG, "epochs": 9}, resume=True)
+    assert not (tmp_path / "run" / "results.json").exists()
+
+
 def test_a_file_in_the_way_is_named(tmp_path):
     (tmp_path / "run").write_text("mine")
     with pytest.raises(CheckpointError, match="is a file"):

@@ -12,10 +12,12 @@ import math
 import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from gtl.errors import ConfigError
 
 DIRECTIONS = ("higher", "lower")
+S = TypeVar("S", bound=Any)
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ def spread(values: Iterable[float]) -> Spread:
 
 
 def paired(
-    values: Mapping[int, float], reference: Mapping[int, float], level: float = 0.95
+    values: Mapping[S, float], reference: Mapping[S, float], level: float = 0.95
 ) -> Difference:
     """Mean difference over common seeds with its t interval and p-value (Student 1908).
 
@@ -111,7 +113,7 @@ def paired(
     and ``p`` is 0, or 1 if they are 0.
 
     Args:
-        values: Value of the method by seed.
+        values: Value of the method by seed, or by whatever else names a repetition.
         reference: Value of the reference by seed.
         level: Probability that the interval covers the true mean.
 
@@ -208,14 +210,17 @@ def mean_ranks(
 
 
 def decimals(values: Iterable[float]) -> int:
-    """Decimals that show the largest of some values with four digits, from 0 to 6.
+    """Decimals to show values with: 3 if the largest lies from 0.1 to 10, from 0 to 6 in all.
 
     Example:
-        >>> decimals([0.7832, 0.5]), decimals([1.203]), decimals([12345.6])
-        (4, 3, 0)
+        >>> decimals([0.7832, 0.5]), decimals([1.203]), decimals([12345.6]), decimals([0.0123])
+        (3, 3, 0, 4)
     """
     largest = max(map(abs, values), default=0.0)
-    return min(max(3 - math.floor(math.log10(largest)), 0), 6) if largest > 0 else 3
+    if largest == 0:
+        return 3
+    power = math.floor(math.log10(largest))
+    return min(max(3 - power - (power < 0), 0), 6)
 
 
 def _student(mean: float, error: float, freedom: int, level: float) -> tuple[float, float]:

@@ -161,7 +161,8 @@ def test_the_best_mean_rank_comes_first():
 
 
 @pytest.mark.parametrize(
-    ("values", "expected"), [([], 3), ([0.0], 3), ([-0.0123], 5), ([99.9], 2), ([1e-9], 6)]
+    ("values", "expected"),
+    [([], 3), ([0.0], 3), ([-0.0123], 4), ([0.1, 0.09], 3), ([9.99], 3), ([99.9], 2), ([1e-9], 6)],
 )
 def test_decimals_follow_the_largest_value(values, expected):
     assert decimals(values) == expected

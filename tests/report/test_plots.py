@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
+from gtl.errors import GtlWarning
+from gtl.report import difference_plot, plots, report
 from gtl.report.plots import plot_runs, write_plots
 
 
@@ -47,6 +51,55 @@ def test_groups_of_runs_may_differ_in_length_and_tasks(tmp_path):
     }
     files = plot_runs(runs, tmp_path / "plots")
     assert [file.stem for file in files] == ["learning_curves", "weights", "consistency"]
+
+
+def test_a_damaged_log_is_left_out_of_the_pictures(tmp_path, write_run):
+    write_run("good")
+    (write_run("bad", 1) / "metrics.jsonl").write_text('{"epoch": 0}\n')
+    with pytest.warns(GtlWarning, match="bad"):
+        found = report(tmp_path / "runs")
+    assert found.files[-1].name == "learning_curves.png"
+
+
+def test_many_methods_stay_in_the_picture_and_look_different(tmp_path):
+    looks = [plots._look(i) for i in range(40)]
+    assert len({(look["color"], look["linestyle"]) for look in looks}) == 40
+    seen = []
+    plots.panels(lambda *axes: seen.extend(axes), 7, tmp_path / "seven.png")
+    (figure,) = {ax.figure for ax in seen}
+    assert len(seen) == len(figure.axes) == 7
+    width, height = figure.get_size_inches()
+    assert width < 16 and height > 9  # three rows of three, not seven in a row
+
+
+def test_no_text_is_cut_off(tmp_path, write_run):
+    for seed in range(2):
+        write_run(f"a{seed}", seed, 0.5, data="smiles:/some/where/far/down/in/a/tree/molecules.csv")
+        write_run(
+            f"b{seed}",
+            seed,
+            0.6 + seed / 10,
+            data="smiles:/some/where/far/down/in/a/tree/molecules.csv",
+            tasks=("infomax",),
+        )
+    long = "a method with a name that its author found hard to shorten"
+    found = report(tmp_path / "runs", label={"equal": long}, plots=False)
+    figures = []
+
+    def keep(draw, count, file, *more):
+        plots.panels(
+            lambda *axes: (draw(*axes), figures.append(axes[0].figure)), count, file, *more
+        )
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(difference_plot, "panels", keep)
+        difference_plot.plot_differences(found.comparison.data_sets, tmp_path / "d.png")
+    (figure,) = figures
+    for ax in figure.axes:
+        for text in (ax.title, ax.xaxis.label, *ax.get_yticklabels()):
+            box = text.get_window_extent()
+            assert box.x0 > -1 and box.x1 < figure.bbox.x1 + 1, text.get_text()
+            assert box.y0 > -1 and box.y1 < figure.bbox.y1 + 1, text.get_text()
 
 
 def test_a_run_without_validation_data_has_curves_too(tmp_path):

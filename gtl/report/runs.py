@@ -1,0 +1,134 @@
+"""Run folders found and read: without it, a report would trust that every run ended well."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gtl.data.dataset import METRICS
+from gtl.errors import CheckpointError, GtlWarning
+from gtl.run_folder import read_json, read_metrics
+
+_KINDS = {"data": str, "data_options": dict, "seed": int, "tasks": dict, "command": str}
+_SERIES = ("losses", "weights", "consistency")
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One run folder, as its files tell it.
+
+    Attributes:
+        path: The folder.
+        name: Its path below the folder that was searched.
+        config: ``config.json``.
+        results: ``results.json``; ``None`` if the run has not ended.
+        epochs: How many epochs ``metrics.jsonl`` has; ``None`` if that file is damaged.
+    """
+
+    path: Path
+    name: str
+    config: Mapping[str, Any]
+    results: Mapping[str, Any] | None
+    epochs: int | None
+
+    @property
+    def repetition(self) -> tuple[int, int]:
+        """Seed of the run and seed of its data: what two runs must share to be compared."""
+        seed = self.config.get("seed", 0)
+        drawn = self.config.get("data_options", {}).get("seed")
+        return seed, seed if drawn is None else drawn
+
+
+def find_runs(folder: Path) -> list[RunRecord]:
+    """Read every run folder below a folder, at any depth, itself included, in order of path.
+
+    A run whose ``config.json`` cannot be read is left out, one with other damage comes as if that
+    file were missing; one warning names all such files.
+
+    Raises:
+        CheckpointError: If the folder is missing or holds no run.
+    """
+    if not folder.is_dir():
+        raise CheckpointError(f"there is no folder {folder}; check the path")
+    damaged: list[str] = []
+    found = [_read(path.parent, folder, damaged) for path in sorted(folder.rglob("config.json"))]
+    runs = [run for run in found if run is not None]
+    if damaged:
+        warnings.warn(
+            f"damaged files were left out: {'; '.join(damaged)}", GtlWarning, stacklevel=3
+        )
+    if not runs:
+        raise CheckpointError(
+            f"there is no run folder in {folder}; gtl finetune --out {folder / 'NAME'} writes one"
+        )
+    return runs
+
+
+def _read(path: Path, top: Path, damaged: list[str]) -> RunRecord | None:
+    try:
+        config = read_json(path / "config.json")
+    except CheckpointError:
+        damaged.append(f"{path / 'config.json'} (no JSON)")
+        return None
+    if not isinstance(config, dict) or "command" not in config:
+        return None  # other programs write files of that name too
+    wrong = [
+        name for name, kind in _KINDS.items() if not isinstance(config.get(name, kind()), kind)
+    ]
+    if wrong:
+        damaged.append(f"{path / 'config.json'} ({wrong[0]} is {config[wrong[0]]!r})")
+        return None
+    name = "." if path == top else path.relative_to(top).as_posix()
+    return RunRecord(path, name, config, _results(path, damaged), _epochs(path, damaged))
+
+
+def _results(path: Path, damaged: list[str]) -> Mapping[str, Any] | None:
+    file = path / "results.json"
+    if not file.exists():
+        return None
+    try:
+        results = read_json(file)
+    except CheckpointError:
+        damaged.append(f"{file} (no JSON)")
+        return None
+    fault = _fault(results)
+    if fault:
+        damaged.append(f"{file} ({fault})")
+        return None
+    return results
+
+
+def _fault(results: Any) -> str:
+    """What is wrong with the contents of ``results.json``, in words; empty if nothing."""
+    if not isinstance(results, dict) or not {"metric", "valid", "test"} <= results.keys():
+        return "no metric, valid and test"
+    if results["metric"] is not None and results["metric"] not in METRICS:
+        return f"unknown metric {results['metric']!r}"
+    for part in ("valid", "test"):
+        value = results[part]
+        if value is not None and not (isinstance(value, (int, float)) and math.isfinite(value)):
+            return f"{part} is {value!r}"
+    return ""
+
+
+def _epochs(path: Path, damaged: list[str]) -> int | None:
+    try:
+        history = read_metrics(path)
+    except (OSError, ValueError):
+        history = [{}]
+    if not all(_is_epoch(line) for line in history):
+        damaged.append(f"{path / 'metrics.jsonl'} (lines that are no epochs)")
+        return None
+    return len(history)
+
+
+def _is_epoch(line: Any) -> bool:
+    return (
+        isinstance(line, dict)
+        and "valid" in line
+        and all(isinstance(line.get(key), dict) for key in _SERIES)
+    )
