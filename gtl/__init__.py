@@ -40,7 +40,16 @@ _LAZY = {
     ),
     **{
         name: f"gtl.{name}"
-        for name in ("data", "encoders", "heads", "tasks", "testing", "train", "weighting")
+        for name in (
+            "data",
+            "encoders",
+            "heads",
+            "report",
+            "tasks",
+            "testing",
+            "train",
+            "weighting",
+        )
     },
 }
 

@@ -13,7 +13,7 @@ from gtl.errors import CheckpointError, ConfigError
 from gtl.report.compare import Difference, Spread, mean_ranks, paired, spread
 from gtl.report.grouping import Entry, data_titles, sort_runs
 from gtl.report.methods import Settings, differing, is_target_only
-from gtl.report.runs import RunRecord
+from gtl.report.runs import Repetition, RunRecord
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,8 @@ class DataSet:
     reference: str | None
     methods: tuple[Method, ...]
 
-    def values(self, method: Method) -> dict[tuple[int, int], float]:
-        """The values of a method that are compared, by seed of the run and of its data."""
+    def values(self, method: Method) -> dict[Repetition, float]:
+        """The values of a method that are compared, by repetition."""
         return _values(method.runs, self.judged)
 
 
@@ -202,7 +202,7 @@ def _data_set(
     return DataSet(
         title,
         entries[0].data[0],
-        entries[0].options,
+        entries[0].run.options,
         metric,
         METRICS[metric],
         judged,
@@ -213,7 +213,7 @@ def _data_set(
 
 def _one_a_seed(entries: Iterable[Entry], notes: list[str]) -> list[RunRecord]:
     """The runs in order of seeds; of several with one seed, the first by path."""
-    found: dict[tuple[int, int], RunRecord] = {}
+    found: dict[Repetition, RunRecord] = {}
     for entry in entries:
         first = found.setdefault(entry.run.repetition, entry.run)
         if first is not entry.run:
@@ -221,7 +221,7 @@ def _one_a_seed(entries: Iterable[Entry], notes: list[str]) -> list[RunRecord]:
     return [found[seed] for seed in sorted(found)]
 
 
-def _values(runs: Iterable[RunRecord], part: str) -> dict[tuple[int, int], float]:
+def _values(runs: Iterable[RunRecord], part: str) -> dict[Repetition, float]:
     found = {run.repetition: (run.results or {})[part] for run in runs}
     return {seed: float(value) for seed, value in found.items() if value is not None}
 
@@ -235,7 +235,7 @@ def _data_notes(
 ) -> Iterable[str]:
     if judged == "valid":
         yield f"{title}: no run has a test value; validation values are compared"
-    checksums: dict[tuple[int, int], set[str]] = defaultdict(set)
+    checksums: dict[Repetition, set[str]] = defaultdict(set)
     for method in methods:
         missing = [run.name for run in method.runs if (run.results or {})[judged] is None]
         if missing:
@@ -244,7 +244,7 @@ def _data_notes(
             yield f"{title}: {method.title} and {reference} share no seed"
         for run in method.runs:
             checksums[run.repetition].add(str(run.config.get("data_checksum")))
-    changed = sorted({seed for (seed, _), sums in checksums.items() if len(sums) > 1})
+    changed = sorted({seed for (seed, *_), sums in checksums.items() if len(sums) > 1})
     if changed:
         seeds = ", ".join(map(str, changed))
         yield f"{title}: methods read different data (checksums differ) with seed {seeds}"

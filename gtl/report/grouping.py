@@ -32,18 +32,12 @@ class Entry:
 
     @property
     def data(self) -> DataKey:
-        """Spec, options without the seed, and metric: what makes a data set."""
+        """Spec, options and metric: what makes a data set."""
         return (
             self.run.config.get("data", ""),
-            json.dumps(self.options, sort_keys=True),
+            json.dumps(self.run.options, sort_keys=True),
             (self.run.results or {}).get("metric") or "",
         )
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """What the data was loaded with, without the seed."""
-        options = self.run.config.get("data_options", {})
-        return {name: value for name, value in options.items() if name != "seed"}
 
 
 def sort_runs(runs: Sequence[RunRecord], label: Mapping[str, str]) -> list[Entry]:

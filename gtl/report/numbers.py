@@ -12,7 +12,7 @@ from gtl.report.comparison import Comparison, DataSet, Method
 from gtl.report.runs import RunRecord
 
 _COSTS = ("parameters_total", "parameters_trained", "stored_bytes", "seconds", "peak_memory_bytes")
-_COLUMNS = ("data", "method", "seed", "data_seed", "metric", "valid", "test", "epoch")
+_COLUMNS = ("data", "method", "seed", "data_seed", "fold", "metric", "valid", "test", "epoch")
 
 
 def as_json(comparison: Comparison) -> dict[str, Any]:
@@ -67,12 +67,13 @@ def _method(data: DataSet, method: Method) -> dict[str, Any]:
 
 
 def _run(run: RunRecord) -> dict[str, Any]:
-    seed, data_seed = run.repetition
+    seed, data_seed, fold = run.repetition
     results = run.results or {}
     return {
         "folder": run.name,
         "seed": seed,
         "data_seed": data_seed,
+        "fold": fold,
         **{name: results.get(name) for name in ("valid", "test", "epoch", "footprint")},
     }
 

@@ -13,6 +13,8 @@ from gtl.data.dataset import METRICS
 from gtl.errors import CheckpointError, GtlWarning
 from gtl.run_folder import read_json, read_metrics
 
+Repetition = tuple[int, int, int]
+_NOT_DATA = ("seed", "fold", "download")
 _KINDS = {"data": str, "data_options": dict, "seed": int, "tasks": dict, "command": str}
 _SERIES = ("losses", "weights", "consistency")
 
@@ -36,11 +38,18 @@ class RunRecord:
     epochs: int | None
 
     @property
-    def repetition(self) -> tuple[int, int]:
-        """Seed of the run and seed of its data: what two runs must share to be compared."""
+    def repetition(self) -> Repetition:
+        """Seed of the run, and seed and fold of its data: what runs share that are compared."""
         seed = self.config.get("seed", 0)
-        drawn = self.config.get("data_options", {}).get("seed")
-        return seed, seed if drawn is None else drawn
+        options = self.config.get("data_options", {})
+        drawn = options.get("seed")
+        return seed, seed if drawn is None else drawn, options.get("fold") or 0
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What the data was loaded with, without what only says which split was drawn."""
+        options = self.config.get("data_options", {})
+        return {name: value for name, value in options.items() if name not in _NOT_DATA}
 
 
 def find_runs(folder: Path) -> list[RunRecord]:

@@ -65,12 +65,12 @@ def as_text(table: Table, width: int = WIDTH) -> str:
     room = max(width - sum(rest) - 2 * len(rest), 8)
     caption = f"{table.title}: {table.note}" if table.note else table.title
     lines = textwrap.wrap(caption, width, subsequent_indent="  ")
-    for row in rows:
-        names = textwrap.wrap(row[0], room) or [""]
+    names = [textwrap.wrap(row[0], room) or [""] for row in rows]
+    first = max(len(line) for name in names for line in name)
+    for name, row in zip(names, rows):
         cells = [f"{cell:{side}{size}}" for cell, side, size in zip(row[1:], sides, rest)]
-        first = min(room, max(len(other[0]) for other in rows))
-        lines.append("  ".join([f"{names[0]:{first}}", *cells]).rstrip())
-        lines += names[1:]
+        lines.append("  ".join([f"{name[0]:{first}}", *cells]).rstrip())
+        lines += name[1:]
     return "\n".join(lines)
 
 

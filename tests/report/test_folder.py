@@ -39,7 +39,7 @@ def test_runs_are_grouped_and_compared_over_their_seeds(runs):
     assert [run.name for run in methods["aux_ts"].runs] == ["deep/er/0", "deep/er/1", "deep/er/2"]
     assert methods["target only"].difference is None
     assert methods["aux_ts"].difference == paired(
-        {(s, s): v for s, v in HELPED.items()}, {(s, s): v for s, v in ALONE.items()}
+        {(s, s, 0): v for s, v in HELPED.items()}, {(s, s, 0): v for s, v in ALONE.items()}
     )
 
 
@@ -178,6 +178,17 @@ def test_seeds_of_run_and_data_are_told_apart(write_run, tmp_path):
             write_run(f"b{seed}{split}", seed, 0.1 + split, data_options=drawn, tasks=("motif",))
     methods = _methods(report(tmp_path / "runs", plots=False))
     assert methods["target only"].test.n == methods["equal"].difference.n == 4
+
+
+def test_folds_of_one_data_set_are_repetitions(write_run, tmp_path):
+    for fold in range(3):
+        drawn = {"data_options": {"seed": 0, "folds": 3, "fold": fold, "download": fold == 0}}
+        write_run(f"a{fold}", 0, 0.5, **drawn, data_checksum=str(fold))
+        write_run(f"b{fold}", 0, 0.6, **drawn, data_checksum=str(fold), tasks=("motif",))
+    found = report(tmp_path / "runs", plots=False)
+    assert found.comparison.data_sets[0].options == {"folds": 3}
+    assert _methods(found)["equal"].difference.n == 3
+    assert not found.comparison.notes
 
 
 def test_data_that_changed_between_methods_is_noticed(runs, write_run):

@@ -95,6 +95,7 @@ def test_no_text_is_cut_off(tmp_path, write_run):
         patch.setattr(difference_plot, "panels", keep)
         difference_plot.plot_differences(found.comparison.data_sets, tmp_path / "d.png")
     (figure,) = figures
+    figure.draw_without_rendering()
     for ax in figure.axes:
         for text in (ax.title, ax.xaxis.label, *ax.get_yticklabels()):
             box = text.get_window_extent()
