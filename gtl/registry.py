@@ -223,6 +223,7 @@ ENCODERS = Registry(
         "sage": "gtl.encoders.sage:SAGE",
         "gat": "gtl.encoders.gat:GAT",
         "rgcn": "gtl.encoders.rgcn:RGCN",
+        "hgt": "gtl.encoders.hgt:HGT",
     },
     sized_by=("schema",),
     base=Encoder,

@@ -66,7 +66,50 @@ class Block(nn.Module):
         return norm(h)
 
 
-class Stack(Encoder):
+class Layered(Encoder):
+    """An encoder of an input embedding and blocks that end in a choice of layers.
+
+    Args:
+        schema: What graphs look like.
+        block: Makes block number ``i``, ``block(graph, h) -> (n, width)``.
+        width: Columns of every layer.
+        depth: Number of blocks.
+        jk: How layers are combined: ``"last"``, or ``"concat"``, ``"sum"``, ``"max"`` of all,
+            the input embedding included.
+
+    Raises:
+        ConfigError: If an option is outside its range.
+    """
+
+    def __init__(
+        self, schema: Schema, block: Callable[[int], nn.Module], width: int, depth: int, jk: str
+    ):
+        super().__init__()
+        require(width >= 1, "width", width, "at least 1")
+        require(depth >= 1, "depth", depth, "at least 1")
+        require(jk in JUMPS, "jk", jk, f"one of {JUMPS}")
+        self.schema, self.jk = schema, jk
+        self.width = width * (depth + 1) if jk == "concat" else width
+        self.embed = node_input(schema, width)
+        self.blocks = nn.ModuleList(block(i) for i in range(depth))
+
+    def forward(self, graph: Graph) -> Tensor:
+        """Node vectors ``(n, width)``.
+
+        Raises:
+            DataError: If the graph does not look as the schema says.
+        """
+        layers = self.layers(graph)
+        if self.jk == "concat":
+            return torch.cat(layers, 1)
+        if self.jk == "sum":
+            return torch.stack(layers).sum(0)
+        if self.jk == "max":
+            return torch.stack(layers).amax(0)
+        return layers[-1]
+
+
+class Stack(Layered):
     """An encoder of equal blocks; the concrete ones differ in the convolution alone.
 
     Args:
@@ -95,42 +138,26 @@ class Stack(Encoder):
         jk: str,
         residual: bool,
     ):
-        super().__init__()
-        _require(width >= 1, "width", width, "at least 1")
-        _require(depth >= 1, "depth", depth, "at least 1")
-        _require(0 <= dropout < 1, "dropout", dropout, "at least 0 and below 1")
-        _require(norm in NORMS, "norm", norm, f"one of {NORMS}")
-        _require(jk in JUMPS, "jk", jk, f"one of {JUMPS}")
-        self.schema, self.jk = schema, jk
-        self.width = width * (depth + 1) if jk == "concat" else width
-        self.embed = node_input(schema, width)
-        self.blocks = nn.ModuleList(
-            Block(convolution(), width, norm, dropout, residual, activate=i < depth - 1)
-            for i in range(depth)
-        )
+        require(0 <= dropout < 1, "dropout", dropout, "at least 0 and below 1")
+        require(norm in NORMS, "norm", norm, f"one of {NORMS}")
 
-    def forward(self, graph: Graph) -> Tensor:
-        """Node vectors ``(n, width)``.
+        def block(i: int) -> nn.Module:
+            return Block(convolution(), width, norm, dropout, residual, activate=i < depth - 1)
 
-        Raises:
-            DataError: If the graph does not look as the schema says.
-        """
-        layers = self.layers(graph)
-        if self.jk == "concat":
-            return torch.cat(layers, 1)
-        if self.jk == "sum":
-            return torch.stack(layers).sum(0)
-        if self.jk == "max":
-            return torch.stack(layers).amax(0)
-        return layers[-1]
+        super().__init__(schema, block, width, depth, jk)
+
+
+def require(fine: bool, name: str, value: object, expected: str) -> None:
+    """Refuse the value of an option.
+
+    Raises:
+        ConfigError: If it is not ``fine``.
+    """
+    if not fine:
+        raise ConfigError(f"`{name}` is {value!r}, expected {expected}")
 
 
 def _norm(name: str | None, width: int) -> nn.Module:
     if name == "batch":
         return nn.BatchNorm1d(width)
     return nn.LayerNorm(width) if name == "layer" else nn.Identity()
-
-
-def _require(fine: bool, name: str, value: object, expected: str) -> None:
-    if not fine:
-        raise ConfigError(f"`{name}` is {value!r}, expected {expected}")

@@ -134,7 +134,7 @@ def test_edge_sums_are_made_once_and_survive_new_node_features_but_not_new_edges
     assert sums(graph.drop_edges(torch.tensor([True]))).tolist() == [[0, 0, 0, 1]]
 
 
-@pytest.mark.parametrize("name", ["GIN", "GCN", "SAGE", "GAT", "RGCN"])
+@pytest.mark.parametrize("name", ["GIN", "GCN", "SAGE", "GAT", "RGCN", "HGT"])
 def test_a_graph_seen_while_predicting_can_be_trained_on_later(
     name: str, schema: Schema, graphs: list[Graph], kernels: str
 ) -> None:

@@ -14,7 +14,7 @@ from gtl.encoders.sage import SAGEConvolution
 from gtl.graph import Graph, Schema, sample_neighbors
 from gtl.registry import ENCODERS
 
-NAMES = ["gin", "gcn", "sage", "gat", "rgcn"]
+NAMES = ["gin", "gcn", "sage", "gat", "rgcn", "hgt"]
 SEEDS = torch.tensor([7, 2, 19])
 
 

@@ -34,6 +34,10 @@ CASES: dict[str, list[dict[str, object]]] = {
         {**JUMPY, "decomposition": "block", "bases": 2},
         {**SMALL, "bases": 2, "jk": "sum"},
     ],
+    "hgt": [
+        {**SMALL, "heads": 2},
+        {"width": 4, "depth": 2, "heads": 1, "norm": None, "jk": "concat", "dropout": 0.2},
+    ],
 }
 
 
