@@ -61,7 +61,7 @@ def read(
 
     Args:
         data: What to read: ogb:NAME, smiles:FILE, planetoid:NAME, npz:NAME, tu:NAME,
-            typed:FOLDER, demo:NAME or packed:FILE.
+            mat:FILE, typed:FOLDER, demo:NAME or packed:FILE.
         root: Folder where named data sets lie; the variable GTL_DATA by default.
         smiles_column: Column of the SMILES (smiles: only).
         target: Columns of the labels (smiles: only).
@@ -69,14 +69,15 @@ def read(
         on_invalid: What to do with molecules that cannot be read, skip or raise (smiles: only).
         duplicates: Whether to keep or drop repeated SMILES (smiles: only).
         workers: Processes that read molecules, 1 by default (smiles: only).
-        labels_per_class: Draw a training split of so many labels per class (planetoid:, npz:), or
-            take the published split of so many (typed:).
-        valid: Validation nodes beside labels_per_class (npz:).
-        test: Test nodes beside labels_per_class (npz:).
-        fractions: Shares of train, valid and test, drawn at random (npz:, tu:).
+        labels_per_class: Draw a training split of so many labels per class (planetoid:, npz:,
+            mat:), or take the published split of so many (typed:).
+        valid: Validation nodes beside labels_per_class (npz:, mat:).
+        test: Test nodes beside labels_per_class (npz:, mat:).
+        fractions: Shares of train, valid and test, drawn at random (npz:, tu:, mat:).
         folds: Cross-validate with so many folds (tu: only).
         fold: Which of the folds tests, from 0; the next one validates (tu: only).
-        normalize: Bring features to one scale, true by default (planetoid:, npz:, tu:, typed:).
+        normalize: Bring features to one scale, true by default (planetoid:, npz:, tu:, mat:,
+            typed:).
         attributes: Read continuous attributes, true by default (tu: only).
         max_degree: Degrees above it count as it, where they are the only feature (tu: only).
         features: Node types whose features are read, all by default (typed: only).

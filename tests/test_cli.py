@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import re
 
 import numpy as np
 import pytest
@@ -154,6 +156,19 @@ def test_a_graph_from_a_file_is_split_and_normalized_as_told(tmp_path, capsys):
     assert "two ways to split" in _refusal(capsys, *words, *shots, *shares)
 
 
+@pytest.mark.parametrize("scheme", ["npz", "tu", "mat", "typed"])
+def test_every_option_of_a_reader_reaches_the_command_line(scheme):
+    from gtl.data.load import _reader
+
+    reader = inspect.signature(_reader(scheme)).parameters.values()
+    options = {p.name for p in reader if p.kind is p.KEYWORD_ONLY}
+    assert options <= set(inspect.signature(cli.read).parameters)
+    shown = inspect.getdoc(cli.read)
+    for option in options:
+        (line,) = re.findall(rf"^    {option}: .*(?:\n        .*)*", shown, flags=re.M)
+        assert f"{scheme}:" in line, f"the help on {option} does not say that it is for {scheme}:"
+
+
 def test_list_shows_every_part_with_a_line(capsys):
     assert _run("list") == 0
     shown = capsys.readouterr().out
@@ -188,6 +203,12 @@ def test_predictions_are_not_overwritten(table, tmp_path, capsys):
         (["finetune", "--data", "TABLE", "--target", "ring", "--epochs", "many"], "epochs"),
         (["finetune", "--data", "TABLE", "--target", "ring", "--epohcs", "3"], "epohcs"),
         (["finetune", "--data", "ogb:ogbg-molbace", "--root", "."], "ogbg"),
+        (["finetune", "--data", "npz:photo", "--root", "."], "photo.npz"),
+        (["finetune", "--data", "tu:MUTAG", "--root", ".", "--folds", "10"], "MUTAG_*.txt"),
+        (["finetune", "--data", "mat:acmv9", "--root", "."], "acmv9.mat"),
+        (["finetune", "--data", "typed:acm", "--root", ".", "--features", "[p]"], "hetero/acm"),
+        (["finetune", "--data", "demo:shapes", "--folds", "10"], "no option 'folds'"),
+        (["finetune", "--data", "tu:MUTAG", "--fold", "first"], "fold"),
         (["evaluate", "nowhere"], "nowhere"),
         (["report"], "folder"),
         (["report", "nowhere"], "nowhere"),

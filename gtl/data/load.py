@@ -20,6 +20,7 @@ SCHEMES = {
     "planetoid": "gtl.data.planetoid:load_planetoid",
     "npz": "gtl.data.npz:load_npz",
     "tu": "gtl.data.tu:load_tu",
+    "mat": "gtl.data.mat:load_mat",
     "typed": "gtl.data.typed:load_typed",
     "demo": "gtl.data.demo:load_demo",
     "packed": "gtl.data.from_packed:load_packed",
@@ -34,7 +35,7 @@ def load(spec: str, root: Path | str | None = None, seed: int = 0, **options: An
     Args:
         spec: ``scheme:name``: ``ogb:ogbg-molbace``, ``smiles:molecules.csv``,
             ``planetoid:cora``, ``npz:amazon_electronics_photo``, ``tu:MUTAG``,
-            ``typed:acm``, ``demo:shapes``, ``packed:corpus.safetensors``.
+            ``mat:dblpv7``, ``typed:acm``, ``demo:shapes``, ``packed:corpus.safetensors``.
         root: Folder where named data sets lie; the environment variable ``GTL_DATA`` if not given.
         seed: Of random splits.
         **options: What the scheme's reader takes by keyword, such as ``target="solubility"`` for

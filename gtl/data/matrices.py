@@ -1,10 +1,9 @@
-"""Published matrices as edges and features: sparse until the last step, so that memory suffices."""
+"""Published matrices as edges and features: checked, symmetrized and brought to one scale."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import scipy.sparse
 import torch
 from torch import Tensor
@@ -45,7 +44,7 @@ def adjacency_edges(matrix: Any) -> tuple[Tensor, Tensor]:
     return undirected(src, dst, matrix.shape[0])
 
 
-def dense_features(matrix: Any, n: int, normalize: bool) -> Tensor:
+def dense_features(matrix: Any, n: int, normalize: bool, what: str = "features") -> Tensor:
     """A sparse or dense matrix of node features as float32 ``(n, d)``.
 
     Args:
@@ -53,6 +52,7 @@ def dense_features(matrix: Any, n: int, normalize: bool) -> Tensor:
         n: Number of nodes.
         normalize: Divide each row by its sum, so that it sums to 1; rows of zeros stay, and so do
             all rows if some value is negative: those are no counts.
+        what: What they are, for messages.
 
     Raises:
         DataError: If there are more or fewer rows, a value is not a finite number, or the matrix
@@ -60,16 +60,19 @@ def dense_features(matrix: Any, n: int, normalize: bool) -> Tensor:
     """
     if len(matrix.shape) != 2 or matrix.shape[0] != n or matrix.dtype.kind not in "buif":
         raise DataError(
-            f"the features are {matrix.dtype} {tuple(matrix.shape)}, expected numbers, one row for "
+            f"the {what} are {matrix.dtype} {tuple(matrix.shape)}, expected numbers, one row for "
             f"each of {n} nodes"
         )
-    rows = _rows(matrix).astype("float32")
-    if not np.isfinite(rows.data).all():
-        raise DataError("the features hold NaN or infinite numbers")
-    if normalize and not (rows.data < 0).any():
-        total = np.asarray(rows.sum(1)).ravel()
-        rows = scipy.sparse.diags(1 / np.where(total == 0, 1, total).astype("float32")) @ rows
-    return torch.from_numpy(rows.toarray())
+    if scipy.sparse.issparse(matrix):
+        x = torch.from_numpy(_rows(matrix).astype("float32").toarray())
+    else:
+        x = torch.from_numpy(matrix.astype("float32"))
+    total = x.sum(1, keepdim=True)
+    if not bool(total.isfinite().all()):
+        raise DataError(f"the {what} hold NaN or infinite numbers")
+    if normalize and x.numel() and float(x.min()) >= 0:
+        x /= total.masked_fill(total == 0, 1)
+    return x
 
 
 def _rows(matrix: Any) -> scipy.sparse.csr_matrix:

@@ -180,8 +180,9 @@ def few_labels_split(
 
     Args:
         labels: Classes int64 ``(items,)`` with -1 for missing, or float ``(items, 1)`` with NaN;
-            items without a label are in no part.
-        per_class: Training items of each class.
+            items without a label are in no part. Float ``(items, t)`` of 0 and 1 are ``t`` classes,
+            of which an item may have several.
+        per_class: Training items of each class; one drawn for a class is not drawn for another.
         valid: Validation items, of any class.
         test: Test items, of any class; ``None`` means all that are left.
         seed: The same seed gives the same split.
@@ -198,20 +199,19 @@ def few_labels_split(
         raise ConfigError(
             f"every part needs an item: `per_class` is {per_class}, `valid` {valid}, `test` {test}"
         )
-    classes = _classes(labels)
-    order = torch.randperm(len(classes), generator=torch.Generator().manual_seed(seed))
-    order = order[classes[order] >= 0]
-    train = []
-    for label in classes[classes >= 0].unique().tolist():
-        members = order[classes[order] == label]
-        if len(members) < per_class:
+    members = _members(labels)
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
+    left = order[members.any(1)[order]]
+    chosen = left[:0]
+    for label in members.any(0).nonzero().flatten().tolist():
+        drawn = left[members[left, label]][:per_class]
+        if len(drawn) < per_class:
             raise DataError(
-                f"class {label} has {len(members)} labeled items, {per_class} per class were asked"
-                " for; ask for fewer"
+                f"class {label} has {len(drawn)} labeled items to draw, {per_class} per class were "
+                "asked for; ask for fewer"
             )
-        train.append(members[:per_class])
-    chosen = torch.cat(train) if train else order
-    left = order[~torch.isin(order, chosen)]
+        chosen = torch.cat([chosen, drawn])
+        left = left[~torch.isin(left, drawn)]
     if len(left) < valid + least:
         raise DataError(
             f"{len(chosen)} training items leave {len(left)} labeled ones, "
@@ -251,7 +251,7 @@ def node_split(
         raise ConfigError(
             "`fractions` and `labels_per_class`, `valid`, `test` are two ways to split; give one"
         )
-    known = (_classes(labels) >= 0).nonzero().flatten()
+    known = _members(labels).any(1).nonzero().flatten()
     return {part: known[index] for part, index in random_split(len(known), fractions, seed).items()}
 
 
@@ -271,6 +271,14 @@ def _classes(labels: Tensor) -> Tensor:
             )
         return labels[:, 0].nan_to_num(-1).long()
     return labels
+
+
+def _members(labels: Tensor) -> Tensor:
+    """Which items are of which class, boolean ``(items, c)``."""
+    if labels.is_floating_point() and labels.dim() == 2 and labels.shape[1] > 1:
+        return labels == 1
+    classes = _classes(labels)
+    return classes.unsqueeze(1) == torch.arange(int(classes.max()) + 1 if len(classes) else 0)
 
 
 def _scaffolds(smiles: Sequence[str]) -> list[str]:

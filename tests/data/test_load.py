@@ -37,7 +37,8 @@ def test_the_root_comes_from_the_environment_if_not_given(tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize(
-    "spec", ["ogb:ogbg-molbace", "planetoid:cora", "npz:photo", "tu:MUTAG", "typed:acm"]
+    "spec",
+    ["ogb:ogbg-molbace", "planetoid:cora", "npz:photo", "tu:MUTAG", "mat:acmv9", "typed:acm"],
 )
 def test_named_data_without_a_root_asks_for_one(spec, monkeypatch):
     monkeypatch.delenv("GTL_DATA", raising=False)

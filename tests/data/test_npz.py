@@ -101,7 +101,7 @@ def test_by_default_20_a_class_train_500_validate_and_the_rest_test(tmp_path):
 def test_a_split_asked_for_in_two_ways_or_too_large_is_refused(file):
     with pytest.raises(ConfigError, match="two ways to split; give one"):
         load(f"npz:{file}", fractions=[0.6, 0.2, 0.2], valid=1)
-    with pytest.raises(DataError, match="class 0 has 2 labeled items, 20 per class"):
+    with pytest.raises(DataError, match="class 0 has 2 labeled items to draw, 20 per class"):
         load(f"npz:{file}")
 
 

@@ -198,7 +198,7 @@ def test_few_labels_of_a_binary_column_leave_out_missing_ones():
 
 
 def test_a_class_with_too_few_labels_is_named():
-    with pytest.raises(DataError, match="class 1 has 1 labeled items, 2 per class"):
+    with pytest.raises(DataError, match="class 1 has 1 labeled items to draw, 2 per class"):
         few_labels_split(torch.tensor([0, 0, 0, 1]), 2, valid=1, test=1)
 
 
@@ -228,3 +228,22 @@ def test_nodes_are_split_by_few_labels_or_by_shares_of_the_labeled():
     assert together(shares) == list(range(10, 610))
     with pytest.raises(ConfigError, match="two ways to split; give one"):
         node_split(labels, test=9, fractions=(0.5, 0.25, 0.25))
+
+
+@settings(max_examples=30, deadline=None)
+@given(rows=st.lists(st.sets(st.integers(0, 2)), min_size=30, max_size=60), seed=st.integers(0, 99))
+def test_items_of_several_classes_train_once_and_each_class_has_enough(rows, seed):
+    labels = torch.zeros(len(rows), 3)
+    for item, classes in enumerate(rows):
+        labels[item, list(classes)] = 1
+    labels[~labels.any(1)] = torch.nan
+    labels[:9] = torch.eye(3).repeat(3, 1)
+    split = few_labels_split(labels, 2, valid=1, test=None, seed=seed)
+    assert len(split["train"]) == 6
+    assert (labels[split["train"]].sum(0) >= 2).all()
+    assert together(split) == (~labels[:, 0].isnan()).nonzero().flatten().tolist()
+
+
+def test_no_items_at_all_are_too_few():
+    with pytest.raises(DataError, match="leave 0 labeled ones"):
+        few_labels_split(torch.empty(0, dtype=torch.int64), 1)
