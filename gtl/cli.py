@@ -76,8 +76,8 @@ def read(
         fractions: Shares of train, valid and test, drawn at random (npz:, tu:, mat:).
         folds: Cross-validate with so many folds (tu: only).
         fold: Which of the folds tests, from 0; the next one validates (tu: only).
-        normalize: Bring features to one scale, true by default (planetoid:, npz:, tu:, mat:,
-            typed:).
+        normalize: Bring features to one scale, true by default but for npz: (planetoid:, npz:,
+            tu:, mat:, typed:).
         attributes: Read continuous attributes, true by default (tu: only).
         max_degree: Degrees above it count as it, where they are the only feature (tu: only).
         features: Node types whose features are read, all by default (typed: only).

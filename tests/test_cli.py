@@ -143,10 +143,10 @@ def test_a_graph_from_a_file_is_split_and_normalized_as_told(tmp_path, capsys):
         **arrays,
     )
     words = ["finetune", "--data", "npz:ring", "--root", tmp_path, *SMALL]
-    shots = ["--labels-per-class", 4, "--valid", 12, "--test", 20, "--normalize", "false"]
+    shots = ["--labels-per-class", 4, "--valid", 12, "--test", 20, "--normalize", "true"]
     assert _run(*words, *shots, "--out", tmp_path / "shots") == 0
     config = json.loads((tmp_path / "shots" / "config.json").read_text())
-    assert config["data_options"]["valid"] == 12 and config["data_options"]["normalize"] is False
+    assert config["data_options"]["valid"] == 12 and config["data_options"]["normalize"] is True
     capsys.readouterr()
     assert _run("evaluate", tmp_path / "shots", "--root", tmp_path) == 0
     assert json.loads(capsys.readouterr().out)["items"] == 20

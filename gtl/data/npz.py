@@ -24,7 +24,7 @@ def load_npz(
     root: Path | None,
     seed: int = 0,
     *,
-    normalize: bool = True,
+    normalize: bool = False,
     labels_per_class: int | None = None,
     valid: int | None = None,
     test: int | None = None,
@@ -44,7 +44,8 @@ def load_npz(
             folder ``npz-graphs``, such as ``amazon_electronics_photo``.
         root: Where to look if the file is not here.
         seed: Of the split.
-        normalize: Divide each node's features by their sum, unless some are negative.
+        normalize: Divide each node's features by their sum, unless some are negative. Where nodes
+            have hundreds of words the quotients are small, and batch norms follow them late.
         labels_per_class: Training nodes of each class.
         valid: Validation nodes.
         test: Test nodes.

@@ -58,18 +58,17 @@ def test_a_file_is_found_by_path_by_name_in_the_root_and_in_its_folder(file, mon
     assert load("npz:shop", **SPLIT).checksum() == by_path
 
 
-def test_features_sum_to_one_unless_told_otherwise(file):
-    x = load(f"npz:{file}", **SPLIT).graph.x
+def test_features_sum_to_one_if_told_so(file):
+    x = load(f"npz:{file}", normalize=True, **SPLIT).graph.x
     assert x.dtype == torch.float32
     assert x.tolist() == [[0.25, 0.75, 0], [0, 0, 0], [1, 0, 0], [0, 0, 1], [0.25, 0.25, 0.5]]
-    assert (
-        load(f"npz:{file}", normalize=False, **SPLIT).graph.x.tolist() == WORDS.todense().tolist()
-    )
+    assert load(f"npz:{file}", **SPLIT).graph.x.tolist() == WORDS.todense().tolist()
 
 
 def test_features_with_negative_values_are_no_counts_and_stay(file):
     rewrite(file, attr_data=-WORDS.data)
-    assert load(f"npz:{file}", **SPLIT).graph.x[4].tolist() == [-1, -1, -2]
+    x = load(f"npz:{file}", normalize=True, **SPLIT).graph.x
+    assert x[4].tolist() == [-1, -1, -2]
 
 
 def test_features_may_be_dense_or_absent(file):
@@ -77,7 +76,7 @@ def test_features_may_be_dense_or_absent(file):
     rewrite(file, **none)
     assert load(f"npz:{file}", **SPLIT).graph.x is None
     rewrite(file, **none, attr_matrix=WORDS.toarray())
-    assert load(f"npz:{file}", **SPLIT).graph.x[2].tolist() == [1, 0, 0]
+    assert load(f"npz:{file}", **SPLIT).graph.x[2].tolist() == [2, 0, 0]
 
 
 def test_classes_keep_their_names(file):
@@ -121,7 +120,7 @@ def test_what_was_written_is_read(n, ends, d):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "graph.npz"
         np.savez(path, **written)
-        data = load(f"npz:{path}", normalize=False, fractions=(0.5, 0.5))
+        data = load(f"npz:{path}", fractions=(0.5, 0.5))
         assert [file.name for file in path.parent.iterdir()] == ["graph.npz"]
     expected = {(a, b) for pair in ends for a, b in (pair, pair[::-1]) if a != b}
     pairs = list(zip(data.graph.src.tolist(), data.graph.dst.tolist()))
