@@ -270,7 +270,10 @@ WEIGHTINGS = Registry(
     base=Weighting,
 )
 HEADS = Registry(
-    "head", {"linear": "gtl.heads.linear:Linear"}, sized_by=("width", "outputs"), base=Head
+    "head",
+    {"linear": "gtl.heads.linear:Linear", "mlp": "gtl.heads.mlp:MLP"},
+    sized_by=("width", "outputs"),
+    base=Head,
 )
 READOUTS = Registry(
     "readout",

@@ -2,6 +2,7 @@
 
 from gtl.data.dataset import Dataset
 from gtl.data.from_smiles import pack_corpus
+from gtl.data.links import link_dataset
 from gtl.data.load import load
 
-__all__ = ["Dataset", "load", "pack_corpus"]
+__all__ = ["Dataset", "link_dataset", "load", "pack_corpus"]

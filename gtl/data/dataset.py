@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -14,16 +15,18 @@ from gtl.errors import DataError
 from gtl.graph import Graph, Schema
 from gtl.graph.pack import PackedGraphs
 
-LEVELS = ("graph", "node")
+LEVELS = ("graph", "node", "edge")
 KINDS = ("binary", "multiclass", "regression")
 METRICS = {
     "rocauc": "higher",
     "ap": "higher",
     "acc": "higher",
     "f1": "higher",
+    "mrr": "higher",
     "rmse": "lower",
     "mae": "lower",
 }
+_HITS = re.compile(r"hits@[1-9][0-9]*")
 _DEFAULT_METRIC = {"binary": "rocauc", "multiclass": "acc", "regression": "rmse"}
 
 
@@ -31,19 +34,24 @@ _DEFAULT_METRIC = {"binary": "rocauc", "multiclass": "acc", "regression": "rmse"
 class Dataset:
     """Graphs with or without labels.
 
-    Items are graphs (``level="graph"``) or the nodes of one graph (``level="node"``).
+    Items are graphs (``level="graph"``), the nodes of one graph (``level="node"``) or pairs of its
+    nodes (``level="edge"``): is there a link? The graph of a link-level set has the links that
+    training may know; links of valid and test are items alone.
 
     Attributes:
         spec: What it was loaded from, such as ``ogb:ogbg-molbace``.
         graphs: The graphs of a graph-level set.
-        graph: The graph of a node-level set.
+        graph: The graph of a node- or link-level set.
+        pairs: Two nodes of each item of a link-level set, int64 ``(items, 2)``.
         labels: Float ``(items, t)`` with NaN for missing, int64 classes ``(items,)`` with -1 for
-            missing, or ``None``. Stored as float32 or int64.
+            missing, or ``None``. Stored as float32 or int64. At link level 1 for a link and 0
+            for none, ``(items, 1)``; training sets usually hold links alone and the negatives
+            are drawn in each step.
         split: Item numbers, int64, under ``train``, ``valid`` and ``test``, no item in two of
             them; may be empty for unlabeled data.
-        level: ``"graph"`` or ``"node"``.
+        level: ``"graph"``, ``"node"`` or ``"edge"``.
         kind: ``"binary"``, ``"multiclass"`` or ``"regression"``; read off the labels if not given.
-        metric: A key of :data:`METRICS`; chosen by ``kind`` if not given.
+        metric: A key of :data:`METRICS`, or ``hits@K``; chosen by ``kind`` if not given.
         names: A name per item, such as its SMILES; may be empty.
         class_names: What class 0, 1, ... is called in the file; may be empty.
         options: What :func:`gtl.load` was given beside ``spec`` and ``root``, to load it again.
@@ -64,22 +72,41 @@ class Dataset:
     names: Sequence[str] = ()
     class_names: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
+    pairs: Tensor | None = None
 
     def __post_init__(self) -> None:
         if (self.graphs is None) == (self.graph is None):
             raise DataError(f"{self.spec}: give either `graphs` or `graph`")
         if self.level not in LEVELS:
             raise DataError(f"{self.spec}: `level` is {self.level!r}, expected one of {LEVELS}")
-        if (self.level == "node") != (self.graph is not None):
+        if (self.level == "graph") != (self.graph is None):
             raise DataError(
                 f"{self.spec}: `level` is {self.level!r}; graph-level sets are given as `graphs`, "
-                "node-level ones as `graph`"
+                "node- and link-level ones as `graph`"
             )
+        if (self.level == "edge") != (self.pairs is not None):
+            raise DataError(
+                f"{self.spec}: `level` is {self.level!r}; link-level sets, and no others, are "
+                "given with `pairs`"
+            )
+        if self.pairs is not None:
+            self._check_pairs(self.pairs)
         if self.labels is not None:
             self._check_labels(self.labels)
         if self.names and len(self.names) != len(self):
             raise DataError(f"{self.spec}: {len(self.names)} names for {len(self)} items")
         self._check_split()
+
+    def _check_pairs(self, pairs: Tensor) -> None:
+        assert self.graph is not None
+        if pairs.dtype != torch.int64 or pairs.dim() != 2 or pairs.shape[1] != 2:
+            raise DataError(
+                f"{self.spec}: `pairs` are {pairs.dtype} {tuple(pairs.shape)}, expected int64 "
+                "(items, 2), two nodes an item"
+            )
+        n = self.graph.num_nodes
+        if len(pairs) and (int(pairs.min()) < 0 or int(pairs.max()) >= n):
+            raise DataError(f"{self.spec}: `pairs` name nodes outside 0..{n - 1}")
 
     def _check_labels(self, labels: Tensor) -> None:
         if len(labels) != len(self):
@@ -99,9 +126,15 @@ class Dataset:
         self._check_kind(labels)
         if not self.metric:
             object.__setattr__(self, "metric", _DEFAULT_METRIC[self.kind])
-        if self.metric not in METRICS:
+        if direction(self.metric) is None:
             raise DataError(
-                f"{self.spec}: `metric` is {self.metric!r}, expected one of {tuple(METRICS)}"
+                f"{self.spec}: `metric` is {self.metric!r}, expected hits@K or one of "
+                f"{tuple(METRICS)}"
+            )
+        if self.level != "edge" and (self.metric == "mrr" or _HITS.fullmatch(self.metric)):
+            raise DataError(
+                f"{self.spec}: `metric` is {self.metric!r}, which ranks pairs; use it with "
+                "level='edge'"
             )
 
     def _check_kind(self, labels: Tensor) -> None:
@@ -115,6 +148,11 @@ class Dataset:
             )
         if self.kind == "binary" and _kind_of(labels) != "binary":
             raise DataError(f"{self.spec}: `kind` is 'binary' but some label is neither 0 nor 1")
+        if self.level == "edge" and (self.kind != "binary" or labels.shape[1] != 1):
+            raise DataError(
+                f"{self.spec}: labels of pairs are {self.kind} {tuple(labels.shape)}, expected "
+                "one column of ones (links) and zeros (none)"
+            )
         if self.class_names and not floating and int(labels.max()) >= len(self.class_names):
             raise DataError(
                 f"{self.spec}: there is a class {int(labels.max())} but only "
@@ -146,7 +184,7 @@ class Dataset:
         if self.graphs is not None:
             return len(self.graphs)
         assert self.graph is not None
-        return self.graph.num_nodes
+        return self.graph.num_nodes if self.pairs is None else len(self.pairs)
 
     @property
     def schema(self) -> Schema:
@@ -156,7 +194,7 @@ class Dataset:
         graph = self.graph
         assert graph is not None
         return graph.remember(
-            "schema", lambda: Schema.of(graph), ("x", "e", "node_type", "edge_type")
+            "schema", lambda: _schema_of(graph), ("x", "e", "node_type", "edge_type")
         )
 
     @property
@@ -173,8 +211,8 @@ class Dataset:
 
         Args:
             index: Item numbers, int64 ``(b,)``. At node level they become the ``seeds`` of the
-                whole graph.
-            device: Where to; the one graph of a node-level set is moved there once.
+                whole graph, at link level their nodes become its ``pairs``.
+            device: Where to; the one graph of a node- or link-level set is moved there once.
         """
         y = None if self.labels is None else self.labels[index]
         if self.graphs is not None:
@@ -185,7 +223,10 @@ class Dataset:
         if home.device != device:
             fields = ("src", "dst", "num_nodes", "x", "e", "node_type", "edge_type", "time")
             whole = home.remember(("on", device), lambda: home.to(device), fields)
-        return whole.replace(seeds=index.to(device), y=None if y is None else y.to(device))
+        y = None if y is None else y.to(device)
+        if self.pairs is not None:
+            return whole.replace(seeds=None, pairs=self.pairs[index].to(device), y=y)
+        return whole.replace(seeds=index.to(device), pairs=None, y=y)
 
     def items(self, part: str) -> Tensor:
         """Item numbers of a part of the split, or of ``"all"`` items.
@@ -210,15 +251,37 @@ class Dataset:
         packed = self.graphs
         if packed is None:
             assert self.graph is not None
-            packed = PackedGraphs.pack([self.graph.replace(y=None, seeds=None)])
+            packed = PackedGraphs.pack([self.graph.unlabeled()])
         digest.update(packed.checksum().encode())
         values = {f"split.{name}": index for name, index in self.split.items()}
-        if self.labels is not None:
-            values["labels"] = self.labels
+        for name, value in (("labels", self.labels), ("pairs", self.pairs)):
+            if value is not None:
+                values[name] = value
         for name, value in sorted(values.items()):
             digest.update(name.encode())
             digest.update(value.contiguous().numpy().tobytes())
         return digest.hexdigest()
+
+
+def direction(metric: str) -> str | None:
+    """Which values of a metric are better, ``"higher"`` or ``"lower"``; ``None`` if unknown.
+
+    Example:
+        >>> direction("hits@20"), direction("rmse"), direction("hits@")
+        ('higher', 'lower', None)
+    """
+    return "higher" if _HITS.fullmatch(metric) else METRICS.get(metric)
+
+
+def _schema_of(graph: Graph) -> Schema:
+    """What the graph looks like, and whether its one column is the number of the node itself."""
+    schema, x, n = Schema.of(graph), graph.x, graph.num_nodes
+    if x is None or x.is_floating_point() or x.shape[1] != 1 or n < 2:
+        return schema
+    if not torch.equal(x[:, 0], torch.arange(n, dtype=x.dtype, device=x.device)):
+        return schema
+    assert schema.node is not None
+    return replace(schema, node=replace(schema.node, identity=True))
 
 
 def _kind_of(labels: Tensor) -> str:

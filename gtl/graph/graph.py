@@ -23,7 +23,7 @@ STRUCTURE = ("src", "dst", "num_nodes")
 _NODE_FIELDS = ("x", "node_type")
 _SAMPLE_FIELDS = ("origin", "undrawn")  # of nodes too, but they speak of the graph left behind
 _EDGE_FIELDS = ("src", "dst", "e", "edge_type", "time")
-_INDEX_FIELDS = ("src", "dst", "node_type", "edge_type", "sizes", "seeds", *_SAMPLE_FIELDS)
+_INDEX_FIELDS = ("src", "dst", "node_type", "edge_type", "sizes", "seeds", "pairs", *_SAMPLE_FIELDS)
 _FORMS = {  # rows and dimensions of each field but `y`
     "src": ("edge", 1),
     "dst": ("edge", 1),
@@ -34,6 +34,7 @@ _FORMS = {  # rows and dimensions of each field but `y`
     "time": ("edge", 1),
     "sizes": ("", 1),
     "seeds": ("", 1),
+    "pairs": ("", 2),
     "origin": ("node", 1),
     "undrawn": ("node", 1),
 }
@@ -57,9 +58,11 @@ class Graph:
         edge_type: int64 ``(m,)`` or ``None``.
         time: Time of each edge ``(m,)`` or ``None``.
         sizes: Nodes per graph, int64 ``(g,)``, when this is a batch; ``None`` means one graph.
-        y: Labels, ``None`` or one row per seed where ``seeds`` is given, else per graph. Float
-            ``(b, t)`` with NaN for missing, or int64 classes ``(b,)``.
+        y: Labels, ``None`` or one row per seed where ``seeds`` are given, per pair where ``pairs``
+            are, else per graph. Float ``(b, t)`` with NaN for missing, or int64 classes ``(b,)``.
         seeds: Nodes that ``y`` (and node-level tasks) speak of, int64 ``(b,)``.
+        pairs: Pairs of nodes that ``y`` (and link-level tasks) speak of, int64 ``(b, 2)``; joined
+            or not. A graph has seeds or pairs, not both.
         origin: Number of each node in the graph that this one was sampled from, int64 ``(n,)``;
             see :func:`gtl.graph.sample_neighbors`. ``None`` if it was not sampled.
         undrawn: Incoming edges of each node that sampling left behind, int64 ``(n,)``, likewise.
@@ -84,6 +87,7 @@ class Graph:
     sizes: Tensor | None = None
     y: Tensor | None = None
     seeds: Tensor | None = None
+    pairs: Tensor | None = None
     origin: Tensor | None = None
     undrawn: Tensor | None = None
     _memory: dict[tuple[str, ...], dict[Any, Any]] = field(default_factory=dict)
@@ -103,10 +107,14 @@ class Graph:
                 raise ShapeError(
                     f"`{name}` is {_form(value)}, expected {expected} rows, one per {what}"
                 )
+        if self.pairs is not None and self.pairs.shape[1] != 2:
+            raise ShapeError(f"`pairs` is {_form(self.pairs)}, expected (b, 2), two nodes a row")
+        if self.pairs is not None and self.seeds is not None:
+            raise ShapeError("a graph with `seeds` and `pairs` has two sets of items; give one")
         if self.y is not None and not isinstance(self.y, Tensor):
             raise ShapeError(f"`y` is of type {type(self.y).__name__}, expected a tensor")
         if self.y is not None and self.y.shape[:1] != (self.num_items,):
-            what = "graph" if self.seeds is None else "seed"
+            what = "seed" if self.seeds is not None else "graph" if self.pairs is None else "pair"
             raise ShapeError(
                 f"`y` is {_form(self.y)}, expected {self.num_items} rows, one per {what}"
             )
@@ -114,8 +122,9 @@ class Graph:
     def _check_tensor(self, name: str, value: Any, dim: int) -> None:
         if not isinstance(value, Tensor):
             raise ShapeError(f"`{name}` is of type {type(value).__name__}, expected a tensor")
-        if name in _INDEX_FIELDS and (value.dtype != torch.int64 or value.dim() != 1):
-            raise ShapeError(f"`{name}` is {_form(value)}, expected a one-dimensional int64 tensor")
+        if name in _INDEX_FIELDS and (value.dtype != torch.int64 or value.dim() != dim):
+            words = "one-dimensional" if dim == 1 else "two-dimensional"
+            raise ShapeError(f"`{name}` is {_form(value)}, expected a {words} int64 tensor")
         if value.dim() != dim:
             advice = "two dimensions; add a column axis" if dim == 2 else "one dimension"
             raise ShapeError(f"`{name}` is {_form(value)}, expected {advice}")
@@ -145,8 +154,9 @@ class Graph:
 
     @property
     def num_items(self) -> int:
-        """Number of items that labels speak of: seeds if there are any, else graphs."""
-        return self.num_graphs if self.seeds is None else len(self.seeds)
+        """Number of items that labels speak of: seeds or pairs if there are any, else graphs."""
+        items = self.pairs if self.seeds is None else self.seeds
+        return self.num_graphs if items is None else len(items)
 
     @property
     def device(self) -> torch.device:
@@ -228,6 +238,10 @@ class Graph:
             return Graph(**{**fields, **changed})
         return self.replace(**changed) if changed else self
 
+    def unlabeled(self) -> Graph:
+        """The graph without labels and without what they speak of."""
+        return self.replace(y=None, seeds=None, pairs=None)
+
     # -- structure -----------------------------------------------------------------------------
 
     def reverse(self) -> Graph:
@@ -265,7 +279,8 @@ class Graph:
     def subgraph(self, nodes: Tensor) -> Graph:
         """The graph induced by ``nodes``, renumbered in their order.
 
-        Labels, seeds and what sampling left behind do not travel: they speak of the whole graph.
+        Labels, seeds, pairs and what sampling left behind do not travel: they speak of the whole
+        graph.
 
         Args:
             nodes: Distinct node numbers int64 ``(k,)``, or a boolean mask ``(n,)``. In a batch they
@@ -320,7 +335,7 @@ class Graph:
         for graph in graphs:
             starts.append(starts[-1] + graph.num_nodes)
         parts: dict[str, Any] = {"num_nodes": starts[-1]}
-        for name in ("src", "dst", "seeds"):
+        for name in ("src", "dst", "seeds", "pairs"):
             shifted = [
                 None if value is None else value + start
                 for value, start in zip((getattr(graph, name) for graph in graphs), starts)
@@ -335,12 +350,11 @@ class Graph:
         """The graphs of a batch, one by one; undoes :meth:`batch`.
 
         Raises:
-            ShapeError: If there are ``seeds``: their labels do not belong to graphs.
+            ShapeError: If there are ``seeds`` or ``pairs``: their labels do not belong to graphs.
         """
-        if self.seeds is not None:
-            raise ShapeError(
-                "a batch with `seeds` cannot be taken apart; use `replace(seeds=None, y=None)`"
-            )
+        if self.seeds is not None or self.pairs is not None:
+            what = "seeds" if self.pairs is None else "pairs"
+            raise ShapeError(f"a batch with `{what}` cannot be taken apart; use `unlabeled()`")
         owner = self.graph_ids()[self.src]
         order = torch.argsort(owner, stable=True)
         edge_counts = torch.bincount(owner, minlength=self.num_graphs).tolist()
@@ -385,13 +399,18 @@ class Graph:
                 raise DataError(f"`{name}` of {what} {row} is {int(value[row])}; count from 0")
         if self.sizes is not None:
             self._check_sizes(self.sizes)
-        if self.seeds is not None and len(self.seeds):
-            low, high = int(self.seeds.min()), int(self.seeds.max())
-            if low < 0 or high >= self.num_nodes:
-                raise DataError(
-                    f"`seeds` must lie in 0..{self.num_nodes - 1}, they lie in {low}..{high}"
-                )
+        for name in ("seeds", "pairs"):
+            self._check_items(name, getattr(self, name))
         return True
+
+    def _check_items(self, name: str, nodes: Tensor | None) -> None:
+        if nodes is None or not len(nodes):
+            return
+        low, high = int(nodes.min()), int(nodes.max())
+        if low < 0 or high >= self.num_nodes:
+            raise DataError(
+                f"`{name}` must lie in 0..{self.num_nodes - 1}, they lie in {low}..{high}"
+            )
 
     def _check_ends(self) -> None:
         bad = {

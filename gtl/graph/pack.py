@@ -86,7 +86,7 @@ class PackedGraphs:
             ShapeError: If the list is empty or fields differ between graphs.
             DataError: If values are out of range; see :meth:`Graph.validate`.
         """
-        bare = [graph.replace(y=None, seeds=None) for graph in graphs]
+        bare = [graph.unlabeled() for graph in graphs]
         whole = Graph.batch(bare).to("cpu").validate()
         owners = whole.graph_ids()[whole.src]
         if (owners[1:] < owners[:-1]).any():

@@ -1,14 +1,52 @@
-"""Random pairs of nodes: without them nothing could be asked about edges that are not there."""
+"""Pairs of nodes: without them nothing could be asked about edges that are not there."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from gtl.graph.graph import Graph
-from gtl.graph.sample import are_joined, draw_rows, node_pairs
+from gtl.graph.sample import are_joined, draw_rows, node_pairs, pair_rows
 
 _REDRAWS = 16
+PAIR_FEATURES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "product": lambda one, other: one * other,
+    "mean": lambda one, other: (one + other) / 2,
+    "l1": lambda one, other: (one - other).abs(),
+    "l2": lambda one, other: (one - other).square(),
+}
+
+
+def pair_features(nodes: Tensor, pairs: Tensor, how: str = "product") -> Tensor:
+    """One vector per pair, whichever end comes first (the operators of Grover and Leskovec 2016).
+
+    Args:
+        nodes: Node vectors ``(n, h)``.
+        pairs: Node numbers int64 ``(b, 2)``.
+        how: A key of :data:`PAIR_FEATURES`, column by column.
+
+    Returns:
+        ``(b, h)``.
+    """
+    one, other = (nodes.index_select(0, end) for end in pairs.unbind(1))
+    return PAIR_FEATURES[how](one, other)
+
+
+def without_pairs(graph: Graph, pairs: Tensor) -> Graph:
+    """The graph without the edges that join some pairs, in both directions, parallel ones too.
+
+    Args:
+        graph: A graph of ``n`` nodes.
+        pairs: Node numbers int64 ``(b, 2)``; pairs that are not joined are nothing to remove.
+    """
+    keys, pair = node_pairs(graph)
+    rows = pair_rows(graph, *pairs.unbind(1))
+    gone = torch.zeros(len(keys) + 1, dtype=torch.bool, device=graph.device)
+    gone[rows] = True
+    gone[-1] = False  # unjoined pairs, and self-loops, whose pair is -1
+    return graph.drop_edges(gone[pair])
 
 
 def remove_pairs(graph: Graph, share: float, rng: torch.Generator) -> tuple[Graph, Tensor, Tensor]:
@@ -34,6 +72,31 @@ def remove_pairs(graph: Graph, share: float, rng: torch.Generator) -> tuple[Grap
     coin = torch.randint(2, (len(chosen),), generator=rng).to(graph.device)
     one, other = ends.gather(0, torch.stack([coin, 1 - coin]))
     return graph.drop_edges(gone[pair]), one, other
+
+
+def draw_unjoined(graph: Graph, count: int, rng: torch.Generator) -> Tensor:
+    """Pairs of different nodes of one graph that no edge joins, each equally likely.
+
+    Draws again what was joined, sixteen times at the most: a nearly complete graph gives fewer.
+    In a batch a graph's turn comes as often as it has nodes.
+
+    Returns:
+        Node numbers ``(k, 2)``, ``k`` at most ``count``; with replacement.
+    """
+    sizes, owners = graph.graph_sizes(), graph.graph_ids()
+    starts = sizes.cumsum(0) - sizes
+    found = [torch.empty(0, 2, dtype=torch.int64, device=graph.device)]
+    for _ in range(_REDRAWS if graph.num_nodes else 0):
+        places = torch.rand(2, count, generator=rng, dtype=torch.float64).to(graph.device)
+        one = (places[0] * graph.num_nodes).long()
+        own = owners[one]
+        other = starts[own] + (places[1] * sizes[own]).long()
+        fine = (one != other) & ~are_joined(graph, one, other)
+        found.append(torch.stack([one, other], 1)[fine])
+        count -= len(found[-1])
+        if not count:
+            break
+    return torch.cat(found)
 
 
 def draw_strangers(graph: Graph, nodes: Tensor, each: int, rng: torch.Generator) -> Tensor:

@@ -149,8 +149,16 @@ def are_joined(graph: Graph, u: Tensor, v: Tensor) -> Tensor:
 
     A node is not joined to itself, whatever loops it has.
     """
-    keys, _ = node_pairs(graph)
-    return contains(keys, _keys(graph, u, v)) & (u != v)
+    return pair_rows(graph, u, v) >= 0
+
+
+def pair_rows(graph: Graph, u: Tensor, v: Tensor) -> Tensor:
+    """Row of each pair among the keys of :func:`node_pairs`; -1 where no edge joins it."""
+    keys, wanted = node_pairs(graph)[0], _keys(graph, u, v)
+    if not len(keys):
+        return torch.full_like(wanted, -1)
+    place = torch.searchsorted(keys, wanted).clamp_(max=len(keys) - 1)
+    return place.masked_fill_((keys[place] != wanted) | (u == v), -1)
 
 
 def draw_rows(total: int, share: float, rng: torch.Generator) -> Tensor:

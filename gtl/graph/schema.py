@@ -21,10 +21,13 @@ class Columns:
             A value equal to its column's number of categories means *masked*: encoders keep one
             more embedding row for it.
         width: Number of columns.
+        identity: Whether the one column is the number of the node itself, so that an encoder
+            learns a vector for each node of this one graph, and no other graph will do.
     """
 
     categories: tuple[int, ...] | None = None
     width: int = 0
+    identity: bool = False
 
     def __post_init__(self) -> None:
         if self.categories is not None:
@@ -116,7 +119,7 @@ class Schema:
             if not _fits(mine, theirs):
                 raise DataError(
                     f"{what} was built for {name} features {_words(mine)}, the data has "
-                    f"{_words(theirs)}; use data prepared in the same way"
+                    f"{_words(theirs)}; {_remedy(mine, theirs)}"
                 )
         for name, known, given in (
             ("node", self.node_types, other.node_types),
@@ -134,6 +137,8 @@ def _fits(built: Columns | None, given: Columns | None) -> bool:
         return built is given
     if (built.categories is None) != (given.categories is None) or built.width != given.width:
         return False
+    if built.identity or given.identity:
+        return built == given
     pairs: Sequence[tuple[int, int]] = list(zip(built.categories or (), given.categories or ()))
     return all(theirs <= mine for mine, theirs in pairs)
 
@@ -163,4 +168,15 @@ def _words(columns: Columns | None) -> str:
         return "of no columns"
     if columns.categories is None:
         return f"of {columns.width} floating columns"
+    if columns.identity:
+        return f"that tell {columns.categories[0]} nodes apart by their numbers"
     return f"of categories {columns.categories}"
+
+
+def _remedy(*sides: Columns | None) -> str:
+    if not any(columns is not None and columns.identity for columns in sides):
+        return "use data prepared in the same way"
+    return (
+        "vectors of single nodes serve their own graph alone: use that graph, or train on features "
+        "that both graphs have"
+    )

@@ -1,5 +1,6 @@
 """Heads turn vectors into predictions."""
 
 from gtl.heads.linear import Linear
+from gtl.heads.mlp import MLP
 
-__all__ = ["Linear"]
+__all__ = ["MLP", "Linear"]

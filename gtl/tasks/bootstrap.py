@@ -68,7 +68,7 @@ class Bootstrap(Task):
         made(self, self.projection)
         copies = []
         for _ in range(2):
-            copy = augment("drop_edges", graph.replace(y=None, seeds=None), self.rate, rng)
+            copy = augment("drop_edges", graph.unlabeled(), self.rate, rng)
             copies.append(augment("mask_features", copy, self.rate, rng, self.columns))
         n = graph.num_nodes
         drawn = torch.randperm(n, generator=rng)[: self.nodes].to(graph.device)

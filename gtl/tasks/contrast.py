@@ -119,7 +119,7 @@ class Contrast(Task):
 
 
 def _bare(graph: Graph) -> Graph:
-    return graph.replace(y=None, seeds=None)
+    return graph.unlabeled()
 
 
 def _both(items: Tensor, shift: int) -> Tensor:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gtl.errors import ConfigError, DataError, ShapeError
 from gtl.graph import Graph, Schema, ops
+from gtl.graph.pairs import pair_features
 from gtl.roles import Task, View
+from gtl.tasks.links import Links
 from gtl.tasks.ready import first_setup
 
 KINDS = ("binary", "multiclass", "regression")
 
 
 class Supervised(Task):
-    """Predicts the labels of graphs, or of the nodes that are seeds.
+    """Predicts the labels of graphs, of the nodes that are seeds, or of pairs of nodes.
 
     One sample is an item with at least one known label. The loss of an item is
 
@@ -26,16 +31,20 @@ class Supervised(Task):
       learning rate nor the balance with other tasks depends on the unit of the labels;
       :meth:`predict` answers in the unit of the labels.
 
+    Where items are pairs, a view is the graph without the links it asks about, and it asks about
+    unjoined pairs, too: see :class:`gtl.tasks.links.Links`.
+
     Args:
         predictor: Module, ``predictor(graph, nodes) -> (items, outputs)``. Without one,
-            :meth:`setup` makes a linear map from the vectors of the seeds or, where there are no
-            seeds, from the mean vectors of the graphs.
+            :meth:`setup` makes a linear map from the vectors of the seeds or pairs or, where there
+            are none, from the mean vectors of the graphs.
         kind: ``"binary"``, ``"multiclass"`` or ``"regression"``. Without one, int64 labels are
             classes and labels that are only zeros, ones and NaN are binary; others are an error,
             since whether a batch of zeros and ones is a regression cannot be told from it.
         outputs: Columns of the predictions: label columns, or classes; 1 if not given.
         mean: Mean of the labels of a regression, ``(outputs,)``; see :meth:`standardize`.
         scale: Their spread, above zero, likewise.
+        links: Options of :class:`gtl.tasks.links.Links`.
 
     Raises:
         ConfigError: If ``kind`` is unknown or a number is out of range.
@@ -51,8 +60,10 @@ class Supervised(Task):
         outputs: int | None = None,
         mean: Tensor | None = None,
         scale: Tensor | None = None,
+        links: Mapping[str, Any] | None = None,
     ):
         super().__init__()
+        self.links = Links.of(links)
         if kind is not None and kind not in KINDS:
             raise ConfigError(f"`kind` is {kind!r}, expected one of {KINDS}, or None")
         if outputs is not None and outputs < 1:
@@ -73,7 +84,7 @@ class Supervised(Task):
         if self.kind == "multiclass" and self.outputs is None and self.predictor is None:
             raise ConfigError("`outputs` is missing; give the number of classes")
         if first_setup(self, width=width) and self.predictor is None:
-            self.predictor = _MeanLinear(width, self.outputs or 1)
+            self.predictor = _ItemLinear(width, self.outputs or 1, self.links.features)
 
     def standardize(self, labels: Tensor) -> Supervised:
         """Take ``mean`` and ``scale`` from the known labels of a regression; returns the task.
@@ -102,7 +113,7 @@ class Supervised(Task):
         return self
 
     def view(self, graph: Graph, rng: torch.Generator) -> View:
-        """The graph itself and its labels.
+        """The graph itself and its labels; at link level without links and with negatives.
 
         Raises:
             DataError: If the graph has no labels.
@@ -111,6 +122,8 @@ class Supervised(Task):
             raise DataError(
                 "the graph has no labels `y`; use `graph.replace(y=...)` or a labeled data set"
             )
+        if graph.pairs is not None:
+            graph = self.links.asked(graph, rng)
         return View(graph, {"y": graph.y})
 
     def labeled(self, view: View) -> Tensor:
@@ -179,14 +192,16 @@ class Supervised(Task):
                 )
 
 
-class _MeanLinear(nn.Module):
-    """Vectors of the items, seeds or means of graphs, and a linear map of them."""
+class _ItemLinear(nn.Module):
+    """Vectors of the items, seeds, pairs or means of graphs, and a linear map of them."""
 
-    def __init__(self, width: int, outputs: int):
+    def __init__(self, width: int, outputs: int, pair: str):
         super().__init__()
-        self.linear = nn.Linear(width, outputs)
+        self.linear, self.pair = nn.Linear(width, outputs), pair
 
     def forward(self, graph: Graph, nodes: Tensor) -> Tensor:
+        if graph.pairs is not None:
+            return self.linear(pair_features(nodes, graph.pairs, self.pair))
         if graph.seeds is not None:
             return self.linear(nodes.index_select(0, graph.seeds))
         return self.linear(ops.segment_mean(nodes, graph.graph_sizes()))

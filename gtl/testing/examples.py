@@ -22,7 +22,8 @@ class Example:
 
     Attributes:
         schema: Features of nodes and edges.
-        level: ``"graph"``, or ``"node"`` for one graph with seeds.
+        level: ``"graph"``, ``"node"`` for one graph with seeds, or ``"edge"`` for one with pairs,
+            every other edge of it a link.
         kind: Of the labels: ``"binary"`` (with missing ones), ``"multiclass"``, ``"regression"``.
         outputs: Classes, or columns of labels.
     """
@@ -36,8 +37,8 @@ class Example:
         """Random branching paths with labels.
 
         Args:
-            sizes: Nodes of each graph of the batch. At node level they are the components of one
-                graph and every other node is a seed.
+            sizes: Nodes of each graph of the batch. At node and link level they are the components
+                of one graph, and every other node is a seed or every other edge a pair.
             edges: Whether nodes are joined at all.
             seed: Decides features, edges and labels.
         """
@@ -46,6 +47,9 @@ class Example:
         graph = Graph.batch(graphs)
         if self.level == "graph":
             return graph.replace(y=self._labels(len(sizes), rng))
+        if self.level == "edge":
+            pairs = torch.stack([graph.src, graph.dst], 1)[::2]
+            return graph.replace(sizes=None, pairs=pairs, y=torch.ones(len(pairs), 1))
         seeds = torch.arange(0, graph.num_nodes, 2)
         return graph.replace(sizes=None, seeds=seeds, y=self._labels(len(seeds), rng))
 

@@ -1,10 +1,11 @@
 """Parts in, trained parts out: the only place where encoders, tasks, weightings and heads meet."""
 
-from gtl.train.evaluate import embed, evaluate, predict, score
+from gtl.train.evaluate import embed, evaluate, predict
 from gtl.train.finetune import finetune
 from gtl.train.model import Model, Predictor
 from gtl.train.parts import Run
 from gtl.train.pretrain import pretrain
+from gtl.train.score import score
 from gtl.train.step import Step, TaskModel
 
 __all__ = [

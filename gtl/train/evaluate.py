@@ -1,7 +1,8 @@
-"""Evaluation and prediction: the metric that a data set is judged by, OGB's own for its sets."""
+"""Evaluation and prediction: a trained model's answers for the items of a data set."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,13 @@ from torch import Tensor
 
 from gtl.data.dataset import Dataset
 from gtl.errors import DataError
-from gtl.optional import without_version_check
+from gtl.graph import Graph
 from gtl.train.model import Model, module_device
 from gtl.train.parts import as_dataset
+from gtl.train.score import queries_of, score, score_by_ogb
 
 BATCH = 1024
+PAIRS = 1 << 16
 
 
 def evaluate(model: Model, dataset: Dataset, split: str = "test") -> dict[str, float]:
@@ -45,9 +48,10 @@ def evaluate(model: Model, dataset: Dataset, split: str = "test") -> dict[str, f
             f"the model knows {outputs.shape[1]} classes"
         )
     if dataset.spec.startswith("ogb:"):
-        value = _by_ogb(dataset.spec.removeprefix("ogb:"), dataset.metric, labels, outputs)
+        name = dataset.spec.removeprefix("ogb:")
+        value = score_by_ogb(name, dataset.metric, labels, outputs, queries_of(dataset, index))
     else:
-        value = score(dataset.metric, labels, outputs)
+        value = score(dataset.metric, labels, outputs, queries_of(dataset, index))
     return {dataset.metric: value, "items": len(index)}
 
 
@@ -56,7 +60,8 @@ def predict(model: Model, data: Any, split: str = "all", raw: bool = False) -> T
 
     Args:
         model: A fine-tuned model.
-        data: Dataset, Graph, packed graphs or a list of graphs.
+        data: Dataset, Graph (with ``pairs`` if those are the items), packed graphs or a list of
+            graphs.
         split: Which items.
         raw: Logits instead of probabilities.
 
@@ -76,88 +81,29 @@ def predict(model: Model, data: Any, split: str = "all", raw: bool = False) -> T
 def embed(model: Model, data: Any, split: str = "all") -> Tensor:
     """Item vectors ``(items, h)`` on the CPU: what the head sees."""
     data = as_dataset(data)
-    return _each_batch(model, data, data.items(split), model.embed)
-
-
-def score(metric: str, labels: np.ndarray, outputs: np.ndarray) -> float:
-    """A metric with OGB's conventions: per column over known labels, then the mean of columns.
-
-    Args:
-        metric: ``rocauc``, ``ap``, ``acc``, ``f1`` (macro), ``rmse`` or ``mae``.
-        labels: Float ``(b, t)`` with NaN for missing, or classes ``(b,)``, -1 for missing.
-        outputs: Logits or values ``(b, c)``.
-
-    Raises:
-        DataError: If no column has both classes (``rocauc``, ``ap``) or any known label.
-    """
-    from sklearn import metrics
-
-    if labels.ndim == 1:
-        known = labels >= 0
-        if not known.any():
-            raise DataError("no item of this split has a label")
-        truth, guess = labels[known], outputs[known].argmax(1)
-        if metric == "f1":
-            return float(metrics.f1_score(truth, guess, average="macro"))
-        return float((truth == guess).mean())
-    values = []
-    for column in range(labels.shape[1]):
-        known = ~np.isnan(labels[:, column])
-        truth, guess = labels[known, column], outputs[known, column]
-        if metric in ("rocauc", "ap"):
-            if len(np.unique(truth)) == 2:
-                judge = (
-                    metrics.roc_auc_score if metric == "rocauc" else metrics.average_precision_score
-                )
-                values.append(judge(truth, guess))
-        elif len(truth):
-            values.append(_column_score(metric, truth, guess))
-    if not values:
-        raise DataError(
-            f"{metric} is undefined: no column of this split has labels of both classes"
-        )
-    return float(np.mean(values))
-
-
-def _column_score(metric: str, truth: np.ndarray, guess: np.ndarray) -> float:
-    from sklearn import metrics
-
-    if metric == "rmse":
-        return float(np.sqrt(np.mean((truth - guess) ** 2)))
-    if metric == "mae":
-        return float(np.mean(np.abs(truth - guess)))
-    hard = (guess > 0).astype(truth.dtype)
-    return float(metrics.f1_score(truth, hard)) if metric == "f1" else float(np.mean(truth == hard))
-
-
-def _by_ogb(name: str, metric: str, labels: np.ndarray, outputs: np.ndarray) -> float:
-    with without_version_check():
-        from ogb.graphproppred import Evaluator
-    truth = labels if labels.ndim == 2 else labels[:, None]
-    guess = outputs if labels.ndim == 2 else outputs.argmax(1)[:, None]
-    try:
-        return float(Evaluator(name).eval({"y_true": truth, "y_pred": guess})[metric])
-    except RuntimeError as error:
-        raise DataError(f"{metric} of {name} is undefined on this split: {error}") from error
+    return _each_batch(model, data, data.items(split), model.predictor.features)
 
 
 def _outputs(model: Model, data: Dataset, index: Tensor) -> Tensor:
-    return _each_batch(model, data, index, model)
+    return _each_batch(model, data, index, model.target.predict)
 
 
-def _each_batch(model: Model, data: Dataset, index: Tensor, function: Any) -> Tensor:
+def _each_batch(
+    model: Model, data: Dataset, index: Tensor, answer: Callable[[Graph, Tensor], Tensor]
+) -> Tensor:
     schema = getattr(model.encoder, "schema", None)
     if schema is not None:
         schema.require(data.schema, "the model")
     was_training = model.training
     model.eval()
     device = module_device(model)
-    size = BATCH if data.level == "graph" else max(len(index), 1)
-
-    def one(items: Tensor) -> Tensor:
-        return function(data.batch(items, device)).cpu()
-
+    size = {"graph": BATCH, "edge": PAIRS}.get(data.level, max(len(index), 1))
+    nodes, parts = None, []
     with torch.no_grad():
-        outputs = torch.cat([one(items) for items in index.split(size)])
+        for items in index.split(size):
+            graph = data.batch(items, device)
+            if nodes is None or data.level == "graph":  # elsewhere all items lie in one graph
+                nodes = model.encoder(graph)
+            parts.append(answer(graph, nodes).cpu())
     model.train(was_training)
-    return outputs
+    return torch.cat(parts)

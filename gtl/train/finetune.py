@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,16 @@ from torch import Tensor
 
 from gtl.data.dataset import Dataset
 from gtl.errors import ConfigError, DataError
+from gtl.graph.pairs import without_pairs
 from gtl.registry import ENCODERS, HEADS, READOUTS, TASKS, WEIGHTINGS
 from gtl.report.plots import write_plots
 from gtl.run_folder import RunFolder
+from gtl.tasks.links import Links
 from gtl.train import loop
-from gtl.train.evaluate import evaluate, score
+from gtl.train.evaluate import evaluate
 from gtl.train.model import Model, build_target
 from gtl.train.parts import as_dataset, as_encoder, as_tasks, check_positive
+from gtl.train.score import queries_of, score
 from gtl.train.seed import reseed, seeded
 from gtl.train.step import TaskModel
 
@@ -35,6 +39,7 @@ def finetune(
     weighting: Any = "aux_ts",
     head: Any = "linear",
     readout: Any = "mean",
+    links: Mapping[str, Any] | None = None,
     epochs: int = 50,
     batch_size: int = 32,
     lr: float = 1e-3,
@@ -57,10 +62,15 @@ def finetune(
         auxiliary: Auxiliary tasks: names, mappings with options, or instances. Tasks that were
             pre-trained with the encoder go on from there.
         weighting: How much each task, each sample, counts; without auxiliary tasks it is not used.
-        head: Node or graph vectors to predictions.
+        head: Node, graph or pair vectors to predictions.
         readout: Node vectors to graph vectors, for graph-level data.
+        links: For link-level data: ``negatives`` drawn per link (1, or 0 if the training split has
+            some), ``corrupt`` (``both``, ``one`` or ``second`` end), ``remove`` the links of a
+            batch from its graph (true), ``features`` of a pair (``product``, ``mean``, ``l1`` or
+            ``l2``).
         epochs: Passes over the training split.
-        batch_size: Items per step; 0 means all at once (always so at node level).
+        batch_size: Items per step; 0 means all at once (always so at node level). At link level
+            each step encodes the whole graph, so a batch should have thousands of pairs.
         lr: Learning rate.
         weight_decay: Weight decay.
         optimizer: ``adam``, ``adamw`` or ``sgd`` (momentum 0.9).
@@ -88,8 +98,9 @@ def finetune(
         model_encoder, trained = as_encoder(encoder, dataset.schema)
         reseed(rng)
         shape = {"kind": dataset.kind, "outputs": dataset.num_outputs, "level": dataset.level}
-        target = build_target(model_encoder, shape, head, readout)
         train, meta = _set_aside(dataset.items("train"), meta_share, rng)
+        asked = _links(links, dataset, train, batch_size)
+        target = build_target(model_encoder, shape, head, readout, asked)
         target.standardize(dataset.labels[train])
         target.setup(dataset.schema, model_encoder.width)
         helpers = as_tasks(auxiliary, dataset, model_encoder, trained)
@@ -112,6 +123,7 @@ def finetune(
             "weighting": WEIGHTINGS.spec(how),
             "head": HEADS.spec(answer.predictor.head),
             "readout": READOUTS.spec(answer.predictor.readout),
+            "links": asked,
             "epochs": epochs,
             "batch_size": batch_size,
             "lr": lr,
@@ -127,7 +139,7 @@ def finetune(
             dataset,
             train,
             epochs,
-            batch_size if dataset.level == "graph" else 0,
+            0 if dataset.level == "node" else batch_size,
             rng,
             seed=seed,
             target=TARGET,
@@ -162,11 +174,37 @@ def _set_aside(train: Tensor, share: float, rng: torch.Generator) -> tuple[Tenso
     return order[count:].sort().values, order[:count].sort().values
 
 
+def _links(
+    options: Mapping[str, Any] | None, dataset: Dataset, train: Tensor, batch_size: int
+) -> dict[str, Any] | None:
+    """All options of links, those that were not given as they suit the data."""
+    if dataset.level != "edge":
+        if options:
+            raise ConfigError(f"`links` are for link-level data; {dataset.spec} has other items")
+        return None
+    assert dataset.labels is not None and dataset.pairs is not None and dataset.graph is not None
+    positive = dataset.labels[train, 0] == 1
+    links = Links.of({"negatives": int(positive.all()), **(options or {})})
+    if not links.negatives and bool(positive.all()):
+        raise ConfigError(
+            f"{dataset.spec}: the training split has links alone; draw at least 1 of `negatives`"
+        )
+    at_once = links.remove and not 0 < batch_size < len(train)
+    known = dataset.pairs[train[positive]]
+    if at_once and not without_pairs(dataset.graph, known).num_edges:
+        raise ConfigError(
+            "a batch of all links leaves no edge in the graph to learn from; use a smaller "
+            "`batch_size`, or leave them in with links={'remove': False}"
+        )
+    return asdict(links)
+
+
 def _require_defined_metric(dataset: Dataset) -> None:
     assert dataset.labels is not None
     labels = dataset.labels[dataset.split["valid"]].numpy()
     try:
-        score(dataset.metric, labels, np.zeros((len(labels), dataset.num_outputs)))
+        zeros = np.zeros((len(labels), dataset.num_outputs))
+        score(dataset.metric, labels, zeros, queries_of(dataset, dataset.split["valid"]))
     except DataError as error:
         raise DataError(
             f"{dataset.spec}: no epoch could be chosen on the validation split, since {error}; "

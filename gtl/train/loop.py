@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from gtl import checkpoint
-from gtl.data.dataset import METRICS, Dataset
+from gtl.data.dataset import Dataset, direction
 from gtl.errors import ConfigError, GtlError
 from gtl.graph import Graph
 from gtl.roles import View, Weighting
@@ -214,6 +214,8 @@ def train_step(job: Job, items: Tensor) -> tuple[Step, dict[str, float]]:
         if task.data is not None:
             source = _draw(task.data, job.batch_size, job.rng, device)
         views[name] = task.view(source, job.rng)
+        if name == job.target:  # at link level without the links that are asked about
+            graph = views[name].graph
     step = Step(
         job.model,
         views,
@@ -322,4 +324,4 @@ def is_better(valid: float | None, best: float | None, metric: str) -> bool:
     """Whether a validation value beats the best so far; without values the latest always does."""
     if valid is None or best is None:
         return True
-    return valid > best if METRICS[metric] == "higher" else valid < best
+    return valid > best if direction(metric) == "higher" else valid < best

@@ -10,29 +10,46 @@ import torch
 from torch import Tensor, nn
 
 from gtl import checkpoint
-from gtl.errors import CheckpointError
+from gtl.errors import CheckpointError, DataError
 from gtl.graph import Graph, Schema
+from gtl.graph.pairs import pair_features
 from gtl.registry import ENCODERS, HEADS, READOUTS
 from gtl.roles import Encoder
 from gtl.run_folder import RunFolder, read_json
 from gtl.tasks import Supervised
+from gtl.tasks.links import Links
 
 
 class Predictor(nn.Module):
-    """Node vectors to predictions of the items: a readout, or the rows of the seeds, then a head.
+    """Node vectors to predictions of the items: readout, rows of the seeds or pairs, then a head.
 
     Args:
         head: Features ``(b, h)`` to predictions ``(b, c)``.
-        readout: Node vectors to graph vectors; ``None`` when the items are nodes.
+        readout: Node vectors to graph vectors; ``None`` when the items are nodes or pairs.
+        pair: How two node vectors become one, a key of :data:`gtl.graph.pairs.PAIR_FEATURES`;
+            ``None`` when the items are no pairs.
     """
 
-    def __init__(self, head: nn.Module, readout: nn.Module | None = None):
+    def __init__(self, head: nn.Module, readout: nn.Module | None = None, pair: str | None = None):
         super().__init__()
         self.head = head
-        self.readout = readout
+        self.readout, self.pair = readout, pair
 
     def features(self, graph: Graph, nodes: Tensor) -> Tensor:
-        """One vector per item, ``(b, h)``."""
+        """One vector per item, ``(b, h)``.
+
+        Raises:
+            DataError: If the predictor answers for pairs and the graph has none, or the reverse.
+        """
+        if self.pair is not None and graph.pairs is not None:
+            return pair_features(nodes, graph.pairs, self.pair)
+        if self.pair is not None or graph.pairs is not None:
+            raise DataError(
+                "the model answers for pairs of nodes, and the graph names none; set `pairs`"
+                if graph.pairs is None
+                else "the graph asks about `pairs`, and the model was not trained on such; use "
+                "`graph.unlabeled()`"
+            )
         if self.readout is not None:
             return self.readout(graph, nodes)
         return nodes if graph.seeds is None else nodes[graph.seeds]
@@ -48,7 +65,7 @@ class Model(nn.Module):
     Args:
         encoder: Graph to node vectors.
         target: The supervised task that was trained, with its predictor.
-        level: ``"graph"`` or ``"node"``.
+        level: ``"graph"``, ``"node"`` or ``"edge"``.
 
     Attributes:
         results: What ``results.json`` holds: metric, valid, test, seed and footprint.
@@ -101,7 +118,8 @@ class Model(nn.Module):
             )
         state = checkpoint.load(folder / "checkpoint.safetensors")
         encoder = encoder_from_config(config, folder)
-        target = build_target(encoder, config["target"], config["head"], config["readout"])
+        how = config["head"], config["readout"], config.get("links")
+        target = build_target(encoder, config["target"], *how)
         weights = state["best"]["model"]
         load_part(encoder, weights, "encoder.", folder)
         load_part(target, weights, "tasks.supervised.", folder)
@@ -109,7 +127,11 @@ class Model(nn.Module):
 
 
 def build_target(
-    encoder: Encoder, target: Mapping[str, Any], head: Any, readout: Any
+    encoder: Encoder,
+    target: Mapping[str, Any],
+    head: Any,
+    readout: Any,
+    links: Mapping[str, Any] | None = None,
 ) -> Supervised:
     """The supervised task with its predictor.
 
@@ -117,13 +139,15 @@ def build_target(
         encoder: Its ``width`` sizes the predictor.
         target: ``kind``, ``outputs`` and ``level``.
         head: Name, mapping or instance.
-        readout: Likewise; ignored when the items are nodes.
+        readout: Likewise; ignored when the items are not graphs.
+        links: Options of :class:`gtl.tasks.links.Links`.
     """
+    pair = Links.of(links).features if target["level"] == "edge" else None
     width = encoder.width
     pool = READOUTS.build(readout, width) if target["level"] == "graph" else None
     width = getattr(pool, "width", width)
-    predictor = Predictor(HEADS.build(head, width, target["outputs"]), pool)
-    return Supervised(predictor, kind=target["kind"], outputs=target["outputs"])
+    predictor = Predictor(HEADS.build(head, width, target["outputs"]), pool, pair)
+    return Supervised(predictor, kind=target["kind"], outputs=target["outputs"], links=links)
 
 
 def encoder_from_config(config: Mapping[str, Any], folder: Path) -> Encoder:

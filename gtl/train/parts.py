@@ -63,8 +63,8 @@ class Run:
 def as_dataset(data: Any) -> Dataset:
     """A Dataset of what was given: a Dataset, a Graph (or DGLGraph, ...), or many graphs.
 
-    A single Graph becomes a node-level set, packed graphs or a list become a graph-level one,
-    unlabeled unless the Graph carries ``y``.
+    A single Graph becomes a node-level set or, if it has ``pairs``, a link-level one; packed
+    graphs or a list become a graph-level one. All are unlabeled.
     """
     if isinstance(data, Dataset):
         if data.graph is not None:
@@ -79,9 +79,12 @@ def as_dataset(data: Any) -> Dataset:
     if isinstance(data, (list, tuple)):
         return Dataset("memory", graphs=PackedGraphs.pack([as_graph(graph) for graph in data]))
     graph: Graph = as_graph(data)
+    if graph.pairs is not None:
+        bare = graph.unlabeled().replace(sizes=None)
+        return Dataset("memory", graph=bare, level="edge", pairs=graph.pairs)
     if graph.sizes is not None:
         return Dataset("memory", graphs=PackedGraphs.pack([graph]))
-    return Dataset("memory", graph=graph.replace(y=None, seeds=None), level="node")
+    return Dataset("memory", graph=graph.unlabeled(), level="node")
 
 
 def as_encoder(encoder: Any, schema: Schema) -> tuple[Encoder, Mapping[str, Task]]:

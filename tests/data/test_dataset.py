@@ -53,6 +53,10 @@ def test_a_named_class_without_items_still_counts_as_an_output():
         ({"names": ("a", "b")}, "2 names for 3 items"),
         ({"level": "node"}, "`level` is 'node'"),
         ({"level": "edge"}, "`level` is 'edge'"),
+        ({"level": "pair"}, "`level` is 'pair'"),
+        ({"pairs": torch.tensor([[0, 1]])}, "no others, are given with `pairs`"),
+        ({"labels": torch.zeros(3, 1), "metric": "hits@20"}, "ranks pairs"),
+        ({"labels": torch.zeros(3, 1), "metric": "hits@0"}, r"expected hits@K or one of"),
         ({"split": {"train": torch.tensor([3])}}, "outside 0..2"),
         ({"split": {"train": torch.tensor([0.0])}}, "int64 item numbers"),
         ({"split": {"train": torch.tensor([0, 1]), "test": torch.tensor([1])}}, "train and test"),
@@ -92,3 +96,62 @@ def test_types_added_to_a_graph_show_in_the_schema():
     assert Dataset("test:a", graph=graph, level="node").schema.node_types == 0
     typed = graph.replace(node_type=torch.tensor([0, 3]))
     assert Dataset("test:b", graph=typed, level="node").schema.node_types == 4
+
+
+# -- pairs of nodes --------------------------------------------------------------------------------
+
+
+def linked(**fields):
+    graph = Graph(torch.tensor([0, 1]), torch.tensor([1, 2]), 5)
+    pairs = torch.tensor([[0, 1], [1, 2], [4, 3]])
+    return Dataset("test:linked", graph=graph, **{"level": "edge", "pairs": pairs, **fields})
+
+
+def test_items_of_a_link_level_set_are_pairs():
+    data = linked(labels=torch.tensor([[1.0], [1.0], [0.0]]))
+    assert (len(data), data.kind, data.metric, data.num_outputs) == (3, "binary", "rocauc", 1)
+    batch = data.batch(torch.tensor([2, 0]))
+    assert batch.pairs.tolist() == [[4, 3], [0, 1]]
+    assert batch.y.tolist() == [[0.0], [1.0]] and batch.seeds is None
+    assert batch.src is data.graph.src
+    assert data.items("all").tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("metric", ["mrr", "hits@1", "hits@100", "ap"])
+def test_pairs_may_be_ranked(metric):
+    assert linked(labels=torch.ones(3, 1), metric=metric).metric == metric
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"pairs": torch.tensor([0, 1])}, r"int64 \(2,\), expected int64 \(items, 2\)"),
+        ({"pairs": torch.tensor([[0.0, 1.0]])}, "float32"),
+        ({"pairs": torch.tensor([[0, 5]])}, "outside 0..4"),
+        ({"level": "node"}, "no others, are given with `pairs`"),
+        ({"labels": torch.tensor([0, 1, 1])}, "multiclass"),
+        ({"labels": torch.tensor([[0.5], [1.0], [0.0]])}, "regression"),
+        ({"labels": torch.ones(3, 2)}, "one column of ones"),
+        ({"labels": torch.ones(2, 1)}, "2 labels for 3 items"),
+    ],
+)
+def test_pairs_that_do_not_fit_are_refused(fields, words):
+    with pytest.raises(DataError, match=words):
+        linked(**fields)
+
+
+def test_the_checksum_changes_with_a_pair():
+    pairs = torch.tensor([[0, 1], [1, 2], [4, 2]])
+    assert linked().checksum() != linked(pairs=pairs).checksum()
+
+
+def test_a_column_of_node_numbers_is_known_as_such_and_serves_one_graph():
+    numbers = torch.arange(5).unsqueeze(1)
+    graph = Graph(torch.tensor([0]), torch.tensor([1]), 5, numbers)
+    known = Dataset("test:a", graph=graph, level="node").schema
+    assert known.node.identity and known.node.categories == (5,)
+    shuffled = Dataset("test:b", graph=graph.replace(x=numbers.flip(0)), level="node").schema
+    assert not shuffled.node.identity
+    for other in (shuffled, linked().schema):
+        with pytest.raises(DataError, match=r"tell 5 nodes apart.*use that graph, or train on"):
+            known.require(other, "the encoder")

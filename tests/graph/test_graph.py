@@ -367,3 +367,37 @@ def assert_equal(a: Graph, b: Graph) -> None:
     assert repr(a) == repr(b)
     for name in ("src", "dst", "x", "e", "node_type", "edge_type", "time", "sizes", "y", "seeds"):
         torch.testing.assert_close(getattr(a, name), getattr(b, name), equal_nan=True)
+
+
+# -- pairs of nodes ------------------------------------------------------------------------------
+
+
+def test_pairs_are_what_labels_speak_of_and_shift_in_a_batch() -> None:
+    pairs = torch.tensor([[0, 2], [1, 0]])
+    graph = Graph(torch.tensor([0]), torch.tensor([1]), 3, pairs=pairs, y=torch.ones(2, 1))
+    assert graph.num_items == 2
+    both = Graph.batch([graph, graph])
+    assert both.pairs.tolist() == [[0, 2], [1, 0], [3, 5], [4, 3]] and both.num_items == 4
+    assert graph.subgraph(torch.tensor([0, 1])).pairs is None
+    bare = graph.unlabeled()
+    assert bare.pairs is None and bare.y is None and bare.num_items == 1
+    assert "pairs=int64 (2, 2)" in repr(graph)
+    with pytest.raises(ShapeError, match="`pairs` cannot be taken apart"):
+        both.unbatch()
+    with pytest.raises(DataError, match=r"`pairs` must lie in 0\.\.2, they lie in 1\.\.3"):
+        graph.replace(pairs=pairs + 1).validate()
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"pairs": torch.tensor([0, 1])}, "two-dimensional int64"),
+        ({"pairs": torch.tensor([[0.0, 1.0]])}, "two-dimensional int64"),
+        ({"pairs": torch.tensor([[0, 1, 2]])}, "two nodes a row"),
+        ({"pairs": torch.tensor([[0, 1]]), "seeds": torch.tensor([0])}, "two sets of items"),
+        ({"pairs": torch.tensor([[0, 1]]), "y": torch.ones(2, 1)}, "1 rows, one per pair"),
+    ],
+)
+def test_pairs_of_another_form_are_refused(fields, words) -> None:
+    with pytest.raises(ShapeError, match=words):
+        Graph(torch.tensor([0]), torch.tensor([1]), 3, **fields)

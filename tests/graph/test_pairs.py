@@ -5,7 +5,14 @@ from __future__ import annotations
 import torch
 
 from gtl.graph import Graph
-from gtl.graph.pairs import draw_others, draw_strangers, remove_pairs
+from gtl.graph.pairs import (
+    draw_others,
+    draw_strangers,
+    draw_unjoined,
+    pair_features,
+    remove_pairs,
+    without_pairs,
+)
 from gtl.graph.sample import are_joined
 
 
@@ -44,3 +51,47 @@ def test_others_are_every_other_node_of_the_graph_alike() -> None:
         counts = torch.bincount(others[node], minlength=8)
         assert counts.nonzero().flatten().tolist() == expected
         assert (counts[expected] / 3000 - 1 / len(expected)).abs().max() < 0.05
+
+
+def test_two_vectors_become_one_whichever_comes_first() -> None:
+    nodes = torch.tensor([[1.0, -2.0], [5.0, 0.0], [3.0, 4.0]])
+    pairs = torch.tensor([[0, 2], [1, 1]])
+    expected = {
+        "product": [[3, -8], [25, 0]],
+        "mean": [[2, 1], [5, 0]],
+        "l1": [[2, 6], [0, 0]],
+        "l2": [[4, 36], [0, 0]],
+    }
+    for how, values in expected.items():
+        assert pair_features(nodes, pairs, how).tolist() == values
+        assert pair_features(nodes, pairs.flip(1), how).tolist() == values
+    assert pair_features(nodes, pairs[:0]).shape == (0, 2)
+
+
+def test_named_pairs_go_with_parallel_edges_and_nothing_else_does() -> None:
+    src, dst = torch.tensor([[0, 1, 0, 2, 2, 1], [1, 0, 1, 2, 1, 3]])
+    graph = Graph(src, dst, 5, e=torch.arange(6.0).unsqueeze(1))
+    rest = without_pairs(graph, torch.tensor([[1, 0], [3, 4], [2, 2]]))
+    assert rest.e.flatten().tolist() == [3, 4, 5]
+    assert without_pairs(graph, torch.empty(0, 2, dtype=torch.int64)).num_edges == 6
+    bare = Graph(src[:0], dst[:0], 3)
+    assert without_pairs(bare, torch.tensor([[0, 1]])).num_edges == 0
+
+
+def test_unjoined_pairs_are_all_alike() -> None:
+    graph = Graph.batch([path(4), path(3)])
+    pairs = draw_unjoined(graph, 20_000, generator()).sort(1).values
+    assert 19_900 < len(pairs) <= 20_000  # two draws in three are refused here
+    found, counts = pairs.unique(dim=0, return_counts=True)
+    assert found.tolist() == [[0, 2], [0, 3], [1, 3], [4, 6]]
+    # A graph's turn comes as often as it has nodes, and then as often as a draw there is fine.
+    fine = torch.tensor([4 * 2 / 16, 4 * 2 / 16, 4 * 2 / 16, 3 * 2 / 9], dtype=torch.float64)
+    assert (counts / len(pairs) - fine / fine.sum()).abs().max() < 0.02
+
+
+def test_where_all_are_joined_no_pair_is_found() -> None:
+    triangle = Graph(torch.tensor([0, 1, 2]), torch.tensor([1, 2, 0]), 3)
+    assert draw_unjoined(triangle, 5, generator()).shape == (0, 2)
+    empty = torch.empty(0, dtype=torch.int64)
+    assert draw_unjoined(Graph(empty, empty, 0), 5, generator()).shape == (0, 2)
+    assert draw_unjoined(Graph(empty, empty, 1), 5, generator()).shape == (0, 2)

@@ -11,10 +11,14 @@ from gtl.registry import HEADS
 from gtl.roles import Head
 from gtl.testing import HEAD_LAWS, check_head
 
+# Options worth trying beside those that a head has by itself.
+CASES = {"mlp": [{}, {"depth": 3, "hidden": 7, "dropout": 0.5}]}
+
 
 @pytest.mark.parametrize("name", HEADS.names())
 def test_a_head_obeys_the_laws(name):
-    check_head(HEADS.get(name))
+    for options in CASES.get(name, [{}]):
+        check_head(lambda *sizes, options=options: HEADS.build({"name": name, **options}, *sizes))
 
 
 # -- the laws themselves -------------------------------------------------------------------------

@@ -14,8 +14,8 @@ from gtl.roles import Task, View
 from gtl.testing import MOLECULES, POINTS, TASK_LAWS, Example, check_task
 
 
-def supervised(**example):
-    options = {"kind": example["kind"], "outputs": example["outputs"]}
+def supervised(links=None, **example):
+    options = {"kind": example["kind"], "outputs": example["outputs"], "links": links}
     return {"name": "supervised", **options}, [Example(**example)]
 
 
@@ -39,6 +39,13 @@ CASES: dict[str, list[tuple[object, list[Example]]]] = {
         supervised(kind="multiclass", outputs=3),
         supervised(kind="multiclass", outputs=3, schema=POINTS, level="node"),
         supervised(kind="binary", outputs=5, schema=POINTS, level="node"),
+        supervised(kind="binary", outputs=1, schema=POINTS, level="edge"),
+        supervised(
+            {"negatives": 2, "corrupt": "one", "features": "l2", "remove": False},
+            kind="binary",
+            outputs=1,
+            level="edge",
+        ),
     ],
 }
 
