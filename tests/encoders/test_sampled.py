@@ -31,7 +31,7 @@ def test_with_all_edges_the_seeds_have_the_vectors_of_the_whole_graph(
     schema: Schema, kernels: str, name: str
 ) -> None:
     graph = directed_graph(schema, edges=47)
-    encoder = ENCODERS.build({"name": name, "width": 6, "depth": 2}, schema).double()
+    encoder = ENCODERS.build({"name": name, "width": 8, "depth": 2}, schema).double()
     encoder(graph)  # running statistics that are not 0 and 1
     encoder.eval()
     part = sample_neighbors(graph, SEEDS, [None, None])
