@@ -1,7 +1,8 @@
 """Do auxiliary tasks help a small target, and does it matter who weighs them? (Han et al. 2021)
 
 Fine-tunes one encoder on a small labeled set with auxiliary tasks under several weightings, and
-prints the test metric of each as mean and standard deviation over seeds.
+prints the test metric of each as mean and standard deviation over seeds, and its paired difference
+to the target alone with a 95 % interval.
 
     python examples/auxiliary_tasks.py --data demo:solubility --seeds 5
 """
@@ -9,9 +10,9 @@ prints the test metric of each as mean and standard deviation over seeds.
 from __future__ import annotations
 
 import argparse
-import statistics
 
 import gtl
+from gtl.report.compare import paired, spread
 
 AUXILIARY = ["attribute_masking", "edge_prediction", "infomax"]
 WEIGHTINGS = ("target only", "equal", "random_fixed", "gcs", "aux_ts")
@@ -27,8 +28,9 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=64)
     options = parser.parse_args()
     encoder = {"name": "gin", "width": options.width, "depth": 3}
+    alone: dict[int, float] = {}
     for weighting in WEIGHTINGS:
-        scores = []
+        scores = {}
         for seed in range(options.seeds):
             data = gtl.load(options.data, root=options.root, seed=seed)
             helped = weighting != "target only"
@@ -40,10 +42,11 @@ def main() -> None:
                 epochs=options.epochs,
                 seed=seed,
             )
-            scores.append(model.results["test"])
-        spread = statistics.stdev(scores) if len(scores) > 1 else 0.0
-        mean = statistics.fmean(scores)
-        print(f"{weighting:12}  test {data.metric} {mean:.3f} ± {spread:.3f}", flush=True)
+            scores[seed] = model.results["test"]
+        alone = alone or scores
+        gain = "" if scores is alone else paired(scores, alone).text()
+        test = f"test {data.metric} {spread(scores.values()).text()}"
+        print(f"{weighting:12}  {test}  {gain}".rstrip(), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Runs sorted into data sets, methods and seeds: what stands in a report, before it has a form."""
+"""Each method of each data set held against the reference: what a report says, in any form."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from gtl.data.dataset import METRICS
 from gtl.errors import CheckpointError, ConfigError
 from gtl.report.compare import Difference, Spread, mean_ranks, paired, spread
 from gtl.report.grouping import Entry, data_titles, sort_runs
-from gtl.report.methods import Settings, differing, is_target_only
+from gtl.report.methods import is_target_only
+from gtl.report.notes import notes
 from gtl.report.runs import Repetition, RunRecord
 
 
@@ -35,6 +36,10 @@ class Method:
     valid: Spread | None
     test: Spread | None
     difference: Difference | None
+
+    def values(self, part: str) -> dict[Repetition, float]:
+        """Values on ``valid`` or ``test`` by repetition."""
+        return _values(self.runs, part)
 
 
 @dataclass(frozen=True)
@@ -60,10 +65,6 @@ class DataSet:
     judged: str
     reference: str | None
     methods: tuple[Method, ...]
-
-    def values(self, method: Method) -> dict[Repetition, float]:
-        """The values of a method that are compared, by repetition."""
-        return _values(method.runs, self.judged)
 
 
 @dataclass(frozen=True)
@@ -123,25 +124,18 @@ def compare_runs(
         ConfigError: If no method has the title ``reference``, or a label fits no run.
     """
     entries = sort_runs([run for run in runs if run.config["command"] != "pretrain"], label or {})
-    ended = [entry for entry in entries if _has_value(entry.run)]
+    judged = [entry for entry in entries if entry.run.judged]
     unfinished = {run.name: _progress(run, entries) for run in runs if run.results is None}
-    if not ended:
+    if not judged:
         raise CheckpointError(_nothing_to_compare(runs, unfinished))
-    chosen = _reference(ended, reference)
-    notes: list[str] = []
-    named = data_titles([entry.data for entry in ended])
+    chosen = _reference(judged, reference)
+    named = data_titles([entry.data for entry in judged])
     data_sets = tuple(
-        _data_set(name, [entry for entry in ended if entry.data == key], chosen, notes)
+        _data_set(name, [entry for entry in judged if entry.data == key], chosen)
         for key, name in sorted(named.items(), key=lambda item: item[1])
     )
-    notes += _general_notes(entries, data_sets, chosen)
-    return Comparison(chosen, data_sets, _overall(data_sets), unfinished, tuple(notes))
-
-
-def _has_value(run: RunRecord) -> bool:
-    return run.results is not None and any(
-        run.results[part] is not None for part in ("valid", "test")
-    )
+    remarks = tuple(notes(entries, data_sets, chosen))
+    return Comparison(chosen, data_sets, _overall(data_sets), unfinished, remarks)
 
 
 def _progress(run: RunRecord, entries: Iterable[Entry]) -> str:
@@ -157,15 +151,15 @@ def _nothing_to_compare(runs: Sequence[RunRecord], unfinished: Mapping[str, str]
     return f"no run was judged on a target (there are runs of: {commands}); gtl finetune makes one"
 
 
-def _reference(ended: Sequence[Entry], wanted: str | None) -> str | None:
-    titles = sorted({entry.title for entry in ended})
+def _reference(judged: Sequence[Entry], wanted: str | None) -> str | None:
+    titles = sorted({entry.title for entry in judged})
     if wanted is not None and wanted not in titles:
         near = difflib.get_close_matches(wanted, titles, n=1, cutoff=0.4)
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise ConfigError(f"no method is called {wanted!r}; {hint}methods: {', '.join(titles)}")
     if wanted is not None or len(titles) == 1:
         return wanted
-    alone = [entry for entry in ended if is_target_only(entry.settings)]
+    alone = [entry for entry in judged if is_target_only(entry.settings)]
     plain = [entry for entry in alone if "pretrained" not in entry.settings] or alone
     counts: dict[str, int] = defaultdict(int)
     for entry in plain:
@@ -173,100 +167,52 @@ def _reference(ended: Sequence[Entry], wanted: str | None) -> str | None:
     return min(counts, key=lambda title: (counts[title], title), default=None)
 
 
-def _data_set(
-    title: str, entries: Sequence[Entry], reference: str | None, notes: list[str]
-) -> DataSet:
+def _data_set(title: str, entries: Sequence[Entry], reference: str | None) -> DataSet:
     grouped: dict[str, list[Entry]] = defaultdict(list)
     for entry in entries:
         grouped[entry.title].append(entry)
-    runs = {name: _one_a_seed(group, notes) for name, group in grouped.items()}
-    parts = [p for p in ("test", "valid") if any(_values(r, p) for r in runs.values())]
-    judged, metric = parts[0], entries[0].data[2]
+    runs = {name: _one_a_seed(group) for name, group in grouped.items()}
+    tested = any(_values(found, "test") for found in runs.values())
+    judged = "test" if tested else "valid"
     base = _values(runs[reference], judged) if reference in runs else {}
-    order = sorted(runs, key=lambda name: (name != reference, name))
-    methods = []
-    for name in order:
-        values = _values(runs[name], judged)
-        comparable = name != reference and bool(values.keys() & base.keys())
-        methods.append(
-            Method(
-                name,
-                grouped[name][0].settings,
-                tuple(runs[name]),
-                _spread(_values(runs[name], "valid")),
-                _spread(_values(runs[name], "test")),
-                paired(values, base) if comparable else None,
-            )
+    methods = tuple(
+        Method(
+            name,
+            grouped[name][0].settings,
+            runs[name],
+            _spread(_values(runs[name], "valid")),
+            _spread(_values(runs[name], "test")),
+            None if name == reference else _difference(_values(runs[name], judged), base),
         )
-    notes += _data_notes(title, methods, judged, reference if base else None)
-    return DataSet(
-        title,
-        entries[0].data[0],
-        entries[0].run.options,
-        metric,
-        METRICS[metric],
-        judged,
-        reference if base else None,
-        tuple(methods),
+        for name in sorted(runs, key=lambda name: (name != reference, name))
     )
+    spec, _, metric = entries[0].data
+    there = reference if base else None
+    options = entries[0].run.options
+    return DataSet(title, spec, options, metric, METRICS[metric], judged, there, methods)
 
 
-def _one_a_seed(entries: Iterable[Entry], notes: list[str]) -> list[RunRecord]:
+def _one_a_seed(entries: Iterable[Entry]) -> tuple[RunRecord, ...]:
     """The runs in order of seeds; of several with one seed, the first by path."""
     found: dict[Repetition, RunRecord] = {}
     for entry in entries:
-        first = found.setdefault(entry.run.repetition, entry.run)
-        if first is not entry.run:
-            notes.append(f"{entry.run.name} is not counted: {first.name} has its method and seed")
-    return [found[seed] for seed in sorted(found)]
+        found.setdefault(entry.run.repetition, entry.run)
+    return tuple(found[repetition] for repetition in sorted(found))
 
 
 def _values(runs: Iterable[RunRecord], part: str) -> dict[Repetition, float]:
-    found = {run.repetition: (run.results or {})[part] for run in runs}
-    return {seed: float(value) for seed, value in found.items() if value is not None}
+    found = {run.repetition: run.value(part) for run in runs}
+    return {repetition: value for repetition, value in found.items() if value is not None}
+
+
+def _difference(
+    values: Mapping[Repetition, float], base: Mapping[Repetition, float]
+) -> Difference | None:
+    return paired(values, base) if values.keys() & base.keys() else None
 
 
 def _spread(values: Mapping[Any, float]) -> Spread | None:
     return spread(values.values()) if values else None
-
-
-def _data_notes(
-    title: str, methods: Sequence[Method], judged: str, reference: str | None
-) -> Iterable[str]:
-    if judged == "valid":
-        yield f"{title}: no run has a test value; validation values are compared"
-    checksums: dict[Repetition, set[str]] = defaultdict(set)
-    for method in methods:
-        missing = [run.name for run in method.runs if (run.results or {})[judged] is None]
-        if missing:
-            yield f"{title}: no {judged} value of {', '.join(missing)}"
-        if reference not in (None, method.title) and method.difference is None:
-            yield f"{title}: {method.title} and {reference} share no seed"
-        for run in method.runs:
-            checksums[run.repetition].add(str(run.config.get("data_checksum")))
-    changed = sorted({seed for (seed, *_), sums in checksums.items() if len(sums) > 1})
-    if changed:
-        seeds = ", ".join(map(str, changed))
-        yield f"{title}: methods read different data (checksums differ) with seed {seeds}"
-
-
-def _general_notes(
-    entries: Sequence[Entry], data_sets: Sequence[DataSet], reference: str | None
-) -> Iterable[str]:
-    if reference is None and any(len(data.methods) > 1 for data in data_sets):
-        yield "every method has auxiliary tasks; choose one to compare with as the reference"
-    absent = [data.title for data in data_sets if data.reference is None]
-    if reference is not None and absent:
-        yield f"{reference} was not run on {', '.join(absent)}: nothing is compared there"
-    valueless = [e.run.name for e in entries if e.run.results is not None and not _has_value(e.run)]
-    if valueless:
-        yield f"neither a validation nor a test value: {', '.join(valueless)}"
-    same: dict[str, list[Settings]] = defaultdict(list)
-    for entry in entries:
-        same[entry.title].append(entry.settings)
-    unequal = differing(same)
-    if unequal:
-        yield f"settings that differ between runs of one title: {', '.join(unequal)}"
 
 
 def _overall(data_sets: Sequence[DataSet]) -> dict[str, Tally]:
@@ -274,8 +220,8 @@ def _overall(data_sets: Sequence[DataSet]) -> dict[str, Tally]:
         return {}
     means: dict[str, dict[str, float]] = {}
     for data in data_sets:
-        values = {m.title: m.test if data.judged == "test" else m.valid for m in data.methods}
-        means[data.title] = {title: found.mean for title, found in values.items() if found}
+        found = {method.title: _spread(method.values(data.judged)) for method in data.methods}
+        means[data.title] = {title: values.mean for title, values in found.items() if values}
     ranks = mean_ranks(means, {data.title: data.better for data in data_sets})
     titles = dict.fromkeys([*ranks, *(m.title for data in data_sets for m in data.methods)])
     return {title: _tally(title, ranks.get(title), data_sets) for title in titles}

@@ -41,10 +41,10 @@ def plot_differences(data_sets: Sequence[DataSet], file: Path) -> Path | None:
 
 def _draw(ax: Axes, data: DataSet) -> None:
     compared = [method for method in data.methods if method.difference is not None]
-    base = data.values(data.methods[0])
+    base = data.methods[0].values(data.judged)
     ax.axvline(0, color="0.7", linewidth=0.8, zorder=0)
     for place, method in enumerate(compared):
-        values = data.values(method)
+        values = method.values(data.judged)
         gaps = [values[seed] - base[seed] for seed in values if seed in base]
         _draw_method(ax, place, method, gaps, data.better)
     names = [wrapped(method.title, 24) for method in compared]

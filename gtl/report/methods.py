@@ -130,9 +130,9 @@ def _options(
 
 
 def _without_seed(name: str, seed: Any) -> str:
-    """``drugs-1`` and ``seed1_drugs`` of seed 1 are both ``drugs``."""
+    """``drugs-1`` and ``seed1_drugs`` of seed 1 are both ``drugs``; ``seed-1`` is ``seed``."""
     shorter = re.sub(rf"(^|[-_.])(seed)?[-_.]?{seed}(?=$|[-_.])", "", name)
-    return shorter.strip("-_.") or name
+    return shorter.strip("-_.") or "seed"
 
 
 def _varying(groups: Sequence[Sequence[Settings]]) -> list[str]:

@@ -45,6 +45,16 @@ class RunRecord:
         drawn = options.get("seed")
         return seed, seed if drawn is None else drawn, options.get("fold") or 0
 
+    def value(self, part: str) -> float | None:
+        """Value of the metric on ``valid`` or ``test``; ``None`` if it has none, or not yet."""
+        value = None if self.results is None else self.results[part]
+        return None if value is None else float(value)
+
+    @property
+    def judged(self) -> bool:
+        """Whether the run has ended and has a value."""
+        return any(self.value(part) is not None for part in ("valid", "test"))
+
     @property
     def options(self) -> dict[str, Any]:
         """What the data was loaded with, without what only says which split was drawn."""
@@ -119,6 +129,8 @@ def _fault(results: Any) -> str:
         return f"unknown metric {results['metric']!r}"
     for part in ("valid", "test"):
         value = results[part]
+        if value is not None and results["metric"] is None:
+            return f"{part} without a metric"
         if value is not None and not (isinstance(value, (int, float)) and math.isfinite(value)):
             return f"{part} is {value!r}"
     return ""

@@ -115,6 +115,8 @@ def test_sets_of_tasks_are_told_by_the_shorter_side():
 def test_the_seed_in_the_name_of_a_pre_training_run_is_not_its_method():
     each = all_settings([{**CONFIG, "seed": s, "pretrained": f"drugs-{s}"} for s in (0, 1, 12)])
     assert {method["pretrained"] for method in each} == {"drugs"}
+    bare = all_settings([{**CONFIG, "seed": s, "pretrained": f"seed-{s}"} for s in (0, 1, 12)])
+    assert len({method["pretrained"] for method in bare}) == 1
     one = all_settings([{**CONFIG, "seed": s, "pretrained": "drugs-1"} for s in (0, 1, 12)])
     assert {method["pretrained"] for method in one} == {"drugs-1"}
     sizes = all_settings([{**CONFIG, "seed": 1, "pretrained": f"drugs-{n}"} for n in (10, 100)])
