@@ -84,6 +84,8 @@ def load_mat(
 def _read(path: Path) -> Mapping[str, Any]:
     import scipy.io
 
+    # Damage inside a compressed file (MATLAB's default) shows in its checksum; some damage inside
+    # one saved without compression ends the process in SciPy's reader.
     try:
         values = scipy.io.loadmat(path, variable_names=_VARIABLES)
     except NotImplementedError as error:
