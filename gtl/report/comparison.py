@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gtl.data.dataset import METRICS
+from gtl.data.dataset import direction
 from gtl.errors import CheckpointError, ConfigError
 from gtl.report.compare import Difference, Spread, mean_ranks, paired, spread
 from gtl.report.grouping import Entry, data_titles, sort_runs
@@ -188,8 +188,9 @@ def _data_set(title: str, entries: Sequence[Entry], reference: str | None) -> Da
     )
     spec, _, metric = entries[0].data
     there = reference if base else None
-    options = entries[0].run.options
-    return DataSet(title, spec, options, metric, METRICS[metric], judged, there, methods)
+    better = direction(metric)
+    assert better is not None  # results of another metric count as damaged
+    return DataSet(title, spec, entries[0].run.options, metric, better, judged, there, methods)
 
 
 def _one_a_seed(entries: Iterable[Entry]) -> tuple[RunRecord, ...]:

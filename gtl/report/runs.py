@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gtl.data.dataset import METRICS
+from gtl.data.dataset import direction
 from gtl.errors import CheckpointError, GtlWarning
 from gtl.run_folder import read_json, read_metrics
 
@@ -125,7 +125,7 @@ def _fault(results: Any) -> str:
     """What is wrong with the contents of ``results.json``, in words; empty if nothing."""
     if not isinstance(results, dict) or not {"metric", "valid", "test"} <= results.keys():
         return "no metric, valid and test"
-    if results["metric"] is not None and results["metric"] not in METRICS:
+    if results["metric"] is not None and direction(str(results["metric"])) is None:
         return f"unknown metric {results['metric']!r}"
     for part in ("valid", "test"):
         value = results[part]

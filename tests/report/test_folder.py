@@ -62,6 +62,14 @@ def test_with_errors_lower_is_better(write_run, tmp_path):
     assert "lower rmse is better" in found.text
 
 
+def test_metrics_of_links_have_a_direction_too(write_run, tmp_path):
+    for seed in range(2):
+        write_run(f"a{seed}", seed, 0.5, metric="hits@20")
+        write_run(f"b{seed}", seed, 0.6, metric="hits@20", tasks=("infomax",))
+    text = report(tmp_path / "runs", plots=False).text
+    assert "higher hits@20 is better" in text and text.endswith("better")
+
+
 def test_only_common_seeds_are_compared(runs, write_run):
     write_run("alone-7", 7, 0.1)
     write_run("late", 9, 0.9, tasks=("infomax",), weighting="aux_ts")
