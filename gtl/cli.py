@@ -142,7 +142,8 @@ def evaluate(run: Path, part: str, **options: Any) -> str:
     from gtl import train
 
     model = train.Model.load(run)
-    return json.dumps(train.evaluate(model, _read_for(run, options), part))
+    portions = _portions_from(options)
+    return json.dumps(train.evaluate(model, _read_for(run, options), part, **portions))
 
 
 def predict(run: Path, part: str, out: Path, **options: Any) -> str:
@@ -154,8 +155,9 @@ def predict(run: Path, part: str, out: Path, **options: Any) -> str:
     if out.exists():
         raise ConfigError(f"{out} exists and is not overwritten; choose another --out")
     model = train.Model.load(run)
+    portions = _portions_from(options)
     data = _read_for(run, options)
-    values = train.predict(model, data, part)
+    values = train.predict(model, data, part, **portions)
     items = data.items(part).tolist()
     table = pd.DataFrame({"item": [data.names[i] if data.names else i for i in items]})
     for column in range(values.shape[1]):
@@ -245,6 +247,14 @@ def _parser() -> Any:
             "--data", type=str, help="what to read; the data of the run by default"
         )
         subs[name].add_argument("--part", default=part, help="train, valid, test or all")
+        subs[name].add_argument(
+            "--fan_out",
+            type=list[int | None] | None,
+            help="neighbors to sample at each hop, such as [10, 10]; by default all are read",
+        )
+        subs[name].add_argument(
+            "--batch_size", type=int | None, help="graphs at a time, or nodes with their neighbors"
+        )
         options_of(read, name, "data", "seed")
     subs["predict"].add_argument(
         "--out", type=Path, default=Path("predictions.csv"), help="CSV file to write"
@@ -263,6 +273,11 @@ def _read_from(options: dict[str, Any], **more: Any) -> Any:
         name: options.pop(name) for name in inspect.signature(read).parameters if name != "seed"
     }
     return read(**mine, **more)
+
+
+def _portions_from(options: dict[str, Any]) -> dict[str, Any]:
+    """Take out of ``options`` how much is read at a time."""
+    return {name: options.pop(name) for name in ("fan_out", "batch_size")}
 
 
 def _read_for(run: Path, options: dict[str, Any]) -> Any:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from gtl.errors import DataError
-from gtl.graph import Graph, Schema
+from gtl.graph import Graph, Schema, sample_neighbors
 from gtl.graph.pack import PackedGraphs
 
 LEVELS = ("graph", "node", "edge")
@@ -206,19 +206,32 @@ class Dataset:
             return len(self.class_names) or int(self.labels.max()) + 1
         return self.labels.shape[1]
 
-    def batch(self, index: Tensor, device: torch.device | str = "cpu") -> Graph:
+    def batch(
+        self,
+        index: Tensor,
+        device: torch.device | str = "cpu",
+        fan_out: Sequence[int | None] | None = None,
+        rng: torch.Generator | None = None,
+    ) -> Graph:
         """The Graph of some items with their labels as ``y``.
 
         Args:
             index: Item numbers, int64 ``(b,)``. At node level they become the ``seeds`` of the
                 whole graph, at link level their nodes become its ``pairs``.
             device: Where to; the one graph of a node- or link-level set is moved there once.
+            fan_out: Of a node-level set, cut out sampled neighborhoods of the items alone, so many
+                edges of each node at each hop; see :func:`gtl.graph.sample_neighbors`.
+            rng: Generator for the draws.
         """
         y = None if self.labels is None else self.labels[index]
         if self.graphs is not None:
             return self.graphs.batch(index).replace(y=y).to(device)
         assert self.graph is not None
         home = whole = self.graph
+        if fan_out is not None:
+            assert self.pairs is None, "only nodes are sampled around"
+            part = sample_neighbors(home, index.to(home.device), fan_out, rng)
+            return part.replace(y=None if y is None else y.to(home.device)).to(device)
         device = torch.device(device)
         if home.device != device:
             fields = ("src", "dst", "num_nodes", "x", "e", "node_type", "edge_type", "time")

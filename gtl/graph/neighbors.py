@@ -14,7 +14,7 @@ from torch import Tensor
 
 from gtl.errors import ConfigError, ShapeError
 from gtl.graph.graph import Graph
-from gtl.graph.sample import contains, edges_into, incoming
+from gtl.graph.sample import contains, distinct, edges_into, incoming
 
 
 def sample_neighbors(
@@ -61,7 +61,7 @@ def sample_neighbors(
     """
     _require(graph, seeds, fan_outs, rng)
     starts, _, senders = incoming(graph)
-    first, seeds = _distinct(seeds)
+    first, seeds = distinct(seeds)
     hops, seen, count = [first], first.sort().values, 0
     drawn, sent, received = [first[:0]], [first[:0]], [first[:0]]
     for fan_out in fan_outs:
@@ -80,17 +80,6 @@ def sample_neighbors(
     return _cut(graph, nodes, picked, torch.cat([src, by]), torch.cat([dst, to])).replace(
         seeds=seeds
     )
-
-
-def _distinct(seeds: Tensor) -> tuple[Tensor, Tensor]:
-    """Different seeds in the order of their first appearance, and the place of each seed there."""
-    values, inverse = torch.unique(seeds, return_inverse=True)
-    if len(values) == len(seeds):
-        return seeds, torch.arange(len(seeds), device=seeds.device)
-    places = torch.arange(len(seeds), device=seeds.device)
-    first = torch.full_like(values, len(seeds)).scatter_reduce_(0, inverse, places, "amin")
-    order = first.argsort()
-    return values[order], order.argsort()[inverse]
 
 
 def _rows(nodes: Tensor, wanted: Tensor) -> Tensor:

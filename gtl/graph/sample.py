@@ -170,6 +170,23 @@ def draw_rows(total: int, share: float, rng: torch.Generator) -> Tensor:
     return torch.randperm(total, generator=rng)[: min(total, max(1, round(share * total)))]
 
 
+def draw_numbers(total: int, count: int, rng: torch.Generator) -> Tensor:
+    """``count`` of the numbers below ``total``, all of them if there are not as many.
+
+    It takes no time that grows with ``total``: numbers that were drawn before are drawn again.
+
+    Returns:
+        Distinct numbers in random order, every order equally likely, int64, on the CPU.
+    """
+    if total <= 16 * count:
+        return torch.randperm(total, generator=rng)[:count]
+    drawn = torch.empty(0, dtype=torch.int64)
+    while len(drawn) < count:
+        more = torch.randint(total, (count - len(drawn),), generator=rng)
+        drawn, _ = distinct(torch.cat([drawn, more]))
+    return drawn
+
+
 def draw_centers(graph: Graph, count: int, rng: torch.Generator) -> Tensor:
     """Random nodes: one of each graph of a batch, ``count`` distinct ones of a single graph.
 
@@ -234,6 +251,22 @@ def contains(keys: Tensor, wanted: Tensor) -> Tensor:
         return torch.zeros_like(wanted, dtype=torch.bool)
     place = torch.searchsorted(keys, wanted).clamp_(max=len(keys) - 1)
     return keys[place] == wanted
+
+
+def distinct(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Different values in the order of their first appearance, and the place of each value there.
+
+    Example:
+        >>> distinct(torch.tensor([7, 3, 7]))
+        (tensor([7, 3]), tensor([0, 1, 0]))
+    """
+    ascending, inverse = torch.unique(values, return_inverse=True)
+    places = torch.arange(len(values), device=values.device)
+    if len(ascending) == len(values):
+        return values, places
+    first = torch.full_like(ascending, len(values)).scatter_reduce_(0, inverse, places, "amin")
+    order = first.argsort()
+    return ascending[order], order.argsort()[inverse]
 
 
 def incoming(graph: Graph) -> tuple[Tensor, Tensor, Tensor]:

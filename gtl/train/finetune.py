@@ -22,7 +22,7 @@ from gtl.tasks.links import Links
 from gtl.train import loop
 from gtl.train.evaluate import evaluate
 from gtl.train.model import Model, build_target
-from gtl.train.parts import as_dataset, as_encoder, as_tasks, check_positive
+from gtl.train.parts import as_dataset, as_encoder, as_tasks, check_fan_out, check_positive
 from gtl.train.score import queries_of, score
 from gtl.train.seed import reseed, seeded
 from gtl.train.step import TaskModel
@@ -42,6 +42,7 @@ def finetune(
     links: Mapping[str, Any] | None = None,
     epochs: int = 50,
     batch_size: int = 32,
+    fan_out: Sequence[int | None] | None = None,
     lr: float = 1e-3,
     weight_decay: float = 0.0,
     optimizer: str = "adam",
@@ -69,8 +70,12 @@ def finetune(
             batch from its graph (true), ``features`` of a pair (``product``, ``mean``, ``l1`` or
             ``l2``).
         epochs: Passes over the training split.
-        batch_size: Items per step; 0 means all at once (always so at node level). At link level
-            each step encodes the whole graph, so a batch should have thousands of pairs.
+        batch_size: Items per step; 0 means all at once (at node level always so without
+            ``fan_out``). At link level each step encodes the whole graph, so a batch should have
+            thousands of pairs.
+        fan_out: For node-level data that is too large to be seen whole: how many incoming edges a
+            node draws at each hop from the nodes of a batch, a number for each layer of the
+            encoder, such as ``[10, 10]``; ``None`` among them draws all.
         lr: Learning rate.
         weight_decay: Weight decay.
         optimizer: ``adam``, ``adamw`` or ``sgd`` (momentum 0.9).
@@ -96,6 +101,7 @@ def finetune(
         _require_defined_metric(dataset)
     with seeded(seed) as rng:
         model_encoder, trained = as_encoder(encoder, dataset.schema)
+        fan_out = check_fan_out(fan_out, dataset, model_encoder)
         reseed(rng)
         shape = {"kind": dataset.kind, "outputs": dataset.num_outputs, "level": dataset.level}
         train, meta = _set_aside(dataset.items("train"), meta_share, rng)
@@ -110,6 +116,7 @@ def finetune(
         how = (how if helpers else WEIGHTINGS.build("equal")).to(loop.module_device(model))
         how.setup([TARGET, *helpers], TARGET)
         answer = Model(model_encoder, target, dataset.level)
+        answer.fan_out = fan_out
         config = {
             "command": "finetune",
             "data": dataset.spec,
@@ -126,6 +133,7 @@ def finetune(
             "links": asked,
             "epochs": epochs,
             "batch_size": batch_size,
+            "fan_out": fan_out,
             "lr": lr,
             "weight_decay": weight_decay,
             "optimizer": optimizer,
@@ -139,10 +147,11 @@ def finetune(
             dataset,
             train,
             epochs,
-            0 if dataset.level == "node" else batch_size,
+            0 if dataset.level == "node" and fan_out is None else batch_size,
             rng,
             seed=seed,
             target=TARGET,
+            fan_out=fan_out,
             meta_items=meta,
             validate=lambda: _value(answer, dataset, "valid") if has_valid else None,
             folder=None if out is None else RunFolder(out, config, resume),

@@ -8,7 +8,7 @@ import math
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +20,7 @@ from gtl import checkpoint
 from gtl.data.dataset import Dataset, direction
 from gtl.errors import ConfigError, GtlError
 from gtl.graph import Graph
+from gtl.graph.sample import draw_numbers
 from gtl.roles import View, Weighting
 from gtl.run_folder import RunFolder
 from gtl.train.model import count_parameters, module_device
@@ -42,9 +43,11 @@ class Job:
         items: Items to train on, int64 ``(k,)``.
         epochs: Passes over ``items``.
         batch_size: Items per step; 0 means all at once.
-        rng: Order of the items and random choices of the tasks.
+        rng: Order of the items, sampled neighbors and random choices of the tasks.
         seed: Decides which samples a look-ahead holds back.
         target: Name of the target task, ``None`` when pre-training.
+        fan_out: Neighbors to sample at each hop around the items of a step; ``None`` means that
+            node-level data is seen whole.
         meta_items: Labeled items set aside for the look-ahead; empty means part of each batch.
         validate: Value of ``data.metric`` on validation data, ``None`` without such data.
         folder: Where to log and save, or ``None``.
@@ -61,6 +64,7 @@ class Job:
     rng: torch.Generator
     seed: int = 0
     target: str | None = None
+    fan_out: Sequence[int | None] | None = None
     meta_items: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
     validate: Callable[[], float | None] = lambda: None
     folder: RunFolder | None = None
@@ -207,12 +211,12 @@ def progress(title: str, epochs: int, done: int = 0) -> Any:
 def train_step(job: Job, items: Tensor) -> tuple[Step, dict[str, float]]:
     """One step: views, losses, weights, and the optimizer moves."""
     device = module_device(job.model)
-    graph = job.data.batch(items, device)
+    graph = job.data.batch(items, device, job.fan_out, job.rng)
     views = {}
     for name, task in job.model.named_tasks():
         source = graph
         if task.data is not None:
-            source = _draw(task.data, job.batch_size, job.rng, device)
+            source = _draw(job, task.data, device)
         views[name] = task.view(source, job.rng)
         if name == job.target:  # at link level without the links that are asked about
             graph = views[name].graph
@@ -309,15 +313,17 @@ def _meta_view(job: Job, device: torch.device) -> View | None:
     if job.target is None or not len(job.meta_items):
         return None
     size = job.batch_size or len(job.meta_items)
-    chosen = job.meta_items[torch.randperm(len(job.meta_items), generator=job.rng)[:size]]
-    graph = job.data.batch(chosen, device)
+    chosen = job.meta_items[draw_numbers(len(job.meta_items), size, job.rng)]
+    graph = job.data.batch(chosen, device, job.fan_out, job.rng)
     return dict(job.model.named_tasks())[job.target].view(graph, job.rng)
 
 
-def _draw(data: Dataset, size: int, rng: torch.Generator, device: torch.device) -> Graph:
-    items = data.items("train" if "train" in data.split else "all")
-    chosen = items[torch.randperm(len(items), generator=rng)[: size or len(items)]]
-    return data.batch(chosen, device)
+def _draw(job: Job, data: Dataset, device: torch.device) -> Graph:
+    items = data.items("train") if "train" in data.split else None
+    total = len(data if items is None else items)
+    drawn = draw_numbers(total, job.batch_size or total, job.rng)
+    fan_out = job.fan_out if data.level == "node" else None
+    return data.batch(drawn if items is None else items[drawn], device, fan_out, job.rng)
 
 
 def is_better(valid: float | None, best: float | None, metric: str) -> bool:

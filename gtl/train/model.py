@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +71,7 @@ class Model(nn.Module):
         results: What ``results.json`` holds: metric, valid, test, seed and footprint.
         history: One dictionary per epoch, as in ``metrics.jsonl``.
         folder: The run folder, or ``None``.
+        fan_out: Neighbors that were sampled at each hop in training; ``None`` if none were.
     """
 
     def __init__(self, encoder: Encoder, target: Supervised, level: str = "graph"):
@@ -81,6 +82,7 @@ class Model(nn.Module):
         self.results: dict[str, Any] = {}
         self.history: list[dict[str, Any]] = []
         self.folder: RunFolder | None = None
+        self.fan_out: Sequence[int | None] | None = None
 
     def forward(self, graph: Graph) -> Tensor:
         """Logits ``(b, c)``, or values in the unit of the labels for a regression."""
@@ -123,7 +125,9 @@ class Model(nn.Module):
         weights = state["best"]["model"]
         load_part(encoder, weights, "encoder.", folder)
         load_part(target, weights, "tasks.supervised.", folder)
-        return Model(encoder, target, config["target"]["level"]).eval()
+        model = Model(encoder, target, config["target"]["level"])
+        model.fan_out = config.get("fan_out")
+        return model.eval()
 
 
 def build_target(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -141,6 +141,36 @@ def as_tasks(
         task.setup(source.schema, encoder.width)
         tasks[name] = task
     return tasks
+
+
+def check_fan_out(
+    fan_out: Sequence[int | None] | None, data: Dataset, encoder: Encoder
+) -> tuple[int | None, ...] | None:
+    """Refuse numbers of neighbors that do not go with the data or the encoder.
+
+    Raises:
+        ConfigError: If items are no nodes, a number is below 1, or the encoder has more layers.
+    """
+    if fan_out is None:
+        return None
+    if data.level != "node":
+        raise ConfigError(
+            f"`fan_out` samples neighbors of nodes, the items of {data.spec} are not nodes but "
+            f"{data.level}s; leave it out"
+        )
+    for number in fan_out:
+        if number is not None and (not isinstance(number, int) or number < 1):
+            raise ConfigError(
+                f"`fan_out` is {list(fan_out)}, expected whole numbers from 1 on, or None for all "
+                "neighbors"
+            )
+    depth = len(encoder.blocks)
+    if len(fan_out) < depth:
+        raise ConfigError(
+            f"`fan_out` is {list(fan_out)}, expected a number for each of the encoder's {depth} "
+            "layers"
+        )
+    return tuple(fan_out)
 
 
 def check_positive(**numbers: float) -> None:

@@ -10,7 +10,7 @@ from gtl.registry import ENCODERS, TASKS, WEIGHTINGS
 from gtl.report.plots import write_plots
 from gtl.run_folder import RunFolder
 from gtl.train import loop
-from gtl.train.parts import Run, as_dataset, as_encoder, as_tasks, check_positive
+from gtl.train.parts import Run, as_dataset, as_encoder, as_tasks, check_fan_out, check_positive
 from gtl.train.seed import reseed, seeded
 from gtl.train.step import TaskModel
 
@@ -23,6 +23,7 @@ def pretrain(
     weighting: Any = "equal",
     epochs: int = 20,
     batch_size: int = 256,
+    fan_out: Sequence[int | None] | None = None,
     lr: float = 1e-3,
     weight_decay: float = 0.0,
     optimizer: str = "adam",
@@ -40,7 +41,11 @@ def pretrain(
         tasks: Names, mappings with options, or instances.
         weighting: How much each task counts; those that need a target task cannot be used here.
         epochs: Passes over the data.
-        batch_size: Graphs per step; 0 means all at once (always so at node level).
+        batch_size: Items per step; 0 means all at once (at node level always so without
+            ``fan_out``).
+        fan_out: For node-level data that is too large to be seen whole: how many incoming edges a
+            node draws at each hop from the nodes of a batch, a number for each layer of the
+            encoder, such as ``[10, 10]``; ``None`` among them draws all.
         lr: Learning rate.
         weight_decay: Weight decay.
         optimizer: ``adam``, ``adamw`` or ``sgd`` (momentum 0.9).
@@ -59,6 +64,7 @@ def pretrain(
     data = as_dataset(data)
     with seeded(seed) as rng:
         model_encoder, trained = as_encoder(encoder, data.schema)
+        fan_out = check_fan_out(fan_out, data, model_encoder)
         reseed(rng)
         built = as_tasks(tasks, data, model_encoder, trained)
         model = TaskModel(model_encoder, built).to(device or loop.module_device(model_encoder))
@@ -75,6 +81,7 @@ def pretrain(
             "weighting": WEIGHTINGS.spec(how),
             "epochs": epochs,
             "batch_size": batch_size,
+            "fan_out": fan_out,
             "lr": lr,
             "weight_decay": weight_decay,
             "optimizer": optimizer,
@@ -87,9 +94,10 @@ def pretrain(
             data,
             data.items("all"),
             epochs,
-            batch_size if data.level == "graph" else 0,
+            batch_size if data.level == "graph" or fan_out else 0,
             rng,
             seed=seed,
+            fan_out=fan_out,
             folder=None if out is None else RunFolder(out, config, resume),
             title="pretrain",
         )

@@ -16,6 +16,7 @@ from gtl.graph.sample import (
     are_joined,
     distances_from,
     draw_centers,
+    draw_numbers,
     draw_rows,
     induced,
     neighborhoods,
@@ -197,6 +198,24 @@ def test_edges_are_sorted_once_for_a_graph_whose_seeds_change() -> None:
     first, second = (graph.replace(seeds=torch.tensor([i])) for i in (1, 2))
     assert node_pairs(first)[0] is node_pairs(second)[0] is node_pairs(graph)[0]
     assert node_pairs(graph.reverse())[0] is not node_pairs(graph)[0]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 999), st.integers(0, 40), st.integers(0, 99))
+def test_drawn_numbers_are_distinct_and_as_many_as_there_are(
+    total: int, count: int, seed: int
+) -> None:
+    drawn = draw_numbers(total, count, generator(seed))
+    assert len(drawn.unique()) == len(drawn) == min(total, count)
+    assert ((drawn >= 0) & (drawn < total)).all()
+
+
+@pytest.mark.parametrize("total", [13, 47])  # below and above sixteen times the count
+def test_every_number_is_drawn_equally_often(total: int) -> None:
+    rng = generator(1)
+    counts = torch.bincount(torch.cat([draw_numbers(total, 2, rng) for _ in range(3000)]))
+    assert len(counts) == total
+    assert ((counts - 6000 / total).abs() < 5 * (6000 / total) ** 0.5).all()
 
 
 def test_a_share_is_rounded_and_at_least_one() -> None:
