@@ -55,6 +55,8 @@ def read(
     features: list[str] | str | None = None,
     labeled: str | None = None,
     download: bool | None = None,
+    undirected: bool | None = None,
+    identity: bool | None = None,
     seed: int = 0,
 ) -> Any:
     """Data: gtl.load, with the options of every kind of data.
@@ -83,6 +85,8 @@ def read(
         features: Node types whose features are read, all by default (typed: only).
         labeled: The node type that has labels, if it cannot be told (typed: only).
         download: Allow a download (ogb: only).
+        undirected: Let edges go both ways where OGB's do not (ogb: only).
+        identity: Tell nodes without features apart by their numbers (ogb: only).
         seed: Of random splits.
     """
     from gtl.data import load
@@ -106,6 +110,8 @@ def read(
         "features": features,
         "labeled": labeled,
         "download": download,
+        "undirected": undirected,
+        "identity": identity,
     }
     given = {name: value for name, value in choices.items() if value is not None}
     return load(data, root=root, seed=seed, **given)
@@ -157,9 +163,7 @@ def predict(run: Path, part: str, out: Path, **options: Any) -> str:
     model = train.Model.load(run)
     portions = _portions_from(options)
     data = _read_for(run, options)
-    values = train.predict(model, data, part, **portions)
-    items = data.items(part).tolist()
-    table = pd.DataFrame({"item": [data.names[i] if data.names else i for i in items]})
+_SWITCHES = ()
     for column in range(values.shape[1]):
         name = "prediction" if values.shape[1] == 1 else f"prediction_{column}"
         table[name] = values[:, column].numpy()
@@ -197,7 +201,7 @@ def demo(**options: Any) -> str:
     return demo(**options)
 
 
-_SWITCHES = ("--resume", "--download", "--footprint")
+_SWITCHES = ("--resume", "--download", "--undirected", "--footprint")
 _VERBS: Mapping[str, Callable[..., str]] = {
     "demo": demo,
     "pretrain": pretrain,

@@ -1,4 +1,4 @@
-"""OGB's molecule sets (Hu et al. 2020) from their raw files, and OGB's choice of features.
+"""OGB's data sets (Hu et al. 2020) from their raw files, and OGB's choice of molecule features.
 
 The only door to the package ogb. Its own loaders are not used: they read pickles that recent
 torch refuses, write beside the data, and ask questions on the terminal.
@@ -7,28 +7,24 @@ torch refuses, write beside the data, and ask questions on the terminal.
 from __future__ import annotations
 
 import importlib.util
-import logging
 import os
 import tempfile
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
 
-from gtl.data.cache import cached
 from gtl.data.dataset import Dataset
 from gtl.data.nearest import nearest
+from gtl.data.ogb_files import read_graph
+from gtl.data.ogb_links import read_links
+from gtl.data.ogb_molecules import read_molecules
+from gtl.data.ogb_nodes import read_nodes
 from gtl.errors import ConfigError, DataError, MissingDependencyError
 from gtl.graph import Columns, Schema
-from gtl.graph.pack import PackedGraphs
 from gtl.optional import without_version_check
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 _ATOM = (
     "possible_atomic_num_list",
@@ -42,31 +38,48 @@ _ATOM = (
     "possible_is_in_ring_list",
 )
 _BOND = ("possible_bond_type_list", "possible_bond_stereo_list", "possible_is_conjugated_list")
-_KINDS = {"binary classification": "binary", "regression": "regression"}
-_RAW = ("num-node-list", "num-edge-list", "edge", "node-feat", "edge-feat")
-
-logger = logging.getLogger(__name__)
+_LISTS = {"ogbg": "graphproppred", "ogbn": "nodeproppred", "ogbl": "linkproppred"}
 
 
-def load_ogb(name: str, root: Path | None, seed: int = 0, *, download: bool = False) -> Dataset:
-    """Read one of OGB's molecule sets; nothing is written beside the data.
+def load_ogb(
+    name: str,
+    root: Path | None,
+    seed: int = 0,
+    *,
+    download: bool = False,
+    undirected: bool = False,
+    identity: bool | None = None,
+) -> Dataset:
+    """Read one of OGB's data sets; nothing is written beside the data.
+
+    Its molecule sets are read, and its node and link sets of one kind of node that come as CSV.
 
     Args:
-        name: Such as ``ogbg-molhiv``; with ``_`` or without ``ogbg-`` it is found as well.
+        name: Such as ``ogbg-molhiv``, ``ogbn-arxiv`` or ``ogbl-ddi``; with ``_`` or without the
+            first part it is found as well.
         root: Folder that holds the data set's folder (``ogbg_molhiv``), or a folder ``ogb`` with
             it.
         seed: Not used: OGB's split is fixed.
         download: Fetch the data set from OGB into ``root`` if it is missing.
+        undirected: Whether edges go both ways where OGB's do not (``ogbn-arxiv``,
+            ``ogbl-citation2``), as its own baselines have it. Not for molecules, whose bonds do.
+        identity: Whether the only feature of a node is its own number, so that an encoder learns
+            a vector for each. By default so for link sets without features (``ogbl-ddi``), whose
+            nodes would all look alike.
 
     Raises:
-        DataError: If the set is not a molecule set of OGB, is missing, or its files are damaged.
-        ConfigError: If no root is known.
+        DataError: If OGB has no such set, it is of another form or missing, or its files are
+            damaged.
+        ConfigError: If no root is known, or an option is not for this set.
     """
     name, facts = metadata(name)
     if root is None:
         raise ConfigError(
             f"ogb:{name} needs a folder to look in; give root (--root) or set GTL_DATA"
         )
+    kind = name[:4]
+    if kind == "ogbg" and (undirected or identity):
+        raise ConfigError("`undirected` and `identity` are for node and link sets")
     folder = _find(name, root)
     if folder is None:
         if not download:
@@ -75,48 +88,56 @@ def load_ogb(name: str, root: Path | None, seed: int = 0, *, download: bool = Fa
                 "put OGB's raw files there, or allow a download with download=True (--download)"
             )
         folder = _download(name, facts["url"], facts["download_name"], root)
-    inverse = facts["add_inverse_edge"] == "True"
-    raw = [folder / "raw" / f"{file}.csv.gz" for file in _RAW]
-    for file in raw:
-        if not file.is_file():
-            raise DataError(f"ogb:{name}: {file} is missing; copy the data set again")
-    graphs = cached(name, raw, lambda: _read_graphs(raw, inverse))
-    labels = _read(folder / "raw" / "graph-label.csv.gz", "float32")
-    if labels.shape != (len(graphs), int(facts["num tasks"])):
-        raise DataError(
-            f"ogb:{name}: graph-label.csv.gz holds {labels.shape[0]} x {labels.shape[1]} labels, "
-            f"expected {len(graphs)} x {facts['num tasks']}; copy the data set again"
-        )
-    return Dataset(
-        f"ogb:{name}",
-        graphs,
-        labels=torch.from_numpy(labels),
-        split=_read_split(folder / "split" / facts["split"]),
-        kind=_KINDS[facts["task type"]],
-        metric=facts["eval metric"],
-        names=_read_names(folder / "mapping" / "mol.csv.gz", len(graphs)),
-    )
+    if kind == "ogbg":
+        return read_molecules(name, facts, folder, molecule_schema())
+    graph = read_graph(name, facts, folder, undirected)
+    if identity or (identity is None and kind == "ogbl" and graph.x is None):
+        if graph.x is not None:
+            raise ConfigError(f"nodes of ogb:{name} have features; leave out `identity`")
+        graph = graph.replace(x=torch.arange(graph.num_nodes).unsqueeze(1))
+    reader = read_nodes if kind == "ogbn" else read_links
+    return reader(name, facts, folder, graph)
 
 
 def metadata(name: str) -> tuple[str, Mapping[str, str]]:
-    """OGB's own name of a molecule set and what OGB's list says about it.
+    """OGB's own name of a data set and what OGB's list says about it.
 
     Raises:
-        DataError: If OGB has no such set, or it is not one of molecules.
+        DataError: If OGB has no such set, or it is of a form that is not read.
     """
+    known = {n.lower(): (n, facts) for kind in _LISTS for n, facts in _list_of(kind).items()}
+    asked = name.lower().replace("_", "-")
+    for form in (asked, *(f"{kind}-{asked}" for kind in _LISTS)):
+        if form in known and not _obstacle(known[form][1]):
+            return known[form]
+    readable = [n for n, facts in known.values() if not _obstacle(facts)]
+    if asked in known:
+        official, facts = known[asked]
+        raise DataError(
+            f"ogb:{official} {_obstacle(facts)}; of its kind these are read: "
+            f"{', '.join(n for n in readable if n[:4] == asked[:4])}"
+        )
+    raise DataError(f"ogb:{name} is not one of OGB's data sets; {nearest(asked, readable)}")
+
+
+def _list_of(kind: str) -> dict[str, dict[str, str]]:
     import pandas as pd
 
-    table = pd.read_csv(_ogb_folder() / "graphproppred" / "master.csv", index_col=0, dtype=str)
-    table = table.loc[:, table.loc["data type"] == "mol"]
-    official = name.lower().replace("_", "-")
-    if official not in table.columns and f"ogbg-{official}" in table.columns:
-        official = f"ogbg-{official}"
-    if official not in table.columns:
-        raise DataError(
-            f"ogb:{name} is not one of OGB's molecule sets, which are what can be read; "
-            f"{nearest(official, table.columns)}"
-        )
-    return official, table[official].to_dict()
+    file = _ogb_folder() / _LISTS[kind] / "master.csv"
+    return pd.read_csv(file, index_col=0, dtype=str, keep_default_na=False).to_dict()
+
+
+def _obstacle(facts: Mapping[str, str]) -> str:
+    """Why a data set is not read; empty if it is."""
+    if facts.get("is hetero") == "True":
+        return "has several types of nodes, which are not read"
+    if facts.get("binary") == "True":
+        return "comes in a binary format, which is not read"
+    if facts.get("data type", "mol") != "mol":
+        return "has graphs that are no molecules, which are not read"
+    if facts["task type"] == "KG completion":
+        return "is a knowledge graph, which is not read"
+    return ""
 
 
 def feature_choices() -> tuple[list[list[Any]], list[list[Any]]]:
@@ -141,96 +162,9 @@ def _ogb_folder() -> Path:
     found = importlib.util.find_spec("ogb")
     if found is None or found.origin is None:
         raise MissingDependencyError(
-            "molecules need the package 'ogb'; install it with: pip install ogb"
+            "OGB's sets and molecules need the package 'ogb'; install it with: pip install ogb"
         )
     return Path(found.origin).parent
-
-
-# -- raw files -------------------------------------------------------------------------------------
-
-
-def _read_graphs(raw: list[Path], inverse: bool) -> PackedGraphs:
-    node_counts, edge_counts, edges, x, e = (
-        torch.from_numpy(_read(file, dtype))
-        for file, dtype in zip(raw, ("int64", "int64", "int32", "int16", "int16"))
-    )
-    schema = molecule_schema()
-    node_counts, edge_counts = node_counts[:, 0], edge_counts[:, 0]
-    assert schema.node is not None and schema.edge is not None
-    for file, values, shape in (
-        (raw[1], edge_counts, (len(node_counts),)),
-        (raw[2], edges, (int(edge_counts.sum()), 2)),
-        (raw[3], x, (int(node_counts.sum()), schema.node.width)),
-        (raw[4], e, (int(edge_counts.sum()), schema.edge.width)),
-    ):
-        if tuple(values.shape) != shape:
-            raise DataError(
-                f"{file} has shape {tuple(values.shape)}, expected {shape} from the numbers of "
-                "nodes and edges; copy the data set again"
-            )
-    _check_range(raw[2], edges, node_counts.repeat_interleave(edge_counts).unsqueeze(1))
-    _check_range(raw[3], x, torch.tensor(schema.node.categories))
-    _check_range(raw[4], e, torch.tensor(schema.edge.categories))
-    if inverse:
-        edges = torch.stack([edges, edges.flip(1)], 1).flatten(0, 1)  # (2m, 2): there and back
-        e, edge_counts = e.repeat_interleave(2, 0), 2 * edge_counts
-    return PackedGraphs(
-        _offsets(node_counts),
-        _offsets(edge_counts),
-        src=edges[:, 0].contiguous(),
-        dst=edges[:, 1].contiguous(),
-        schema=schema,
-        x=x,
-        e=e,
-    )
-
-
-def _read(file: Path, dtype: str) -> np.ndarray:
-    # A blank line is a missing label; anywhere else it is nothing.
-    frame = _frame(file, dtype=dtype, header=None, skip_blank_lines=dtype != "float32")
-    return frame.to_numpy(copy=True)
-
-
-def _frame(file: Path, **how: Any) -> pd.DataFrame:
-    import pandas as pd
-
-    try:
-        return pd.read_csv(file, **how)
-    except Exception as error:  # a damaged archive fails in many ways
-        reason = " ".join(str(error).split())
-        raise DataError(f"{file} cannot be read ({reason}); copy the data set again") from error
-
-
-def _read_split(folder: Path) -> dict[str, Tensor]:
-    return {
-        part: torch.from_numpy(_read(folder / f"{part}.csv.gz", "int64")[:, 0])
-        for part in ("train", "valid", "test")
-    }
-
-
-def _read_names(file: Path, items: int) -> tuple[str, ...]:
-    if not file.is_file():
-        return ()
-    table = _frame(file, dtype=str, keep_default_na=False)
-    if "smiles" not in table or len(table) != items:
-        logger.warning("%s does not list %d SMILES and is left aside", file, items)
-        return ()
-    return tuple(table["smiles"])
-
-
-def _check_range(file: Path, values: Tensor, limits: Tensor) -> None:
-    bad = ((values < 0) | (values >= limits)).nonzero()
-    if len(bad):
-        row, column = bad[0].tolist()
-        limit = int(limits.expand_as(values)[row, column])
-        raise DataError(
-            f"{file} row {row + 1}, column {column + 1}, is {int(values[row, column])}, expected "
-            f"0..{limit - 1}; copy the data set again"
-        )
-
-
-def _offsets(counts: Tensor) -> Tensor:
-    return torch.cat([counts.new_zeros(1), counts.cumsum(0)])
 
 
 # -- where the folder is ---------------------------------------------------------------------------

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import collections
-import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import scipy.sparse
@@ -16,6 +14,7 @@ from torch import Tensor
 from gtl.data.dataset import Dataset
 from gtl.data.matrices import undirected
 from gtl.data.nearest import nearest
+from gtl.data.pickled import read_arrays
 from gtl.data.splits import few_labels_split
 from gtl.errors import ConfigError, DataError
 from gtl.graph import Graph
@@ -23,21 +22,6 @@ from gtl.graph import Graph
 NAMES = ("cora", "citeseer", "pubmed")
 _VALID = 500
 _PIECES = ("x", "y", "tx", "ty", "allx", "ally", "graph", "test.index")
-
-# Everything that the published files name, under the paths of Python 2 and of today.
-_RECONSTRUCT = np.zeros(0).__reduce__()[0]
-_HARMLESS: dict[tuple[str, str], Any] = {
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): np.dtype,
-    ("numpy.core.multiarray", "_reconstruct"): _RECONSTRUCT,
-    ("numpy._core.multiarray", "_reconstruct"): _RECONSTRUCT,
-    ("collections", "defaultdict"): collections.defaultdict,
-    ("__builtin__", "list"): list,
-    ("__builtin__", "dict"): dict,
-    ("builtins", "list"): list,
-    ("builtins", "dict"): dict,
-}
-_SPARSE = (("scipy.sparse.csr", "csr_matrix"), ("scipy.sparse._csr", "csr_matrix"))
 
 
 def load_planetoid(
@@ -97,49 +81,6 @@ def load_planetoid(
         level="node",
         kind="multiclass",
     )
-
-
-class _ArraysOnly(pickle.Unpickler):
-    """Reads pickles of arrays; a pickle can name any function to call, this one calls no other."""
-
-    def __init__(self, file: BinaryIO):
-        super().__init__(file, encoding="latin1")
-        # A pickle may also change the classes that it names, so it is given one of its own.
-        self.matrix = type("StoredMatrix", (), {})
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) in _SPARSE:
-            return self.matrix
-        if (module, name) not in _HARMLESS:
-            raise DataError(
-                f"it asks for {module}.{name}; only arrays are read from pickles, "
-                "get the file from a source you trust"
-            )
-        return _HARMLESS[module, name]
-
-
-def read_arrays(file: BinaryIO) -> Any:
-    """What a pickle of an array, a sparse matrix, or lists and dictionaries of them holds.
-
-    Raises:
-        DataError: If it names anything else, or is damaged.
-    """
-    try:
-        reader = _ArraysOnly(file)
-        value = reader.load()
-        if isinstance(value, reader.matrix):
-            parts = vars(value)
-            arrays = parts["data"], parts["indices"], parts["indptr"]
-            value = scipy.sparse.csr_matrix(arrays, parts["_shape"])
-            value.check_format(full_check=True)
-        return value
-    except DataError:
-        raise
-    except Exception as error:  # a damaged pickle can fail in any way
-        reason = " ".join(str(error).split())
-        raise DataError(
-            f"it is damaged ({type(error).__name__}: {reason}); get it again"
-        ) from error
 
 
 def _find(name: str, root: Path) -> Path:

@@ -11,7 +11,7 @@ import torch
 
 from gtl.data import load
 from gtl.data.from_ogb import feature_choices, metadata, molecule_schema
-from gtl.errors import DataError
+from gtl.errors import ConfigError, DataError
 
 
 def write(path, text):
@@ -78,6 +78,12 @@ def test_nothing_is_written_beside_the_data(esol):
     assert sorted(esol.parent.rglob("*")) == before
 
 
+@pytest.mark.parametrize("option", ["undirected", "identity"])
+def test_options_of_node_and_link_sets_are_refused(esol, option):
+    with pytest.raises(ConfigError, match="for node and link sets"):
+        load("ogb:molesol", root=esol.parent, **{option: True})
+
+
 def test_missing_names_are_not_needed(esol):
     shutil.rmtree(esol / "mapping")
     assert load("ogb:molesol", root=esol.parent).names == ()
@@ -91,8 +97,16 @@ def test_a_missing_set_says_where_it_was_looked_for_and_what_to_do(tmp_path):
 def test_an_unknown_set_offers_the_nearest_and_others_of_ogb_are_refused(tmp_path):
     with pytest.raises(DataError, match="did you mean 'ogbg-molbace'"):
         load("ogb:ogbg-molbaec", root=tmp_path)
-    for name in ("ogbg-ppa", "ogbg-code2", "ogbn-arxiv", "ogbl-ddi"):
-        with pytest.raises(DataError, match="not one of OGB's molecule sets"):
+    for name, words in (
+        ("ogbg-ppa", "no molecules.*these are read: ogbg-molbace"),
+        ("ogbg_code2", "no molecules"),
+        ("ogbn-mag", "several types of nodes.*these are read: ogbn-proteins, .*ogbn-arxiv$"),
+        ("ogbn-papers100m", "ogbn-papers100M comes in a binary format"),
+        ("ogbl-vessel", "binary format.*these are read: ogbl-ppa, .*, ogbl-ddi$"),
+        ("ogbl-wikikg2", "knowledge graph"),
+        ("ogbl-biokg", "several types"),
+    ):
+        with pytest.raises(DataError, match=words):
             load(f"ogb:{name}", root=tmp_path)
 
 
