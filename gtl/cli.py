@@ -163,7 +163,11 @@ def predict(run: Path, part: str, out: Path, **options: Any) -> str:
     model = train.Model.load(run)
     portions = _portions_from(options)
     data = _read_for(run, options)
-_SWITCHES = ()
+    values = train.predict(model, data, part, **portions)
+    items = data.items(part)
+    table = pd.DataFrame({"item": [data.names[i] if data.names else i for i in items.tolist()]})
+    if data.pairs is not None:
+        table["src"], table["dst"] = data.pairs[items].t().numpy()
     for column in range(values.shape[1]):
         name = "prediction" if values.shape[1] == 1 else f"prediction_{column}"
         table[name] = values[:, column].numpy()
