@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from gtl.graph.alike import alike
 from gtl.graph.graph import Graph
 from gtl.graph.sample import are_joined, draw_rows, node_pairs, pair_rows
 
@@ -99,49 +100,35 @@ def draw_unjoined(graph: Graph, count: int, rng: torch.Generator) -> Tensor:
     return torch.cat(found)
 
 
-def draw_strangers(graph: Graph, nodes: Tensor, each: int, rng: torch.Generator) -> Tensor:
+def draw_strangers(
+    graph: Graph, nodes: Tensor, each: int, rng: torch.Generator, like: Tensor | None = None
+) -> Tensor:
     """Nodes at random that are not joined to ``nodes`` int64 ``(b,)``, nor the nodes themselves.
 
     They come from the same graph. Where sixteen draws find none (a complete graph has none) they
     come from the whole batch, and where sixteen more find none either there is none.
 
+    Args:
+        graph: A graph, or a batch of some.
+        nodes: The nodes that they are strangers to.
+        each: Strangers of each node.
+        rng: Generator for the draws.
+        like: Nodes ``(b,)`` of the same graphs whose type the strangers have, if there are types;
+            ``nodes`` if not given.
+
     Returns:
         Node numbers ``(b, each)``, -1 where none was found.
     """
-    sizes = graph.graph_sizes()
-    own = graph.graph_ids()[nodes].repeat_interleave(each)
-    starts, sizes = (sizes.cumsum(0) - sizes)[own], sizes[own]
+    like = (nodes if like is None else like).repeat_interleave(each)
     nodes = nodes.repeat_interleave(each)
     found = torch.full_like(nodes, -1)
     left = torch.arange(len(nodes), device=nodes.device)
     for attempt in range(2 * _REDRAWS):
         if not len(left):
             break
-        if attempt == _REDRAWS:  # from here on, from the whole batch
-            starts, sizes = torch.zeros_like(starts), torch.full_like(sizes, graph.num_nodes)
-        places = torch.rand(len(left), generator=rng, dtype=torch.float64).to(nodes.device)
-        drawn = starts[left] + (places * sizes[left]).long()
+        choice = alike(graph, "graph" if attempt < _REDRAWS else "batch")
+        drawn = choice.draw(like[left], rng)
         wrong = (drawn == nodes[left]) | are_joined(graph, drawn, nodes[left])
         found[left[~wrong]] = drawn[~wrong]
         left = left[wrong]
     return found.view(-1, each)
-
-
-def draw_others(graph: Graph, nodes: Tensor, each: int, rng: torch.Generator) -> Tensor:
-    """Other nodes of the same graph, each equally likely, joined or not.
-
-    Args:
-        graph: Where the nodes lie.
-        nodes: Node numbers int64 ``(b,)``.
-        each: Draws for each of them, with replacement.
-        rng: Generator for the draws.
-
-    Returns:
-        Node numbers ``(b, each)``; the node itself where its graph has no other.
-    """
-    sizes = graph.graph_sizes()
-    own = graph.graph_ids()[nodes]
-    starts, sizes = (sizes.cumsum(0) - sizes)[own].unsqueeze(1), sizes[own].unsqueeze(1)
-    places = torch.rand(len(nodes), each, generator=rng, dtype=torch.float64).to(nodes.device)
-    step = 1 + (places * (sizes - 1)).long()
-    return starts + (nodes.unsqueeze(1) - starts + step) % sizes

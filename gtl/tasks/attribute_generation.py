@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from gtl.graph import Graph, Schema
+from gtl.graph import Graph, Schema, ops
+from gtl.graph.alike import alike
 from gtl.graph.sample import draw_rows
 from gtl.roles import Task, View
 from gtl.tasks.features import Features
@@ -63,8 +64,8 @@ class AttributeGeneration(Task):
     def view(self, graph: Graph, rng: torch.Generator) -> View:
         """The graph with twins in the place of a random share of its nodes.
 
-        A twin has the mean features of the batch, or the codes for *masked* where they are
-        categorical.
+        A twin has the mean features of the batch, or of its type there, or the codes for *masked*
+        where they are categorical.
 
         Raises:
             ConfigError: If the task was not set up, or the graph has no features.
@@ -74,7 +75,7 @@ class AttributeGeneration(Task):
         x = features.read(graph)
         nodes = draw_rows(graph.num_nodes, self.rate, rng).to(graph.device)
         blank = x.clone()
-        blank[nodes] = x.mean(0) if x.is_floating_point() else features.mask(x)
+        blank[nodes] = _means(graph, x, nodes) if x.is_floating_point() else features.mask(x)
         silent = torch.zeros(graph.num_nodes, dtype=torch.bool, device=graph.device)
         silent[nodes] = True
         view = graph.drop_edges(silent[graph.src]).replace(x=blank)
@@ -86,3 +87,11 @@ class AttributeGeneration(Task):
         predicted = decoder(nodes.index_select(0, view.targets["nodes"]))  # (b, outputs)
         errors = made(self, self.features).errors(predicted, truth)
         return errors / self.temperature if truth.is_floating_point() else errors
+
+
+def _means(graph: Graph, x: Tensor, nodes: Tensor) -> Tensor:
+    """Mean features of the batch ``(d,)``; with types, of the type of each of ``nodes``."""
+    if graph.node_type is None:
+        return x.mean(0)
+    same = alike(graph, "batch")
+    return ops.segment_mean(x[same.members], same.sizes)[same.group[nodes]]

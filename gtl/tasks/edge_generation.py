@@ -19,7 +19,7 @@ class EdgeGeneration(Task):
 
     One sample is a removed pair of nodes; both directions and parallel edges go. From one end
     ``u``, chosen by a coin, a node ``v`` scores ``cos(W h_u, h_v) / temperature``. The loss is the
-    cross-entropy of the true other end among ``negatives`` nodes of the same graph that are not
+    cross-entropy of the true other end among ``negatives`` nodes of its graph and type that are not
     joined to ``u`` and the vectors in a queue: other ends of earlier steps, which make the choice
     hard where graphs are small. Where a graph has too few unjoined nodes they repeat, or come from
     the batch; see :func:`gtl.graph.pairs.draw_strangers`.
@@ -65,7 +65,7 @@ class EdgeGeneration(Task):
     def view(self, graph: Graph, rng: torch.Generator) -> View:
         """The graph without a random share of its edges."""
         rest, one, other = remove_pairs(graph, self.rate, rng)
-        strangers = draw_strangers(graph, one, self.negatives, rng)  # (b, negatives)
+        strangers = draw_strangers(graph, one, self.negatives, rng, like=other)  # (b, negatives)
         return View(rest, {"from": one, "to": other, "strangers": strangers})
 
     def losses(self, nodes: Tensor, view: View) -> Tensor:

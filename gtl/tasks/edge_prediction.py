@@ -23,9 +23,9 @@ class EdgePrediction(Task):
     plus half the mean one of its negatives.
 
     A negative keeps one end, drawn by a coin, and replaces the other by a random node of the same
-    graph that is neither the kept end nor joined to it. Where sixteen draws find none (a complete
-    graph has none) the node comes from the whole batch, and where sixteen more find none either
-    the pair has fewer negatives, at worst none.
+    graph, and of the same type, that is neither the kept end nor joined to it. Where sixteen draws
+    find none (a complete graph has none) the node comes from the whole batch, and where sixteen
+    more find none either the pair has fewer negatives, at worst none.
 
     Args:
         rate: Share of the pairs of a batch that is removed, in ``(0, 1]``; at least one pair.
@@ -53,7 +53,7 @@ class EdgePrediction(Task):
     def view(self, graph: Graph, rng: torch.Generator) -> View:
         """The graph without a random share of its edges."""
         rest, kept, other = remove_pairs(graph, self.rate, rng)
-        strangers = draw_strangers(graph, kept, self.negatives, rng)  # (b, negatives)
+        strangers = draw_strangers(graph, kept, self.negatives, rng, like=other)  # (b, negatives)
         targets = {"kept": kept, "other": other, "strangers": strangers}
         return View(rest, targets)
 

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from gtl.errors import ConfigError
 from gtl.graph import Graph, Schema, ops
+from gtl.graph.alike import alike
 from gtl.roles import Task, View
 from gtl.tasks.ready import first_setup, made
 
@@ -22,9 +23,9 @@ class Infomax(Task):
     - several graphs: the node goes with the summary of its own graph and not with that of the
       next one (the last one's next is the first; empty graphs do not count). The view is the graph
       itself, which costs no encoder pass of its own beside a supervised task;
-    - one graph: its nodes go with its summary, and nodes of a copy whose feature rows were shuffled
-      do not (deep graph infomax). The view is the graph and its copy, and without features there
-      is nothing to shuffle.
+    - one graph: its nodes go with its summary, and nodes of a copy whose feature rows were
+      shuffled, within each type if there are several, do not (deep graph infomax). The view is
+      the graph and its copy, and without features there is nothing to shuffle.
     """
 
     def __init__(self) -> None:
@@ -54,7 +55,7 @@ class Infomax(Task):
                 "infomax on a single graph shuffles node features and there are none; add some, "
                 "give batches of several graphs, or leave this task out"
             )
-        order = torch.randperm(graph.num_nodes, generator=rng).to(graph.device)
+        order = alike(graph, "batch").shuffle(rng)
         pair = _twice(graph).replace(x=torch.cat([graph.x, graph.x[order]]))
         return View(pair, {"sizes": pair.sizes, "shuffled": True})
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from gtl.errors import ConfigError
 from gtl.graph import Graph, Schema, ops
+from gtl.graph.alike import alike
 from gtl.graph.sample import draw_rows
 from gtl.roles import Task, View
 from gtl.tasks.features import Features
@@ -25,7 +26,7 @@ class MaskedAutoencoder(Task):
     - the vectors of the masked nodes are set to zero before they are decoded, and the decoder is a
       layer of message passing (the sum over a node and its neighbors, then two linear maps): so the
       encoder must describe a node in the vectors of its neighbors too;
-    - of the masked nodes, ``replace`` have the features of a random node in place of the mask;
+    - of the masked nodes, ``replace`` have features of a random node of their type, not the mask;
     - the loss is the scaled cosine error ``(1 - cos) ** gamma``, in ``[0, 2 ** gamma]``, between
       prediction and features; ``gamma`` above 1 makes easy samples count less. A categorical column
       is the unit vector of its category, as published for molecules, and several are averaged.
@@ -86,10 +87,9 @@ class MaskedAutoencoder(Task):
         x = features.read(graph)
         nodes = draw_rows(graph.num_nodes, self.rate, rng).to(graph.device)
         swapped = nodes[: round(self.replace * len(nodes))]
-        givers = torch.randint(max(graph.num_nodes, 1), (len(swapped),), generator=rng)
         hidden = x.clone()
         hidden[nodes] = features.mask(x)
-        hidden[swapped] = x[givers.to(graph.device)]
+        hidden[swapped] = x[alike(graph, "batch").draw(swapped, rng)]
         return View(graph.replace(x=hidden), {"nodes": nodes, "features": x.index_select(0, nodes)})
 
     def losses(self, nodes: Tensor, view: View) -> Tensor:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gtl.graph import Graph, Schema
-from gtl.graph.pairs import draw_others
+from gtl.graph.alike import alike
 from gtl.roles import Task, View
 from gtl.tasks.features import Features
 from gtl.tasks.ready import first_setup, made, require_count
@@ -17,11 +17,11 @@ class PairSimilarity(Task):
     """Predicts the similarity of the features of two nodes of a graph from their vectors.
 
     One sample is a pair. For each of at most ``nodes`` drawn nodes, ``candidates`` others of its
-    graph are looked at, and the most and the least similar of them become two pairs: most random
-    pairs are about equally alike and would teach nothing but the mean. The similarity of floating
-    features is their cosine, that of categorical ones the share of the columns that agree. The loss
-    is the squared error of a linear map of ``|h_u - h_v|``. The view is the graph itself, which
-    costs no encoder pass of its own beside a supervised task.
+    graph and type are looked at, and the most and the least similar of them become two pairs: most
+    random pairs are about equally alike and would teach nothing but the mean. The similarity of
+    floating features is their cosine, that of categorical ones the share of the columns that agree.
+    The loss is the squared error of a linear map of ``|h_u - h_v|``. The view is the graph itself,
+    which costs no encoder pass of its own beside a supervised task.
 
     Here it departs from the paper, which searches all pairs of the graph for the extremes.
 
@@ -59,16 +59,16 @@ class PairSimilarity(Task):
             ShapeError: If the features are not of the kind it was set up for.
         """
         x = made(self, self.features).read(graph)
-        sizes = graph.graph_sizes()
+        same = alike(graph)
         drawn = torch.randperm(graph.num_nodes, generator=rng)[: self.nodes].to(graph.device)
-        drawn = drawn[sizes[graph.graph_ids()[drawn]] > 1]
-        others = draw_others(graph, drawn, self.candidates, rng)  # (k, candidates)
-        alike = _similarity(x[drawn].unsqueeze(1), x[others])
-        places = torch.stack([alike.argmax(1), alike.argmin(1)], 1)  # (k, 2)
+        drawn = drawn[same.sizes[same.group[drawn]] > 1]
+        others = same.draw_others(drawn, self.candidates, rng)  # (k, candidates)
+        similarity = _similarity(x[drawn].unsqueeze(1), x[others])
+        places = torch.stack([similarity.argmax(1), similarity.argmin(1)], 1)  # (k, 2)
         targets = {
             "from": drawn.repeat_interleave(2),
             "to": others.gather(1, places).flatten(),
-            "similarity": alike.gather(1, places).flatten(),
+            "similarity": similarity.gather(1, places).flatten(),
         }
         return View(graph, targets)
 

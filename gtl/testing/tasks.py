@@ -13,7 +13,7 @@ from torch import Tensor
 from gtl.errors import ConfigError, LawError
 from gtl.graph import Graph
 from gtl.roles import Task, View
-from gtl.testing.examples import POINTS, Example, SmallEncoder
+from gtl.testing.examples import POINTS, TYPED, Example, SmallEncoder
 from gtl.testing.laws import (
     copied,
     describe,
@@ -30,7 +30,11 @@ from gtl.testing.laws import (
 from gtl.train.step import Step, TaskModel
 
 log = logging.getLogger(__name__)
-EXAMPLES = (Example(), Example(POINTS, level="node", kind="multiclass", outputs=3))
+EXAMPLES = (
+    Example(),
+    Example(POINTS, level="node", kind="multiclass", outputs=3),
+    Example(TYPED, level="node", kind="multiclass", outputs=3),
+)
 _SIZES = (5, 13, 7, 11)
 
 
@@ -44,7 +48,8 @@ def check_task(
 
     Args:
         task: The task; it is copied, never changed.
-        examples: Data to try it on: molecule-like batches and one graph with float features.
+        examples: Data to try it on: molecule-like batches, and single graphs with float features,
+            one of them with types.
         width: Columns of the node vectors.
         skip: Names of laws that do not apply, such as ``ten_steps_lower_the_loss`` for an
             adversary.
@@ -160,11 +165,14 @@ def a_view_leaves_the_graph_as_it_was(trial: TaskTrial) -> None:
 
 
 def a_view_is_a_valid_graph(trial: TaskTrial) -> None:
-    """The graph of a view passes ``Graph.validate``, so any encoder may read it."""
-    model = trial.model()
-    view = _view(model, trial.graph())
+    """A view's graph has all fields of the graph and passes ``validate``: encoders can read it."""
+    model, graph = trial.model(), trial.graph()
+    view = _view(model, graph)
     require(isinstance(view, View), f"a {type(view).__name__}", "a gtl.roles.View")
     copied(view.graph).validate()
+    for name in ("x", "e", "node_type", "edge_type"):
+        lost = getattr(graph, name) is not None and getattr(view.graph, name) is None
+        require(not lost, f"a graph without `{name}`", f"`{name}`, which the given graph has")
 
 
 def one_seed_gives_one_view(trial: TaskTrial) -> None:

@@ -6,7 +6,6 @@ import torch
 
 from gtl.graph import Graph
 from gtl.graph.pairs import (
-    draw_others,
     draw_strangers,
     draw_unjoined,
     pair_features,
@@ -43,14 +42,18 @@ def test_strangers_are_unjoined_nodes_of_the_same_graph() -> None:
     assert ((strangers < 5) == (ends < 5)).all()
 
 
-def test_others_are_every_other_node_of_the_graph_alike() -> None:
-    graph = Graph.batch([path(3), path(1), path(4)])
-    others = draw_others(graph, torch.arange(8), 3000, generator())
-    for node, members in enumerate([range(3)] * 3 + [[3]] + [range(4, 8)] * 4):
-        expected = [other for other in members if other != node] or [node]
-        counts = torch.bincount(others[node], minlength=8)
-        assert counts.nonzero().flatten().tolist() == expected
-        assert (counts[expected] / 3000 - 1 / len(expected)).abs().max() < 0.05
+def test_with_types_strangers_are_like_the_other_end() -> None:
+    # Two papers (0, 1), four authors (2 to 5); paper 0 has authors 2 and 3, paper 1 all four.
+    src, dst = torch.tensor([0, 0, 1, 1, 1, 1]), torch.tensor([2, 3, 2, 3, 4, 5])
+    graph = Graph(
+        torch.cat([src, dst]), torch.cat([dst, src]), 6, node_type=torch.tensor([0, 0, 1, 1, 1, 1])
+    )
+    nodes, like = torch.tensor([0, 1, 4, 2]), torch.tensor([2, 5, 1, 0])
+    strangers = draw_strangers(graph, nodes, 20, generator(), like)
+    assert strangers[0].unique().tolist() == [4, 5]
+    assert strangers[1].unique().tolist() == [-1]  # every author is joined to paper 1
+    assert strangers[2].unique().tolist() == [0]
+    assert strangers[3].unique().tolist() == [-1]
 
 
 def test_two_vectors_become_one_whichever_comes_first() -> None:

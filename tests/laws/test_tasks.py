@@ -215,6 +215,17 @@ def test_a_broken_task_is_caught(law):
         check_task(BROKEN[law](), skip=set(NAMES) - {law})
 
 
+class ForgetsTypes(Good):
+    def view(self, graph, rng):
+        bare = graph.replace(node_type=None, edge_type=None)
+        return View(bare, super().view(graph, rng).targets)
+
+
+def test_a_view_that_loses_the_types_is_caught():
+    with pytest.raises(LawError, match=r"`a_view_is_a_valid_graph`.*without `node_type`"):
+        check_task(ForgetsTypes(), skip=set(NAMES) - {"a_view_is_a_valid_graph"})
+
+
 def test_the_task_that_is_checked_stays_as_it_was():
     task = Good()
     check_task(task)
