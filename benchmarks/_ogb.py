@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -27,6 +27,12 @@ Each seed has its run folder OUT/SET/METHOD/seed-N. The same command given again
 that are finished, goes on with one that was interrupted and adds what is missing: more --seeds,
 another --method.
 """
+_TRAINING = ("epochs", "batch_size", "lr", "weight_decay")
+
+
+def nothing(options: argparse.Namespace) -> dict[str, Any]:
+    """No arguments."""
+    return {}
 
 
 @dataclass(frozen=True)
@@ -37,14 +43,19 @@ class Runner:
         prefix: How the names of its sets begin: ``ogbg``, ``ogbn`` or ``ogbl``.
         defaults: Of the options, by name.
         unlabeled: What of a set an encoder may be pre-trained on.
-        extra: Options that this level alone has, with what ``add_argument`` wants to know; they
-            are handed to :func:`gtl.finetune` by their names.
+        extra: Options that this level alone has, with what ``add_argument`` wants to know.
+        reading: Their part in the arguments of :func:`gtl.load`.
+        training: Their part in those of :func:`gtl.finetune`.
+        pretraining: Their part in those of :func:`gtl.pretrain`.
     """
 
     prefix: str
     defaults: Mapping[str, Any]
     unlabeled: Callable[[Dataset], Dataset]
-    extra: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    extra: Mapping[str, Mapping[str, Any]]
+    reading: Callable[[argparse.Namespace], dict[str, Any]] = nothing
+    training: Callable[[argparse.Namespace], dict[str, Any]] = nothing
+    pretraining: Callable[[argparse.Namespace], dict[str, Any]] = nothing
 
     def main(self, about: str | None, words: Sequence[str] | None = None) -> int:
         """Run a command line; returns the exit code: 0, or 2 after a line that says what is wrong.
@@ -64,14 +75,16 @@ class Runner:
         return 0
 
     def spec(self, name: str) -> str:
-        """The spec of a set of this level, by its name.
+        """The spec of a set of this level, by its name or the end of it.
 
         Raises:
             ConfigError: If the name is that of another level.
         """
         name = name.removeprefix("ogb:").replace("_", "-")
         level = LEVELS.get(name.partition("-")[0])
-        if level not in (None, LEVELS[self.prefix]):
+        if level is None:
+            name = f"{self.prefix}-{name}"
+        elif level != LEVELS[self.prefix]:
             raise ConfigError(f"{name} is judged by {level}s; use benchmarks/ogb_{level}.py")
         return f"ogb:{name}"
 
@@ -83,12 +96,22 @@ class Runner:
         for task in (*options.auxiliary, *options.tasks):
             TASKS.get(task)
         for spec in specs:
-            data = gtl.load(spec, options.root, download=options.download)
-            self.spec(data.spec)  # a name without prefix may be that of another level
-            corpus = self.unlabeled(data)
-            if options.corpus is not None:
-                corpus = gtl.load(options.corpus, options.root)
-            Study(data, corpus, methods, options, self.extra).run()
+            self._study(spec, methods, options).run()
+
+    def _study(self, spec: str, methods: list[Method], options: argparse.Namespace) -> Study:
+        reading = {"download": options.download, **self.reading(options)}
+        data = gtl.load(spec, options.root, **reading)
+        corpus = self.unlabeled(data)
+        if options.corpus is not None:
+            corpus = gtl.load(options.corpus, options.root)
+        training = {name: getattr(options, name) for name in _TRAINING} | self.training(options)
+        pretraining = {
+            "tasks": options.tasks,
+            "epochs": options.pretrain_epochs,
+            "batch_size": options.pretrain_batch_size,
+            **self.pretraining(options),
+        }
+        return Study(data, corpus, methods, training, pretraining, options)
 
     def _parser(self, about: str | None) -> argparse.ArgumentParser:
         how = argparse.RawDescriptionHelpFormatter
@@ -111,7 +134,7 @@ class Runner:
         add = parser.add_argument_group("training").add_argument
         add("--epochs", type=int, help="of which validation chooses one (%(default)s)")
         add("--batch_size", type=int, help="items per step, 0 means all (%(default)s)")
-        add("--lr", type=float, default=1e-3, help="learning rate (%(default)s)")
+        add("--lr", type=float, help="learning rate (%(default)s)")
         add("--weight_decay", type=float, default=0.0, help="(%(default)s)")
         add("--auxiliary", nargs="+", metavar="TASK", help="beside the target (%(default)s)")
         for name, known in self.extra.items():
@@ -120,7 +143,7 @@ class Runner:
         add("--corpus", metavar="SPEC", help="what gtl.load reads; by default the set itself")
         add("--tasks", nargs="+", metavar="TASK", help="(%(default)s)")
         add("--pretrain_epochs", type=int, default=20, help="passes (%(default)s)")
-        add("--pretrain_batch_size", type=int, default=256, help="graphs per step (%(default)s)")
+        add("--pretrain_batch_size", type=int, default=256, help="items per step (%(default)s)")
         parser.set_defaults(**self.defaults)
         return parser
 

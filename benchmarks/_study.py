@@ -11,7 +11,7 @@ import argparse
 import json
 import statistics
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,8 +70,9 @@ class Study:
         data: The set.
         corpus: What encoders are pre-trained on.
         methods: What to compare, the first one with each other.
+        training: Arguments of :func:`gtl.finetune` that all runs have.
+        pretraining: Arguments of :func:`gtl.pretrain`.
         options: Of the command line.
-        extra: Names of those options that only some sets have and that go to the fine-tuning.
 
     Raises:
         GtlError: If encoder and corpus do not fit the set, before anything is trained.
@@ -82,18 +83,16 @@ class Study:
         data: Dataset,
         corpus: Dataset,
         methods: Sequence[Method],
+        training: Mapping[str, Any],
+        pretraining: Mapping[str, Any],
         options: argparse.Namespace,
-        extra: Iterable[str],
     ):
-        def chosen(*names: str) -> dict[str, Any]:
-            return {name: getattr(options, name) for name in names}
-
         self.data, self.corpus, self.methods, self.options = data, corpus, methods, options
         self.name = data.spec.partition(":")[2]
         self.checksum = data.checksum()
-        self.encoder = {"name": options.encoder, **chosen("width", "depth", "dropout")}
-        self.training = chosen("epochs", "batch_size", "lr", "weight_decay", *extra)
-        self.pretraining = chosen("corpus", "tasks", "pretrain_epochs", "pretrain_batch_size")
+        self.training, self.pretraining = training, pretraining
+        shape = {name: getattr(options, name) for name in ("width", "depth", "dropout")}
+        self.encoder = {"name": options.encoder, **shape}
         encoder = ENCODERS.build(self.encoder, data.schema)
         encoder.schema.require(corpus.schema, f"the encoder for {self.name}")
 
@@ -113,8 +112,8 @@ class Study:
             "data": self.data.spec,
             "data_checksum": self.checksum,
             "metric": self.data.metric,
-            "settings": {"encoder": self.encoder, **self.training, **self.pretraining},
-            "auxiliary": self.options.auxiliary,
+            "settings": {**self._settings(), "auxiliary": self.options.auxiliary}
+            | self._settings_before(),
             "methods": {name: _summary(results) for name, results in found.items()},
             "minus_first": {name: [g.mean, g.low, g.high] for name, g in gains.items()},
         }
@@ -124,11 +123,11 @@ class Study:
     def _seeds(self, method: Method) -> list[dict[str, Any]]:
         """Results of each seed, read or made."""
         folder = self.options.out / self.name / method.name.replace(":", "-")
-        settings = {"encoder": self.encoder, **self.training}
+        settings = self._settings()
         if method.weighting:
             settings["auxiliary"] = self.options.auxiliary
         if method.pretrained:
-            settings |= self.pretraining
+            settings |= self._settings_before()
         _claim(folder, {**settings, "data_checksum": self.checksum})
         return [self._seed(method, folder, seed) for seed in range(self.options.seeds)]
 
@@ -156,20 +155,21 @@ class Study:
 
     def _pretrained(self, seed: int) -> Path:
         """Folder of the pre-training with this seed, which the methods share."""
-        folder, options = self.options.out / self.name / "pretraining", self.options
-        settings = {"encoder": self.encoder, **self.pretraining}
-        _claim(folder, {**settings, "data_checksum": self.corpus.checksum()})
+        folder = self.options.out / self.name / "pretraining"
+        _claim(folder, {**self._settings_before(), "data_checksum": self.corpus.checksum()})
         run = folder / f"seed-{seed}"
         if not (run / "results.json").exists():
-            gtl.pretrain(
-                self.encoder,
-                self.corpus,
-                options.tasks,
-                epochs=options.pretrain_epochs,
-                batch_size=options.pretrain_batch_size,
-                **self._place(run, seed),
-            )
+            gtl.pretrain(self.encoder, self.corpus, **self.pretraining, **self._place(run, seed))
         return run
+
+    def _settings(self) -> dict[str, Any]:
+        """What the numbers of every method depend on."""
+        return {"encoder": self.encoder, **self.training}
+
+    def _settings_before(self) -> dict[str, Any]:
+        """What those of pre-trained ones depend on beside it."""
+        before = {"corpus": self.options.corpus, **self.pretraining}
+        return {"encoder": self.encoder, **{f"pretrain_{k}": v for k, v in before.items()}}
 
     def _place(self, run: Path, seed: int) -> dict[str, Any]:
         return {"seed": seed, "device": self.options.device, "out": run, "resume": True}
@@ -177,7 +177,7 @@ class Study:
     def _line(self, results: Sequence[Mapping[str, Any]]) -> str:
         """As OGB's leaderboards write it."""
         test, valid = (spread(r[part] for r in results).text(4) for part in ("test", "valid"))
-        title = TITLES.get(self.data.metric, self.data.metric)
+        title = TITLES.get(self.data.metric, self.data.metric.capitalize())
         count = f"{len(results)} seed{'s' if len(results) > 1 else ''}"
         size = results[0]["footprint"]["parameters_total"]
         return f"Test {title}: {test} ({count}), Validation: {valid}, {size:,} parameters"
@@ -196,7 +196,7 @@ def _claim(folder: Path, settings: Mapping[str, Any]) -> None:
     """
     settings = json.loads(json.dumps(settings))
     file = folder / "settings.json"
-    if file.exists():
+    if file.exists() and any(folder.glob("seed-*")):  # settings that trained nothing bind nobody
         before = read_json(file)
         for name in {**before, **settings}:
             if before.get(name) != settings.get(name):

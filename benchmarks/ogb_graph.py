@@ -29,11 +29,13 @@ RUNNER = Runner(
         "dropout": 0.5,
         "epochs": 100,
         "batch_size": 32,
+        "lr": 1e-3,
         "auxiliary": ["attribute_masking", "edge_prediction", "infomax"],
         "tasks": ["attribute_masking", "context_prediction"],
     },
     unlabeled=training_graphs,
     extra={"readout": {"default": "mean", "help": "mean, sum, max or attention (%(default)s)"}},
+    training=lambda options: {"readout": options.readout},
 )
 
 if __name__ == "__main__":

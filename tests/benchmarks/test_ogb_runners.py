@@ -13,9 +13,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 import gtl
 from gtl.data import load
+from gtl.optional import without_version_check
 from gtl.run_folder import RunFolder, read_json, read_metrics
 from gtl.train import finetune, loop, pretrain
 
@@ -54,6 +56,17 @@ def compressed(file, rows):
     file.write_bytes(gzip.compress(text.encode()))
 
 
+def write_parts(folder, parts):
+    for part, items in zip(("train", "valid", "test"), parts):
+        compressed(folder / f"{part}.csv.gz", [(int(i),) for i in items])
+
+
+def write_graph(folder, n, edges):
+    compressed(folder / "raw" / "num-node-list.csv.gz", [(n,)])
+    compressed(folder / "raw" / "num-edge-list.csv.gz", [(len(edges),)])
+    compressed(folder / "raw" / "edge.csv.gz", edges)
+
+
 @pytest.fixture
 def bace(tmp_path):
     """Raw files of 24 molecules, paths of 2 to 6 atoms, under the name of a set with one label."""
@@ -69,9 +82,53 @@ def bace(tmp_path):
     compressed(folder / "raw" / "node-feat.csv.gz", atoms)
     compressed(folder / "raw" / "edge-feat.csv.gz", [(0, 0, 0)] * len(bonds))
     compressed(folder / "raw" / "graph-label.csv.gz", [(i % 2,) for i in range(24)])
-    for part, items in (("train", range(12)), ("valid", range(12, 18)), ("test", range(18, 24))):
-        compressed(folder / "split" / "scaffold" / f"{part}.csv.gz", [(i,) for i in items])
+    write_parts(folder / "split" / "scaffold", (range(12), range(12, 18), range(18, 24)))
     return ["--data", "ogbg-molbace", "--root", folder.parent, *SMALL]
+
+
+@pytest.fixture
+def arxiv(tmp_path):
+    """Raw files of 30 papers, each of which cites those three and seven numbers before it."""
+    folder = tmp_path / "data" / "ogbn_arxiv"
+    write_graph(folder, 30, [(i, i - step) for i in range(30) for step in (3, 7) if step <= i])
+    compressed(folder / "raw" / "node-feat.csv.gz", [(i % 3 - 1.0, i / 30) for i in range(30)])
+    compressed(folder / "raw" / "node-label.csv.gz", [(i % 3,) for i in range(30)])
+    write_parts(folder / "split" / "time", (range(14), range(14, 22), range(22, 30)))
+    return ["--data", "ogbn-arxiv", "--root", folder.parent, *SMALL]
+
+
+@pytest.fixture
+def ddi(tmp_path):
+    """Raw files of 13 drugs; every pair is a link to train on, to validate or test on, or none."""
+    folder = tmp_path / "data" / "ogbl_ddi"
+    pairs = torch.combinations(torch.arange(13))
+    pairs = pairs[torch.randperm(len(pairs), generator=torch.Generator().manual_seed(0))]
+    train, valid, test, wrong, other = (part.numpy() for part in pairs.split([26, 4, 4, 22, 22]))
+    write_graph(folder, 13, train.tolist())
+    (folder / "split" / "target").mkdir(parents=True)
+    for part, held in (
+        ("train", {"edge": train}),
+        ("valid", {"edge": valid, "edge_neg": wrong}),
+        ("test", {"edge": test, "edge_neg": other}),
+    ):
+        file = folder / "split" / "target" / f"{part}.pt"
+        torch.save(held, file, _use_new_zipfile_serialization=False)
+    return ["--data", "ogbl-ddi", "--root", folder.parent, *SMALL]
+
+
+def judged(folder, name, root, package, **reading):
+    """What OGB's evaluator says of a stored model's predictions for the test split."""
+    with without_version_check():
+        evaluator = importlib.import_module(f"ogb.{package}").Evaluator(name)
+    data = load(f"ogb:{name}", root=root, **reading)
+    guess = gtl.predict(gtl.Model.load(folder), data, "test", raw=True).numpy()
+    truth = data.labels[data.split["test"]].numpy()
+    if data.level == "edge":
+        both = {"y_pred_pos": guess[truth == 1], "y_pred_neg": guess[truth == 0]}
+        return evaluator.eval(both)[data.metric]
+    if data.kind == "multiclass":
+        guess, truth = guess.argmax(1)[:, None], truth[:, None]
+    return evaluator.eval({"y_true": truth, "y_pred": guess})[data.metric]
 
 
 def values(folder):
@@ -111,23 +168,27 @@ def test_each_method_has_a_line_for_the_leaderboard_and_its_runs_in_the_json(
     assert f"equal minus target_only: {gain:+.4f} [".replace("+0.0000", "0.0000") in lines[5]
 
 
+@pytest.mark.parametrize(
+    ("script", "files", "package", "title"),
+    [
+        ("ogb_graph", "bace", "graphproppred", "ROC-AUC"),
+        ("ogb_node", "arxiv", "nodeproppred", "Accuracy"),
+        ("ogb_link", "ddi", "linkproppred", "Hits@20"),
+    ],
+)
 def test_the_epoch_is_chosen_on_validation_data_and_judged_by_ogbs_evaluator(
-    runner, bace, tmp_path, capsys
+    runner, tmp_path, capsys, request, script, files, package, title
 ):
-    from gtl.optional import without_version_check
-
-    with without_version_check():
-        from ogb.graphproppred import Evaluator
-    assert runner("ogb_graph", *bace, "--out", tmp_path / "out") == 0
-    run = tmp_path / "out" / "ogbg-molbace" / "target_only" / "seed-1"
+    words = request.getfixturevalue(files)
+    assert runner(script, *words, "--method", "pretrain+equal", "--out", tmp_path / "out") == 0
+    assert f"pretrain+equal: Test {title}: " in capsys.readouterr().out
+    run = tmp_path / "out" / words[1] / "pretrain+equal" / "seed-1"
     results, lines = read_json(run / "results.json"), read_metrics(run)
     valid = [line["valid"] for line in lines]
     assert results["epoch"] == valid.index(max(valid)) and results["valid"] == max(valid)
-    data = load("ogb:ogbg-molbace", root=bace[3])
-    guess = gtl.predict(gtl.Model.load(run), data, "test", raw=True).numpy()
-    truth = data.labels[data.split["test"]].numpy()
-    judged = Evaluator("ogbg-molbace").eval({"y_true": truth, "y_pred": guess})
-    assert results["test"] == pytest.approx(judged["rocauc"])
+    assert list(lines[0]["losses"]) == ["supervised", "infomax"]
+    reading = {} if files == "bace" else {"undirected": True}
+    assert results["test"] == pytest.approx(judged(run, words[1], words[3], package, **reading))
 
 
 def test_one_seed_has_no_spread(runner, bace, tmp_path, capsys):
@@ -143,11 +204,48 @@ def test_one_seed_has_no_spread(runner, bace, tmp_path, capsys):
     )
 
 
-def test_results_may_go_elsewhere(runner, bace, tmp_path, capsys):
-    words = [*bace, "--seeds", 1, "--out", tmp_path / "out", "--results", tmp_path / "kept"]
+def test_results_may_go_elsewhere_and_a_name_may_be_short(runner, bace, tmp_path, capsys):
+    words = [
+        *bace,
+        "--data",
+        "molbace",
+        "--seeds",
+        1,
+        "--out",
+        tmp_path / "out",
+        "--results",
+        tmp_path / "kept",
+    ]
     assert runner("ogb_graph", *words) == 0
     assert [file.name for file in (tmp_path / "kept").iterdir()] == ["ogbg-molbace.json"]
     assert not list((tmp_path / "out").glob("*.json"))
+
+
+def test_a_graph_may_be_sampled_and_left_directed(runner, arxiv, tmp_path, capsys):
+    words = [*arxiv, "--seeds", 1, "--method", "pretrain", "--pretrain_batch_size", 10]
+    words += ["--fan_out", 2, "--out"]
+    assert runner("ogb_node", *words, tmp_path / "both") == 0
+    runs = tmp_path / "both" / "ogbn-arxiv"
+    for run in (runs / "pretrain" / "seed-0", runs / "pretraining" / "seed-0"):
+        assert read_json(run / "config.json")["fan_out"] == [2]
+    assert runner("ogb_node", *words, tmp_path / "one", "--directed", "--fan_out", "all") == 0
+    config = read_json(tmp_path / "one" / "ogbn-arxiv" / "pretrain" / "seed-0" / "config.json")
+    assert config["fan_out"] == [None]
+    directed = load("ogb:ogbn-arxiv", root=arxiv[3])
+    assert config["data_checksum"] == directed.checksum()
+    assert (
+        config["data_checksum"] != read_json(runs / "pretrain/seed-0/config.json")["data_checksum"]
+    )
+
+
+def test_pairs_may_be_read_and_asked_otherwise(runner, ddi, tmp_path, capsys):
+    words = [*ddi, "--seeds", 1, "--out", tmp_path, "--head", "linear", "--features", "l2"]
+    words += ["--negatives", 3, "--corrupt", "second", "--keep_links"]
+    assert runner("ogb_link", *words) == 0
+    config = read_json(tmp_path / "ogbl-ddi" / "target_only" / "seed-0" / "config.json")
+    assert config["head"]["name"] == "linear"
+    asked = {"negatives": 3, "corrupt": "second", "remove": False, "features": "l2"}
+    assert config["links"] == asked
 
 
 # -- what is not done twice ------------------------------------------------------------------------
@@ -270,6 +368,38 @@ def test_without_a_set_the_command_says_what_is_missing():
     assert done.returncode == 2 and not done.stdout
     (line,) = done.stderr.splitlines()
     assert line.startswith("ogb_graph.py: error: ") and "--data" in line
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--fan_out", "2", "many"], "argument --fan_out: invalid draws value: 'many'"),
+        (["--fan_out", "0"], "`fan_out` is \\[0\\], expected whole numbers"),
+        (
+            ["--depth", "2", "--fan_out", "3"],
+            "expected a number for each of the encoder's 2 layers",
+        ),
+        (["--data", "ogbg-molbace"], "ogbg-molbace is judged by graphs; use benchmarks/ogb_graph"),
+        (["--data", "arxivv"], "ogbn-arxivv is not one of .* did you mean 'ogbn-arxiv'"),
+        (["--data", "ogbn-mag"], "ogb:ogbn-mag .* these are read: ogbn-"),
+    ],
+)
+def test_bad_input_about_nodes_is_answered_in_one_line(
+    runner, arxiv, bace, tmp_path, capsys, words, message
+):
+    assert runner("ogb_node", *arxiv, "--out", tmp_path / "out", *words) == 2
+    assert re.search(message, _line(capsys))
+
+
+def test_bad_input_about_links_is_answered_in_one_line(runner, ddi, tmp_path, capsys):
+    words = [*ddi, "--out", tmp_path / "out"]
+    for option, value in (("features", "sum"), ("corrupt", "none"), ("negatives", -1)):
+        assert runner("ogb_link", *words, f"--{option}", value) == 2
+        assert f"`{option}` is {value!r}, expected" in _line(capsys)
+    assert runner("ogb_link", *words, "--negatives", 0) == 2
+    assert "draw at least 1 of `negatives`" in _line(capsys)
+    assert not list(tmp_path.rglob("results.json"))
+    assert runner("ogb_link", *words, "--seeds", 1) == 0
 
 
 def test_methods_are_taken_apart(runner):
