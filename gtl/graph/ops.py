@@ -2,7 +2,8 @@
 
 Two kernels do the few things that decide the speed: DGL's where it runs, plain torch elsewhere
 (``GTL_KERNELS=dgl|torch`` chooses one). Other devices than a CPU and other numbers than floats of
-32 and 64 bits always take plain torch. Everything here is differentiable twice on both. That is
+32 and 64 bits always take plain torch; weights on edges take :mod:`gtl.graph.kernels_sparse` with
+either. Everything here is differentiable twice on both. That is
 why the softmax is composed of small pieces: DGL's fused one returns wrong second derivatives on a
 CPU without saying so, and a look-ahead through attention would be off by a tenth.
 """

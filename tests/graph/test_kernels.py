@@ -71,6 +71,27 @@ def test_a_sum_is_a_product_with_the_adjacency(graph):
 
 
 @pytest.mark.parametrize("kernels", ["dgl", "torch"])
+@given(graph=graphs())
+@settings(max_examples=25, deadline=None)
+def test_weights_of_edges_go_where_dense_matrices_put_them(kernels, graph):
+    h, weight = _values(graph.num_nodes, 2, 3), _values(graph.num_edges, 2)
+    other = (2 * _values(graph.num_nodes, 2, 3)).detach().requires_grad_()
+    nodes = torch.eye(graph.num_nodes, dtype=torch.float64)
+    sent, received = nodes[graph.src], nodes[graph.dst]  # (m, n)
+    pairs = (
+        (ops.weighted_sum_neighbors, (h, weight), "mj,mi,ikd,mk->jkd", (received, sent)),
+        (ops.dot_on_edges, (h, other), "mi,mj,ikd,jkd->mk", (sent, received)),
+    )
+    for op, inputs, product, ends in pairs:
+        with ops.use_kernels(kernels):
+            value = op(graph, *inputs)
+            ours = value, *torch.autograd.grad(value.sin().sum(), inputs)
+        dense = torch.einsum(product, *ends, *inputs)
+        oracle = dense, *torch.autograd.grad(dense.sin().sum(), inputs)
+        torch.testing.assert_close(ours, oracle)
+
+
+@pytest.mark.parametrize("kernels", ["dgl", "torch"])
 def test_the_structure_is_sorted_once(kernels, monkeypatch):
     from gtl.graph import kernels_dgl, kernels_torch
 
