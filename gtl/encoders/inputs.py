@@ -66,8 +66,9 @@ class TypedInput(nn.Module):
     def __init__(self, features: nn.Module | None, types: int, width: int):
         super().__init__()
         self.features = features
-        self.types = nn.Parameter(torch.empty(types, width))
-        nn.init.xavier_uniform_(self.types)
+        self.types = nn.Parameter(torch.zeros(types, width))
+        if features is None:  # beside features they start at 0: those may be small, and would drown
+            nn.init.xavier_uniform_(self.types)
 
     def forward(self, graph: Graph) -> Tensor:
         """Node vectors ``(n, width)``.

@@ -85,10 +85,13 @@ def test_each_type_adds_its_vector_and_a_type_without_features_has_nothing_else(
     types, x = torch.tensor([1, 0, 1]), torch.tensor([[0.0, 0.0], [3.0, 0.0], [0.0, 2.0]])
     graph = bare(x).replace(node_type=types)
     embed = inputs.node_input(Schema(Columns(width=2), node_types=2), 5).double()
+    assert not embed.types.any()  # at first nothing drowns small features
+    torch.nn.init.normal_(embed.types)
     vectors = embed(graph)
     expected = embed.features.map(x.double()) + embed.types[types]
     torch.testing.assert_close(vectors, expected)
     alone = inputs.node_input(Schema(node_types=2), 5)
+    assert alone.types.all()
     torch.testing.assert_close(alone(graph), alone.types[types])
 
 

@@ -32,11 +32,11 @@ CASES: dict[str, list[dict[str, object]]] = {
     "rgcn": [
         {**SMALL, "decomposition": None},
         {**JUMPY, "decomposition": "block", "bases": 2},
-        {**SMALL, "bases": 2, "jk": "sum"},
+        {**SMALL, "bases": 2, "jk": "sum", "norm": "batch"},
     ],
     "hgt": [
-        {**SMALL, "heads": 2},
-        {"width": 4, "depth": 2, "heads": 1, "norm": None, "jk": "concat", "dropout": 0.2},
+        {**SMALL, "heads": 2, "norm": "layer"},
+        {"width": 4, "depth": 2, "heads": 1, "jk": "concat", "dropout": 0.2},
     ],
 }
 
