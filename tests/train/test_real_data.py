@@ -52,3 +52,10 @@ def test_a_citation_graph_is_learned_from_few_labels(shared_data):
     encoder = {"name": "gcn", "width": 32, "depth": 2, "dropout": 0.5, "norm": None}
     model = gtl.finetune(encoder, data, epochs=60, lr=0.01, weight_decay=5e-4)
     assert model.results["test"] > 0.68
+
+
+@pytest.mark.parametrize("name", ["rgcn", "hgt"])
+def test_a_typed_graph_is_learned_from_few_labels(shared_data, name):
+    data = gtl.load("typed:acm", root=shared_data)
+    model = gtl.finetune({"name": name, "width": 32}, data, epochs=25, lr=0.02)
+    assert model.results["test"] > 0.7
