@@ -162,13 +162,18 @@ class Weighting(Recorded, ABC, nn.Module):
     Attributes:
         consistency: The latest cosine of each auxiliary task with the target, by name; empty for
             weightings that do not measure it.
+        choices: The same weighting with other settings, which no single step can judge: loops
+            with validation data train them side by side and keep the best. Empty if there is
+            nothing to choose.
     """
 
     consistency: dict[str, float]
+    choices: Sequence[Weighting]
 
     def __init__(self) -> None:
         super().__init__()
         self.consistency = {}
+        self.choices = ()
 
     def setup(self, tasks: Sequence[str], target: str | None) -> None:
         """Make what depends on the tasks; called before the first step. Safe to call again."""

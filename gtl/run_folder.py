@@ -74,6 +74,12 @@ class RunFolder:
         with open(self.path / "metrics.jsonl", "a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 
+    def take(self, metrics: RunFolder, weights: RunFolder) -> None:
+        """Take over the metrics of one run and the checkpoint of another, below this one."""
+        text = (metrics.path / "metrics.jsonl").read_text(encoding="utf-8")
+        checkpoint.write_text(self.path / "metrics.jsonl", text)
+        self.save(checkpoint.load(weights.path / "checkpoint.safetensors"))
+
     def read_metrics(self) -> list[dict[str, Any]]:
         """All epochs logged so far; a line cut off by a kill is dropped."""
         return read_metrics(self.path)

@@ -74,7 +74,10 @@ def find_runs(folder: Path) -> list[RunRecord]:
     if not folder.is_dir():
         raise CheckpointError(f"there is no folder {folder}; check the path")
     damaged: list[str] = []
-    found = [_read(path.parent, folder, damaged) for path in sorted(folder.rglob("config.json"))]
+    places = [path.parent for path in sorted(folder.rglob("config.json"))]
+    # What a run keeps below itself (the trainings that it compared) is part of it.
+    whole = [place for place in places if not set(place.parents) & set(places)]
+    found = [_read(place, folder, damaged) for place in whole]
     runs = [run for run in found if run is not None]
     if damaged:
         warnings.warn(

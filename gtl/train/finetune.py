@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,14 @@ from gtl.errors import ConfigError, DataError
 from gtl.graph.pairs import without_pairs
 from gtl.registry import ENCODERS, HEADS, READOUTS, TASKS, WEIGHTINGS
 from gtl.report.plots import write_plots
-from gtl.run_folder import RunFolder
+from gtl.roles import Weighting
+from gtl.run_folder import RunFolder, read_json
 from gtl.tasks.links import Links
 from gtl.train import loop
 from gtl.train.evaluate import evaluate
 from gtl.train.model import Model, build_target
 from gtl.train.parts import as_dataset, as_encoder, as_tasks, check_fan_out, check_positive
+from gtl.train.race import ALONE, Chance, Entrant, race, same_again, standings, ways_of
 from gtl.train.score import queries_of, score
 from gtl.train.seed import reseed, seeded
 from gtl.train.step import TaskModel
@@ -47,6 +50,7 @@ def finetune(
     weight_decay: float = 0.0,
     optimizer: str = "adam",
     meta_share: float = 0.0,
+    guard: bool = True,
     seed: int = 0,
     device: str | None = None,
     out: Path | str | None = None,
@@ -63,6 +67,8 @@ def finetune(
         auxiliary: Auxiliary tasks: names, mappings with options, or instances. Tasks that were
             pre-trained with the encoder go on from there.
         weighting: How much each task, each sample, counts; without auxiliary tasks it is not used.
+            Several (a list, or one with :attr:`gtl.roles.Weighting.choices`, as ``aux_ts`` has)
+            are trained side by side and validation data choose; without any the first is used.
         head: Node, graph or pair vectors to predictions.
         readout: Node vectors to graph vectors, for graph-level data.
         links: For link-level data: ``negatives`` drawn per link (1, or 0 if the training split has
@@ -81,13 +87,18 @@ def finetune(
         optimizer: ``adam``, ``adamw`` or ``sgd`` (momentum 0.9).
         meta_share: Share of the training split set aside to judge look-aheads; 0 means that
             alternating halves of each batch do.
+        guard: Beside auxiliary tasks, train a twin on the target alone, and return it where it is
+            better on validation data: tasks that hurt then cost time but no accuracy. The twin
+            is, bit for bit, the run without auxiliary tasks.
         seed: Reproduces the run bit for bit on one machine.
         device: Where to train; by default where the encoder is.
         out: Run folder to write.
         resume: Go on with the run in ``out``.
 
     Returns:
-        The model at its best epoch, with ``results`` and ``history``.
+        The model at its best epoch, with ``results`` and ``history``. Where several were
+        trained, ``results["race"]`` says how each did, and ``history`` is that of the best one
+        with auxiliary tasks, also where the twin won.
 
     Raises:
         GtlError: On any unusable argument, before anything is written.
@@ -109,12 +120,14 @@ def finetune(
         target = build_target(model_encoder, shape, head, readout, asked)
         target.standardize(dataset.labels[train])
         target.setup(dataset.schema, model_encoder.width)
+        alone = Chance.now(rng)  # where a run without auxiliary tasks starts
         helpers = as_tasks(auxiliary, dataset, model_encoder, trained)
         model = TaskModel(model_encoder, {TARGET: target, **helpers})
         model.to(device or loop.module_device(model_encoder))
-        how = WEIGHTINGS.build(weighting)
-        how = (how if helpers else WEIGHTINGS.build("equal")).to(loop.module_device(model))
-        how.setup([TARGET, *helpers], TARGET)
+        together = Chance.now(rng)
+        hows = _built(weighting) if helpers else [WEIGHTINGS.build("equal")]
+        ways = ways_of(hows, choose=has_valid, alone=bool(guard and helpers))
+        specs = [WEIGHTINGS.spec(how) for how in hows]
         answer = Model(model_encoder, target, dataset.level)
         answer.fan_out = fan_out
         config = {
@@ -127,7 +140,7 @@ def finetune(
             "pretrained": _origin(encoder),
             "target": shape,
             "tasks": {name: TASKS.spec(task) for name, task in helpers.items()},
-            "weighting": WEIGHTINGS.spec(how),
+            "weighting": specs[0] if len(specs) == 1 else specs,
             "head": HEADS.spec(answer.predictor.head),
             "readout": READOUTS.spec(answer.predictor.readout),
             "links": asked,
@@ -138,39 +151,83 @@ def finetune(
             "weight_decay": weight_decay,
             "optimizer": optimizer,
             "meta_share": meta_share,
+            "guard": guard,
             "seed": seed,
         }
-        job = loop.Job(
-            model,
-            how,
-            loop.build_optimizer(model, optimizer, lr, weight_decay),
-            dataset,
-            train,
-            epochs,
-            0 if dataset.level == "node" and fan_out is None else batch_size,
-            rng,
-            seed=seed,
-            target=TARGET,
-            fan_out=fan_out,
-            meta_items=meta,
-            validate=lambda: _value(answer, dataset, "valid") if has_valid else None,
-            folder=None if out is None else RunFolder(out, config, resume),
-            title=f"finetune {dataset.spec}",
-        )
-        history = loop.run(job)
-    answer.history, answer.folder = history.epochs, job.folder
+        folder = None if out is None else RunFolder(out, config, resume)
+        entrants = []
+        for name, how in ways.items():
+            tasks = [TARGET] if name == ALONE else list(model.tasks)
+            mine = model if len(ways) == 1 else same_again(model, tasks)
+            own_rng = (alone if name == ALONE else together).again()
+            how.to(loop.module_device(mine)).setup(tasks, TARGET)
+            job = loop.Job(
+                mine,
+                how,
+                loop.build_optimizer(mine, optimizer, lr, weight_decay),
+                dataset,
+                train,
+                epochs,
+                0 if dataset.level == "node" and fan_out is None else batch_size,
+                own_rng,
+                seed=seed,
+                target=TARGET,
+                fan_out=fan_out,
+                meta_items=meta,
+                validate=_validation(mine, dataset, fan_out) if has_valid else lambda: None,
+                folder=folder if len(ways) == 1 else _place(folder, name, how, tasks, resume),
+            )
+            entrants.append(Entrant(name, loop.Training(job)))
+        best, *others = race(entrants, epochs, f"finetune {dataset.spec}")
+    shown = best if best.name != ALONE or not others else others[0]
+    model.load_state_dict(best.training.finish(), strict=False)
+    answer.history, answer.folder = shown.training.history.epochs, folder
     answer.results = {
         "metric": dataset.metric,
-        "valid": history.best["valid"],
+        "valid": best.training.history.best["valid"],
         "test": _test_value(answer, dataset),
-        "epoch": history.best["epoch"],
+        "epoch": best.training.history.best["epoch"],
         "seed": seed,
-        "footprint": loop.footprint(answer, history.seconds),
+        "footprint": loop.footprint(answer, sum(e.training.history.seconds for e in entrants)),
     }
-    if job.folder is not None:
-        job.folder.write_results(answer.results)
-        write_plots(job.folder.path)
+    if len(entrants) > 1:
+        answer.results["race"] = {"winner": best.name, "entrants": standings(entrants)}
+    if folder is not None:
+        metrics, weights = shown.training.job.folder, best.training.job.folder
+        if len(entrants) > 1 and metrics is not None and weights is not None:
+            folder.take(metrics, weights)
+        folder.write_results(answer.results)
+        write_plots(folder.path)
     return answer.eval()
+
+
+def _built(weighting: Any) -> list[Weighting]:
+    several = isinstance(weighting, (list, tuple))
+    if several and not weighting:
+        raise ConfigError("`weighting` is an empty list; name at least one")
+    return [WEIGHTINGS.build(part) for part in (weighting if several else [weighting])]
+
+
+def _place(
+    folder: RunFolder | None, name: str, how: Weighting, tasks: Sequence[str], resume: bool
+) -> RunFolder | None:
+    """The folder of one of several trainings: a run folder of its own below the run's."""
+    if folder is None:
+        return None
+    config = read_json(folder.path / "config.json")
+    config["weighting"], config["guard"] = WEIGHTINGS.spec(how), False
+    config["tasks"] = {k: spec for k, spec in config["tasks"].items() if k in tasks}
+    plain = re.sub(r"[^A-Za-z0-9.=_-]+", "-", name).strip("-")
+    return RunFolder(folder.path / "race" / plain, config, resume)
+
+
+def _validation(
+    model: TaskModel, dataset: Dataset, fan_out: Sequence[int | None] | None
+) -> Callable[[], float | None]:
+    target = model.tasks[TARGET]
+    judge = Model(model.encoder, target, dataset.level)  # type: ignore[arg-type]
+    judge.fan_out = fan_out
+    return lambda: _value(judge, dataset, "valid")
 
 
 def _set_aside(train: Tensor, share: float, rng: torch.Generator) -> tuple[Tensor, Tensor]:

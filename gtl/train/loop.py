@@ -133,10 +133,10 @@ class Training:
                 bar.update()
                 bar.set_postfix(self._progress())
 
-    def finish(self) -> History:
-        """Put the weights of the chosen epoch into the model."""
+    def finish(self) -> dict[str, Tensor]:
+        """The weights of the chosen epoch, which the model is given too."""
         self.job.model.load_state_dict(self.history.best["model"])
-        return self.history
+        return self.history.best["model"]
 
     def _train_epoch(self) -> None:
         job, history = self.job, self.history
@@ -200,7 +200,8 @@ def run(job: Job) -> History:
     training = Training(job)
     with progress(job.title, job.epochs, training.epoch) as bar:
         training.advance(job.epochs, bar)
-    return training.finish()
+    training.finish()
+    return training.history
 
 
 def progress(title: str, epochs: int, done: int = 0) -> Any:

@@ -118,6 +118,11 @@ class Model(nn.Module):
             raise CheckpointError(
                 f"{folder} is a run of {config.get('command')!r}, not of 'finetune'"
             )
+        if (folder / "race").is_dir() and not (folder / "results.json").is_file():
+            raise CheckpointError(
+                f"{folder} was interrupted before its trainings could be compared; run it again "
+                "with resume=True (--resume)"
+            )
         state = checkpoint.load(folder / "checkpoint.safetensors")
         encoder = encoder_from_config(config, folder)
         how = config["head"], config["readout"], config.get("links")

@@ -51,8 +51,9 @@ class Run:
         load_part(encoder, weights, "encoder.", folder)
         tasks: dict[str, Task] = {}
         for name, spec in config["tasks"].items():
-            if name == "supervised" or spec["name"] not in TASKS.names():
-                continue
+            trained = any(key.startswith(f"tasks.{name}.") for key in weights)
+            if name == "supervised" or spec["name"] not in TASKS.names() or not trained:
+                continue  # where a twin without auxiliary tasks won, there is nothing to load
             task = TASKS.build(spec)
             task.setup(Schema.from_json(config["schema"]), encoder.width)
             load_part(task, weights, f"tasks.{name}.", folder)

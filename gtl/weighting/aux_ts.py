@@ -33,6 +33,7 @@ NORMALIZERS = ("auxiliary", "target", None)
 ENGINES = ("directional", "unrolled")
 CONSISTENCIES = ("parameters", "representation", None)
 LEVELS = ("sample", "task")
+MASSES = (0.3, 1.0)
 _ROWS = 1 << 16
 _LARGEST = 1e3
 
@@ -54,7 +55,8 @@ class AuxTS(Weighting):
         lr: Learning rate of the network's own Adam.
         mass: Mean weight of an auxiliary task where the target's is 1, under
             ``normalize="auxiliary"``. One look-ahead sees which tasks help, but not how much of
-            them a whole training needs: it undervalues everything that pays later.
+            them a whole training needs: it undervalues everything that pays later. Several masses
+            are choices for a loop that can compare whole trainings; a single one uses the first.
         normalize: ``"auxiliary"``: target samples count once, auxiliary weights are divided by
             their mean and multiplied by ``mass``, so that the network decides how a given total
             is shared. ``"target"``: all weights are divided by the target's mean weight (Hwang et
@@ -85,7 +87,7 @@ class AuxTS(Weighting):
         self,
         hidden: int = 100,
         lr: float = 1e-2,
-        mass: float = 0.3,
+        mass: float | Sequence[float] = MASSES,
         normalize: str | None = "auxiliary",
         refresh: int = 4,
         look_ahead: str = "directional",
@@ -114,9 +116,14 @@ class AuxTS(Weighting):
                 f"`normalize` is {normalize!r} and `network` is False; what a look-ahead says is "
                 "worth nothing as a number, only its shares are: use normalize='auxiliary'"
             )
-        if not lr > 0 or not mass >= 0:
-            raise ConfigError(f"`lr` is {lr} and `mass` is {mass}; expected lr > 0 and mass >= 0")
-        self.hidden, self.lr, self.mass, self.activation = hidden, lr, mass, activation
+        masses = list(mass) if isinstance(mass, Sequence) else [mass]
+        if not lr > 0 or not masses or not all(m >= 0 for m in masses):
+            raise ConfigError(
+                f"`lr` is {lr} and `mass` is {mass}; expected lr > 0 and one or more masses >= 0"
+            )
+        self.hidden, self.lr, self.mass, self.activation = hidden, lr, masses[0], activation
+        if len(masses) > 1 and normalize == "auxiliary":
+            self.choices = [AuxTS(**{**self.arguments, "mass": one}) for one in masses]
         self.normalize, self.refresh = normalize, refresh
         self.look_ahead, self.unroll_steps = look_ahead, unroll_steps
         self.measure = consistency if network else None
