@@ -1,11 +1,18 @@
 """Trainings side by side: what no single step can judge is left to the validation data.
 
-One step of look-ahead tells which auxiliary tasks help, but not how much of them a whole training
-needs, nor whether it needs any: what they teach pays later than one step (Wu et al. 2018, the
-short-horizon bias of meta-optimization). So several masses, and a twin that trains on the target
-alone, start from the same weights; half way the worse half is given up (Jamieson & Talwalkar
-2016, successive halving). Branches that are compared on the target's validation data, the target
-alone among them, are the idea of Jiang et al. 2023 (ForkMerge); theirs are merged and forked anew.
+A look-ahead weighs an auxiliary gradient g by -eta <g, grad L_meta>, the fall of the target's loss
+one step later. But the target trains on: near the path, later steps of size eta shrink a
+displacement along a direction of curvature a by (1 - eta a) each. What g did where the target's own
+loss bends is soon overwritten; what lasts lies where it is flat, and there grad L_meta, which comes
+from data like the training data, is small as well. So one step ranks tasks, whose gradients it
+sees alike, but undervalues all of them against the target's own (the short-horizon bias of Wu et
+al. 2018), and no number of such steps says how much of them a whole training needs, or whether it
+needs any.
+
+Whole trainings say it: several masses, and a twin that trains on the target alone, start from the
+same weights, and half way the worse half is given up (successive halving, Jamieson & Talwalkar
+2016). Branches that validation data compare, the target alone among them, are the idea of Jiang et
+al. 2023 (ForkMerge); theirs are merged and forked anew.
 """
 
 from __future__ import annotations

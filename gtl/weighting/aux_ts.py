@@ -44,7 +44,8 @@ class AuxTS(Weighting):
     In each step the network turns a sample's loss, its task and the tasks' gradient consistency
     into a weight, and the model follows the gradient of the weighted losses. Every ``refresh``
     steps the consistency is measured anew and the network learns: part of the target's samples
-    sit out a look-ahead through the optimizer's real state and judge where it led.
+    judge where the step leads through the optimizer's real state (and sit it out where the
+    target's own samples are weighed, under any but ``normalize="auxiliary"``).
 
     The network learns *after* the step's gradient is taken, so the look-ahead judges the very
     weights that the step uses, and one backward pass serves both. (The paper's order, network
@@ -66,9 +67,9 @@ class AuxTS(Weighting):
         refresh: Steps from one look-ahead to the next.
         look_ahead: ``"directional"``, first order, or ``"unrolled"``, through ``higher``.
         unroll_steps: Inner steps of the unrolled look-ahead.
-        consistency: What the cosines compare: gradients of the shared ``"parameters"``, as in
-            the paper, at one backward pass a task; those of a shift of the node vectors,
-            ``"representation"``, at almost nothing; or ``None``, no cosines.
+        consistency: What the cosines compare: those of a shift of the node vectors,
+            ``"representation"``, at almost nothing; gradients of the shared ``"parameters"``, as
+            in the paper, at one backward pass a task; or ``None``, no cosines.
         activation: Of the network's output, ``"sigmoid"`` or ``"softplus"``.
         network: ``False`` is the ablation without one: a sample weighs what the look-ahead says
             it is worth, nothing where that is negative. Between look-aheads each task keeps the
@@ -92,7 +93,7 @@ class AuxTS(Weighting):
         refresh: int = 4,
         look_ahead: str = "directional",
         unroll_steps: int = 1,
-        consistency: str | None = "parameters",
+        consistency: str | None = "representation",
         activation: str = "sigmoid",
         network: bool = True,
         level: str = "sample",
@@ -188,7 +189,8 @@ class AuxTS(Weighting):
         with torch.no_grad():
             weights = self._weights(self._raw(features), losses, target)
         if looks:
-            pulls = judged_step(step, losses, weights, self.look_aheads, self._unroll())
+            apart = self.normalize != "auxiliary"
+            pulls = judged_step(step, losses, weights, self.look_aheads, self._unroll(), apart)
             self.look_aheads += 1
             self._learn(features, losses, pulls, target)
         else:

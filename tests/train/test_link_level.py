@@ -88,7 +88,8 @@ def test_auxiliary_tasks_share_the_pass_over_the_graph_without_the_links(links, 
     train_step = loop.train_step
     monkeypatch.setattr(loop, "train_step", count)
     auxiliary = ["partition", {"name": "pair_distance"}]
-    gtl.finetune(GCN, links, auxiliary=auxiliary, weighting="equal", epochs=1, batch_size=300)
+    options = {"weighting": "equal", "guard": False, "epochs": 1, "batch_size": 300}
+    gtl.finetune(GCN, links, auxiliary=auxiliary, **options)
     assert len(passes) == 2  # 569 links in batches of 300
 
 

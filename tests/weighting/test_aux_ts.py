@@ -54,7 +54,8 @@ def whole_look_ahead(weighting, step, held) -> float:
     """Meta loss after the optimizer's real step on the look-ahead's weighted loss."""
     weights = {n: v.detach() for n, v in expected_weights(weighting, step).items()}
     losses = step.replay(dict(step.parameters))
-    mean = (weights["target"] * losses["target"])[~held].mean()
+    stepping = ~held if weighting.normalize != "auxiliary" else torch.ones_like(held)
+    mean = (weights["target"] * losses["target"])[stepping].mean()
     total = mean + sum((weights[n] * losses[n]).mean() for n in TASKS[1:])
     before = {n: p.detach().clone() for n, p in step.parameters.items()}
     state = copy.deepcopy(step.optimizer.state_dict())
@@ -393,7 +394,11 @@ def test_an_activation_that_can_be_negative_is_refused():
         WeightNetwork(3, activation="elu")
 
 
-def test_one_backward_pass_is_enough_between_look_aheads(problem, optimizers):
+@pytest.mark.parametrize(
+    ("options", "more"),
+    [({}, 1), ({"consistency": "parameters"}, 4), ({"normalize": "target"}, 2)],
+)
+def test_one_backward_pass_is_enough_between_look_aheads(problem, optimizers, options, more):
     calls = []
 
     class Counted(nn.Module):
@@ -410,12 +415,12 @@ def test_one_backward_pass_is_enough_between_look_aheads(problem, optimizers):
     setting = problem("sum")
     setting.model.encoder = Counted(setting.model.encoder)
     optimizer = optimizers["adam"](setting.model.parameters())
-    weighting = ready(refresh=4)
+    weighting = ready(refresh=4, **options)
     counts = []
     for _ in range(5):
         calls.clear()
         weighting.backward(setting.step(optimizer))
         counts.append(len(calls))
-    # Views of the target and two tasks: three encoder passes a step. At a look-ahead three more
-    # for the cosines, one for the held-back samples, one for the meta loss.
-    assert counts == [8, 3, 3, 3, 8]
+    # Views of the target and two tasks: three encoder passes a step, and one more at a look-ahead
+    # for the meta loss; three more for the cosines of parameters, one for samples kept apart.
+    assert counts == [3 + more, 3, 3, 3, 3 + more]

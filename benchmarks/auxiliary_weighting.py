@@ -1,0 +1,372 @@
+"""Do auxiliary tasks help a small target, and which weighting gets the most out of them?
+
+Every method trains the same encoder on the same few labels, seed by seed; validation data choose
+epoch and setting, and the test split is looked at once. Every weighting with a setting of its own
+has two values of it to choose from, as ``aux_ts`` has two masses. The guard's twin is the method
+"target only", so results with the guard follow from the same runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field, replace
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import torch
+from _measure import RESULTS, write_results
+
+import gtl
+from gtl import checkpoint
+from gtl.data import Dataset
+from gtl.data.dataset import METRICS
+from gtl.registry import ENCODERS
+from gtl.report.compare import Difference, mean_ranks, paired, spread
+
+OUT = Path("runs") / "auxiliary_weighting"
+REFERENCE = "target only"
+MOLECULE = ("attribute_masking", "edge_prediction", "infomax", "motif")
+NODE = ("attribute_masking", "edge_prediction", "pair_distance")
+COMPONENTS = 64
+
+GIN = {
+    "encoder": {"name": "gin", "width": 64, "depth": 2, "dropout": 0.2},
+    "auxiliary": MOLECULE,
+    "training": {"epochs": 20, "batch_size": 100, "lr": 3e-3},
+    "pretraining": {"epochs": 20, "batch_size": 256, "lr": 3e-3},
+}
+GCN = {
+    "encoder": {"name": "gcn", "width": 64, "depth": 2, "dropout": 0.5, "norm": None},
+    "auxiliary": NODE,
+    "training": {"epochs": 60, "lr": 0.01, "weight_decay": 5e-3},
+    "pretraining": {"epochs": 60, "lr": 0.01},
+}
+LARGE = {**GCN, "training": {**GCN["training"], "epochs": 40}}
+HGT = {**LARGE, "encoder": {"name": "hgt", "width": 32, "depth": 2, "dropout": 0.5}}
+
+
+@dataclass(frozen=True)
+class Target:
+    """A data set and how it is learned.
+
+    Attributes:
+        spec: What to load.
+        how: Encoder, auxiliary tasks and training, the same for all methods.
+        options: Of the data.
+        labels: Training items, drawn by the seed; ``None`` for the whole training split.
+        seeds: How many seeds by default.
+    """
+
+    spec: str
+    how: Mapping[str, Any]
+    options: Mapping[str, Any] = field(default_factory=dict)
+    labels: int | None = None
+    seeds: int = 10
+
+
+TARGETS = {
+    "molbace": Target("ogb:ogbg-molbace", GIN, labels=300),
+    "molbbbp": Target("ogb:ogbg-molbbbp", GIN, labels=300),
+    "molclintox": Target("ogb:ogbg-molclintox", GIN, labels=300),
+    "moltox21": Target("ogb:ogbg-moltox21", GIN, labels=300),
+    "MUTAG": Target("tu:MUTAG", GIN),
+    "PROTEINS": Target("tu:PROTEINS", GIN, labels=200),
+    "Cora, 5 a class": Target("planetoid:cora", GCN, {"labels_per_class": 5}),
+    "Cora, 20 a class": Target("planetoid:cora", GCN, {"labels_per_class": 20}),
+    "Photo, 5 a class": Target(
+        "npz:amazon_electronics_photo", LARGE, {"labels_per_class": 5}, seeds=5
+    ),
+    "CS, 5 a class": Target("npz:ms_academic_cs", LARGE, {"labels_per_class": 5}, seeds=5),
+    "ACM": Target("typed:acm", HGT, {"labels_per_class": 20}, seeds=5),
+}
+
+
+def fixed(weight: float) -> Callable[[Sequence[str]], dict[str, Any]]:
+    return lambda tasks: {"name": "fixed", "weights": dict.fromkeys(tasks, weight)}
+
+
+# As often a look ahead as aux_ts; the published rate, for trainings a hundred times as long, would
+# not move the weights here.
+AUTO_LAMBDA = {"name": "auto_lambda", "lr": 1e-2, "refresh": 4}
+
+# Weightings by method, each a list of settings that validation data choose from.
+JOINT: dict[str, list[Any]] = {
+    "equal": [fixed(0.3), "equal"],
+    "random_fixed": ["random_fixed"],
+    "gcs": ["gcs", {"name": "gcs", "gate": "sign"}],
+    "metabalance": ["metabalance", {"name": "metabalance", "strength": 0.3}],
+    "auto_lambda": [{**AUTO_LAMBDA, "start": 0.3}, {**AUTO_LAMBDA, "start": 1.0}],
+    "selar": [{"name": "selar", "refresh": 4}, {"name": "selar", "refresh": 4, "lr": 5e-4}],
+    "slgrad": ["slgrad"],
+    "torchjd:upgrad": ["torchjd:upgrad"],
+    "aux_ts": ["aux_ts"],
+    "aux_ts, no network": [{"name": "aux_ts", "network": False}],
+    "aux_ts, no consistency": [{"name": "aux_ts", "consistency": None}],
+    "aux_ts, parameters": [{"name": "aux_ts", "consistency": "parameters"}],
+}
+ABLATIONS = tuple(name for name in JOINT if name.startswith("aux_ts, "))
+ABLATED = ("molbbbp", "MUTAG", "PROTEINS", "Cora, 5 a class", "Cora, 20 a class")
+OTHERS = ("untrained encoder", REFERENCE, "pre-trained", "pre-trained + aux_ts")
+METHODS = (*OTHERS, *JOINT)
+GUARDED = "aux_ts + guard"
+
+
+# -- one seed of one data set ----------------------------------------------------------------------
+
+
+def work(target: str, seed: int, methods: Sequence[str], root: str, out: Path) -> None:
+    """Train what is missing; each method leaves a file when it is done."""
+    warnings.filterwarnings("ignore")
+    torch.set_num_threads(1)
+    wanted = [method for method in methods if method not in ABLATIONS or target in ABLATED]
+    missing = [method for method in wanted if not place(out, target, method, seed).exists()]
+    if not missing:
+        return
+    data, corpus = prepared(TARGETS[target], root, seed)
+    pretrained = None
+    for method in missing:
+        if method.startswith("pre-trained") and pretrained is None:
+            how = TARGETS[target].how
+            pretrained = gtl.pretrain(
+                how["encoder"], corpus, how["auxiliary"], seed=seed, **how["pretraining"]
+            )
+        started = time.process_time()
+        model = train(TARGETS[target], data, method, seed, pretrained)
+        results = {**model.results, "cpu_seconds": round(time.process_time() - started, 2)}
+        results["weights"] = model.history[-1]["weights"]
+        path = place(out, target, method, seed)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        checkpoint.write_text(path, json.dumps(results))
+
+
+def train(target: Target, data: Dataset, method: str, seed: int, pretrained: Any) -> gtl.Model:
+    how = target.how
+    encoder = pretrained if method.startswith("pre-trained") else how["encoder"]
+    auxiliary, weighting = (), "equal"
+    if method == "untrained encoder":
+        torch.manual_seed(seed)
+        encoder = ENCODERS.build(how["encoder"], data.schema).requires_grad_(False)
+    elif method not in OTHERS or method.endswith("aux_ts"):
+        auxiliary = how["auxiliary"]
+        settings = JOINT.get(method, ["aux_ts"])
+        weighting = [choice(auxiliary) if callable(choice) else choice for choice in settings]
+    return gtl.finetune(
+        encoder,
+        data,
+        auxiliary=auxiliary,
+        weighting=weighting,
+        guard=False,
+        seed=seed,
+        **how["training"],
+    )
+
+
+def prepared(target: Target, root: str, seed: int) -> tuple[Dataset, Any]:
+    """The data with few labels, and what to pre-train on: all training graphs, or the graph."""
+    data = gtl.load(target.spec, root=root, seed=seed, **target.options)
+    if data.graphs is not None:
+        train = data.split["train"]
+        order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))
+        chosen = train[order[: target.labels or len(train)]].sort().values
+        return replace(data, split={**data.split, "train": chosen}), data.graphs.subset(train)
+    graph = data.graph
+    assert graph is not None and graph.x is not None
+    if graph.x.shape[1] > COMPONENTS:
+        graph = graph.replace(x=reduced(graph.x, seed))
+    return replace(data, graph=graph), graph
+
+
+def reduced(x: torch.Tensor, seed: int) -> torch.Tensor:
+    """Leading left singular vectors times singular values, centered, of mean square 1."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        u, s, _ = torch.svd_lowrank(x, COMPONENTS, niter=4)
+    values = u * s
+    values = values - values.mean(0)
+    return values / values.square().mean().sqrt()
+
+
+def place(out: Path, target: str, method: str, seed: int) -> Path:
+    names = [name.replace(" ", "_").replace(",", "").replace(":", "_") for name in (target, method)]
+    return out / names[0] / names[1] / f"{seed}.json"
+
+
+# -- tables ----------------------------------------------------------------------------------------
+
+
+def collect(out: Path, targets: Sequence[str], methods: Sequence[str]) -> dict[str, Any]:
+    """Results by data set, method and seed; the guard's follow from those of two methods."""
+    found: dict[str, Any] = {}
+    for target in targets:
+        runs: dict[str, dict[int, Any]] = {}
+        for method in methods:
+            files = sorted(place(out, target, method, 0).parent.glob("*.json"))
+            if files:
+                runs[method] = {int(file.stem): json.loads(file.read_text()) for file in files}
+        if "aux_ts" in runs and REFERENCE in runs:
+            runs[GUARDED] = guarded(runs["aux_ts"], runs[REFERENCE])
+        if runs:
+            found[target] = runs
+    return found
+
+
+def guarded(helped: Mapping[int, Any], alone: Mapping[int, Any]) -> dict[int, Any]:
+    chosen = {}
+    for seed in helped.keys() & alone.keys():
+        sign = 1 if METRICS[helped[seed]["metric"]] == "higher" else -1
+        loses = sign * alone[seed]["valid"] > sign * helped[seed]["valid"]
+        chosen[seed] = {
+            **(alone if loses else helped)[seed],
+            "cpu_seconds": helped[seed]["cpu_seconds"] + alone[seed]["cpu_seconds"],
+        }
+    return chosen
+
+
+def summarize(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Spread, difference to the target alone and mean rank of every method."""
+    sets = {}
+    for target, runs in found.items():
+        tests = {method: {s: r["test"] for s, r in by.items()} for method, by in runs.items()}
+        better = METRICS[next(iter(runs[REFERENCE].values()))["metric"]]
+        sets[target] = {
+            method: describe(values, tests[REFERENCE], better, runs[method])
+            for method, values in tests.items()
+        }
+    ranked = [*JOINT, REFERENCE, "pre-trained", GUARDED]
+    ranked = [m for m in ranked if m not in ABLATIONS and all(m in by for by in sets.values())]
+    means = {
+        target: {method: by[method]["test"] for method in ranked} for target, by in sets.items()
+    }
+    return {"sets": sets, "mean_rank": mean_ranks(means, dict.fromkeys(means, "higher"))}
+
+
+def describe(
+    values: Mapping[int, float], reference: Mapping[int, float], better: str, runs: Mapping
+) -> dict[str, Any]:
+    middle = spread(values.values())
+    gain: Difference = paired(values, reference)
+    return {
+        "test": round(middle.mean, 4),
+        "std": None if middle.std is None else round(middle.std, 4),
+        "seeds": middle.n,
+        "difference": [round(v, 4) for v in (gain.mean, gain.low or 0.0, gain.high or 0.0)],
+        "verdict": gain.verdict(better),
+        "cpu_seconds": round(spread(r["cpu_seconds"] for r in runs.values()).mean, 1),
+        "values": {str(seed): round(value, 5) for seed, value in sorted(values.items())},
+    }
+
+
+def markdown(summary: Mapping[str, Any]) -> str:
+    """The table of ``benchmarks/README.md``: mean difference to the target alone in points."""
+    sets = summary["sets"]
+    methods = [m for m in (*METHODS, GUARDED) if any(m in by for by in sets.values())]
+    lines = ["| method | " + " | ".join(sets) + " | mean rank | better / worse |"]
+    lines.append("|---" * (len(sets) + 3) + "|")
+    for method in methods:
+        cells, verdicts = [], []
+        for by in sets.values():
+            entry = by.get(method)
+            if entry is None:
+                cells.append("")
+                continue
+            verdicts.append(entry["verdict"])
+            mark = {"better": " **+**", "worse": " **-**"}.get(entry["verdict"], "")
+            value = entry["test"] if method == REFERENCE else entry["difference"][0]
+            cells.append(
+                f"{100 * value:.1f}" if method == REFERENCE else f"{100 * value:+.1f}{mark}"
+            )
+        rank = summary["mean_rank"].get(method)
+        cells.append("" if rank is None else f"{rank:.2f}")
+        cells.append(f"{verdicts.count('better')} / {verdicts.count('worse')}")
+        lines.append(f"| {method} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def plot(summary: Mapping[str, Any], file: Path) -> None:
+    """Differences to the target alone with their intervals, a panel for each data set."""
+    from matplotlib.figure import Figure
+
+    sets = summary["sets"]
+    columns = min(4, len(sets))
+    rows = -(-len(sets) // columns)
+    figure = Figure(figsize=(3.4 * columns, 3.6 * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False, sharey=True).flatten()
+    names = [m for m in (*METHODS, GUARDED) if m not in (REFERENCE, "untrained encoder")]
+    for ax, (target, by) in zip(axes, sets.items()):
+        ax.axvline(0, color="0.7", linewidth=0.8)
+        for row, name in enumerate(names):
+            if name in by:
+                mean, low, high = (100 * value for value in by[name]["difference"])
+                color = {"better": "C0", "worse": "C1"}.get(by[name]["verdict"], "0.45")
+                ax.plot([low, high], [row, row], color=color)
+                ax.plot([mean], [row], "o", color=color, markersize=4)
+        ax.set_yticks(range(len(names)), names, fontsize="small")
+        ax.set_ylim(len(names) - 0.5, -0.5)
+        ax.set_title(f"{target} ({by[REFERENCE]['seeds']} seeds)", fontsize="medium")
+        ax.set_xlabel("points over target only", fontsize="small")
+        ax.spines[["top", "right"]].set_visible(False)
+    for ax in axes[len(sets) :]:
+        ax.set_visible(False)
+    figure.savefig(file, dpi=110)
+
+
+# -- command line ----------------------------------------------------------------------------------
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--root", default=os.environ.get("GTL_DATA", ""), help="folder of data")
+    parser.add_argument("--target", action="append", choices=TARGETS, help="only these sets")
+    parser.add_argument("--method", action="append", choices=METHODS, help="only these methods")
+    parser.add_argument("--seeds", type=int, help="seeds of each set; 10 or 5 by default")
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=2, help="processes of one thread each")
+    parser.add_argument("--out", type=Path, default=OUT, help="where finished runs are kept")
+    parser.add_argument("--no-write", action="store_true", help="print, write no results")
+    parser.add_argument("--only-collect", action="store_true", help="train nothing")
+    options = parser.parse_args()
+    if not options.root and not options.only_collect:
+        print("auxiliary_weighting: give the folder of data sets as --root or GTL_DATA; left out")
+        return
+    targets, methods = options.target or list(TARGETS), options.method or list(METHODS)
+    if not options.only_collect:
+        run_all(targets, methods, options)
+    summary = summarize(collect(options.out, targets, methods))
+    print(markdown(summary))
+    if not options.no_write:
+        plot(summary, RESULTS / "auxiliary_weighting.png")
+        settings = {
+            name: {"spec": t.spec, "options": dict(t.options), "labels": t.labels, **t.how}
+            for name, t in TARGETS.items()
+        }
+        write_results("auxiliary_weighting", {"settings": settings, **summary})
+
+
+def run_all(targets: Sequence[str], methods: Sequence[str], options: argparse.Namespace) -> None:
+    """Seed by seed, so that what is there at any time compares all methods."""
+    jobs = [
+        (target, seed)
+        for seed in range(options.first_seed, options.first_seed + (options.seeds or 10))
+        for target in targets
+        if options.seeds or seed < options.first_seed + TARGETS[target].seeds
+    ]
+    context = get_context("spawn")
+    with ProcessPoolExecutor(options.workers, mp_context=context) as pool:
+        started = time.monotonic()
+        futures = {job: pool.submit(work, *job, methods, options.root, options.out) for job in jobs}
+        for count, (job, future) in enumerate(futures.items(), 1):
+            future.result()
+            minutes = (time.monotonic() - started) / 60
+            print(f"{count}/{len(jobs)} {job} {minutes:.1f} min", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()
