@@ -112,6 +112,11 @@ def _flatten(config: Mapping[str, Any]) -> dict[str, Any]:
                 flat.update(_options(f"tasks.{name}", options, config))
         elif key == "weighting" and not config.get("tasks"):
             continue
+        elif key == "guard" and (value or not config.get("tasks")):
+            continue  # on unless told otherwise
+        elif key == "weighting" and isinstance(value, list):  # trained side by side
+            flat[key] = " or ".join(dict.fromkeys(str(part["name"]) for part in value))
+            flat[f"{key}.choices"] = _frozen(value)
         elif isinstance(value, Mapping):
             flat[key] = value.get("name", "")
             flat.update(_options(key, value, config))

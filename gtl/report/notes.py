@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -27,6 +27,7 @@ def notes(
     for data in data_sets:
         yield from _not_compared(data)
         yield from _different_data(data)
+        yield from _raced(data)
     yield from _without_reference(data_sets, reference)
     yield from _not_counted(entries, data_sets)
     yield from _mixed(entries)
@@ -41,6 +42,18 @@ def _not_compared(data: DataSet) -> Iterable[str]:
             yield f"{data.title}: no {data.judged} value of {', '.join(missing)}"
         if data.reference not in (None, method.title) and method.difference is None:
             yield f"{data.title}: {method.title} and {data.reference} share no seed"
+
+
+def _raced(data: DataSet) -> Iterable[str]:
+    """Which of several trainings side by side won, the guard's twin among them."""
+    for method in data.methods:
+        races = [
+            run.results["race"] for run in method.runs if run.results and "race" in run.results
+        ]
+        wins = Counter(str(race["winner"]) for race in races)
+        if wins:
+            told = ", ".join(f"{name} in {count}" for name, count in wins.most_common())
+            yield f"{data.title}: of {len(races)} runs of {method.title} validation chose {told}"
 
 
 def _different_data(data: DataSet) -> Iterable[str]:
