@@ -44,8 +44,7 @@ class AuxTS(Weighting):
     In each step the network turns a sample's loss, its task and the tasks' gradient consistency
     into a weight, and the model follows the gradient of the weighted losses. Every ``refresh``
     steps the consistency is measured anew and the network learns: part of the target's samples
-    judge where the step leads through the optimizer's real state (and sit it out where the
-    target's own samples are weighed, under any but ``normalize="auxiliary"``).
+    sit out a look-ahead through the optimizer's real state and judge where it led.
 
     The network learns *after* the step's gradient is taken, so the look-ahead judges the very
     weights that the step uses, and one backward pass serves both. (The paper's order, network
@@ -189,8 +188,7 @@ class AuxTS(Weighting):
         with torch.no_grad():
             weights = self._weights(self._raw(features), losses, target)
         if looks:
-            apart = self.normalize != "auxiliary"
-            pulls = judged_step(step, losses, weights, self.look_aheads, self._unroll(), apart)
+            pulls = judged_step(step, losses, weights, self.look_aheads, self._unroll())
             self.look_aheads += 1
             self._learn(features, losses, pulls, target)
         else:

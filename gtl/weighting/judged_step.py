@@ -19,12 +19,13 @@ def judged_step(
     weights: Mapping[str, Tensor],
     fold: int,
     unroll_steps: int = 0,
-    apart: bool = True,
 ) -> dict[str, Tensor]:
     """Set the gradient of the weighted mean losses, and ask where that leads.
 
-    :meth:`Step.hold_back` names the target's samples that judge, where they have no data of their
-    own. One backward pass over the tasks serves the step and the look-ahead.
+    The look-ahead takes the step without the target's samples that :meth:`Step.hold_back` holds
+    back, which judge it. One backward pass over the tasks serves both, and a small one adds the
+    samples held back to the step. (Judges that take part in the look-ahead would save it, but see
+    the step as better than it is: noise then kept twice the weight beside a useful task.)
 
     Args:
         step: The step; its graph is freed.
@@ -33,13 +34,10 @@ def judged_step(
         fold: Number of the look-ahead.
         unroll_steps: 0 for a first-order look-ahead, else the inner steps that are
             differentiated through.
-        apart: Whether the look-ahead takes the step without the samples that judge it, as it must
-            where samples of the target are weighed: none of them may vote for itself. It costs
-            one more pass; where only other tasks are weighed, the step itself can be judged.
 
     Returns:
         Derivative of the meta loss with respect to each weight, ``(b_k,)`` by task; zero for
-        samples that were kept apart.
+        samples held back.
 
     Raises:
         GtlError: If a loss is not finite one step ahead.
@@ -48,11 +46,11 @@ def judged_step(
     target = str(step.target)
     held = step.hold_back(fold)
     shares = mean_shares(losses)
+    shares[target] = without(shares[target], held)
+    # What the step has and the look-ahead has not: the samples held back.
+    rest = mean_shares(losses)[target] - shares[target]
     extra = {}
-    if apart and held is not None:
-        everyone = shares[target]
-        shares[target] = without(everyone, held)
-        rest = everyone - shares[target]  # what the step has and the look-ahead has not
+    if held is not None:
         extra = gradients((rest * weights[target] * losses[target]).sum(), step.parameters)
     set_gradients(step, weighted_terms(losses, weights, shares))
     ahead = {n: p.grad for n, p in step.parameters.items() if p.grad is not None}
