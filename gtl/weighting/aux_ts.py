@@ -28,6 +28,7 @@ from gtl.weighting.learned import load_optimizer_state, require_known, require_s
 from gtl.weighting.look_ahead import require_supported
 from gtl.weighting.network import WeightNetwork, sample_features
 from gtl.weighting.slgrad import useful_weights
+from gtl.weighting.task_gradients import require_shared
 
 NORMALIZERS = ("auxiliary", "target", None)
 ENGINES = ("directional", "unrolled")
@@ -156,8 +157,8 @@ class AuxTS(Weighting):
         """Set the gradient of the weighted losses, and learn every ``refresh`` steps.
 
         Raises:
-            ConfigError: If there is no target, a task was not there at setup, or the optimizer
-                cannot be looked through.
+            ConfigError: If there is no target, a task was not there at setup, the optimizer
+                cannot be looked through, or nothing that tasks have in common may move.
             GtlError: If a loss is not finite, here or one step ahead.
         """
         target = require_target(step.target, self.name)
@@ -169,6 +170,7 @@ class AuxTS(Weighting):
         self.steps += 1
         if looks:
             require_supported(step.optimizer)
+            require_shared(step)
             self._measure_consistency(step, losses)
         if self.direct:
             weights = self._step_directly(step, losses, target, looks)

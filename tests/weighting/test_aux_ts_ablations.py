@@ -75,7 +75,7 @@ def test_where_all_samples_of_a_task_are_alike_both_levels_are_the_same(parabola
     found = []
     for level in ("sample", "task"):
         torch.manual_seed(2)
-        weighting = AuxTS(hidden=5, refresh=1, level=level)
+        weighting = AuxTS(hidden=5, refresh=1, level=level, consistency="parameters")
         weighting.setup(["target", "one", "two"], "target")
         centers = {"target": [1.0, 1.0], "one": [3.0, 3.0, 3.0], "two": [-6.0]}
         found.append([weighting.backward(parabolas(centers, lr=0.01)) for _ in range(5)])
@@ -85,7 +85,7 @@ def test_where_all_samples_of_a_task_are_alike_both_levels_are_the_same(parabola
 
 
 def test_at_task_level_all_samples_of_a_task_weigh_alike(parabolas):
-    weighting = AuxTS(refresh=1, level="task")
+    weighting = AuxTS(refresh=1, level="task", consistency="parameters")
     weighting.setup(["target", "other"], "target")
     step = parabolas({"target": [1.0], "other": [3.0, 5.0, -2.0]})
     weights = weighting.backward(step)
