@@ -271,7 +271,11 @@ WEIGHTINGS = Registry(
 )
 HEADS = Registry(
     "head",
-    {"linear": "gtl.heads.linear:Linear", "mlp": "gtl.heads.mlp:MLP"},
+    {
+        "linear": "gtl.heads.linear:Linear",
+        "mlp": "gtl.heads.mlp:MLP",
+        "kgtn": "gtl.heads.kgtn:KGTN",
+    },
     sized_by=("width", "outputs"),
     base=Head,
 )

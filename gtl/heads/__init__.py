@@ -1,6 +1,7 @@
 """Heads turn vectors into predictions."""
 
+from gtl.heads.kgtn import KGTN
 from gtl.heads.linear import Linear
 from gtl.heads.mlp import MLP
 
-__all__ = ["MLP", "Linear"]
+__all__ = ["KGTN", "MLP", "Linear"]

@@ -12,7 +12,16 @@ from gtl.roles import Head
 from gtl.testing import HEAD_LAWS, check_head
 
 # Options worth trying beside those that a head has by itself.
-CASES = {"mlp": [{}, {"depth": 3, "hidden": 7, "dropout": 0.5}]}
+CLASSES = [[[0, 1, 0.5], [1, 0, 0.3], [2, 2, 2.0]], [[2, 0, 0.7]]]
+CASES = {
+    "mlp": [{}, {"depth": 3, "hidden": 7, "dropout": 0.5}],
+    "kgtn": [
+        {"graphs": CLASSES},
+        {"graphs": CLASSES[:1], "residual": False},
+        {"graphs": CLASSES[:1], "classifier": "cosine", "steps": 3},
+        {"graphs": CLASSES, "classifier": "pearson", "combine": "max"},
+    ],
+}
 
 
 @pytest.mark.parametrize("name", HEADS.names())
