@@ -274,6 +274,7 @@ HEADS = Registry(
     {
         "linear": "gtl.heads.linear:Linear",
         "mlp": "gtl.heads.mlp:MLP",
+        "cosine": "gtl.heads.cosine:Cosine",
         "kgtn": "gtl.heads.kgtn:KGTN",
     },
     sized_by=("width", "outputs"),
