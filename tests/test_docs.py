@@ -71,7 +71,7 @@ def smaller(text: str) -> str:
 
 def test_the_ten_lines_of_the_readme_run(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    (code,) = [code for code in blocks("python") if "gtl.finetune" in code]
+    (code,) = [code for code in blocks("python") if "gtl.finetune" in code and "gtl.load" in code]
     exec(compile(smaller(code), "README.md", "exec"), {})
     assert "items" in capsys.readouterr().out
     assert (tmp_path / "runs/solubility/results.json").exists()
