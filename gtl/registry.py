@@ -275,6 +275,7 @@ HEADS = Registry(
         "linear": "gtl.heads.linear:Linear",
         "mlp": "gtl.heads.mlp:MLP",
         "cosine": "gtl.heads.cosine:Cosine",
+        "prototype": "gtl.heads.prototype:Prototype",
         "kgtn": "gtl.heads.kgtn:KGTN",
     },
     sized_by=("width", "outputs"),

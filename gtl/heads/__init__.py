@@ -4,5 +4,6 @@ from gtl.heads.cosine import Cosine
 from gtl.heads.kgtn import KGTN
 from gtl.heads.linear import Linear
 from gtl.heads.mlp import MLP
+from gtl.heads.prototype import Prototype
 
-__all__ = ["KGTN", "MLP", "Cosine", "Linear"]
+__all__ = ["KGTN", "MLP", "Cosine", "Linear", "Prototype"]
