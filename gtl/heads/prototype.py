@@ -34,7 +34,7 @@ class Prototype(Head):
     Example:
         >>> head = Prototype(2, 2).fit(torch.tensor([[0.0, 0], [2, 0], [9, 9]]),
         ...                            torch.tensor([0, 0, 1]))
-        >>> head(torch.tensor([[1.0, 3.0]]))
+        >>> head(torch.tensor([[1.0, 3.0]])).detach()
         tensor([[  -9., -100.]])
     """
 
