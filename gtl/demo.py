@@ -24,7 +24,7 @@ def demo(
     out: Path | str = "runs/demo",
     seeds: int = 3,
     pretrain_epochs: int = 5,
-    epochs: int = 32,
+    epochs: int = 20,
     resume: bool = False,
 ) -> str:
     """Pre-train a GIN on ChEMBL molecules, then fine-tune it on solubility in three ways.
