@@ -276,6 +276,7 @@ HEADS = Registry(
         "mlp": "gtl.heads.mlp:MLP",
         "cosine": "gtl.heads.cosine:Cosine",
         "prototype": "gtl.heads.prototype:Prototype",
+        "gaussian": "gtl.heads.gaussian:Gaussian",
         "kgtn": "gtl.heads.kgtn:KGTN",
     },
     sized_by=("width", "outputs"),

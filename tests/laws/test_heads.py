@@ -16,6 +16,11 @@ CLASSES = [[[0, 1, 0.5], [1, 0, 0.3], [2, 2, 2.0]], [[2, 0, 0.7]]]
 CASES = {
     "mlp": [{}, {"depth": 3, "hidden": 7, "dropout": 0.5}],
     "prototype": [{}, {"similarity": "cosine"}],
+    "gaussian": [
+        {"prior": "empirical"},
+        {"kind": "qda", "task": "within"},
+        {"kind": "proto"},
+    ],
     "kgtn": [
         {"graphs": CLASSES},
         {"graphs": CLASSES[:1], "residual": False},

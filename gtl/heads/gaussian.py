@@ -1,0 +1,178 @@
+"""Gaussian classes: without them, directions in which every class varies would count in full.
+
+The heads of FiT (Shysheya et al. 2023): a Gaussian per class with covariances shrunk by learned
+weights, ``kind="qda"``; one covariance for all, ``"lda"``; the means alone, ``"proto"``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from gtl.errors import ConfigError
+from gtl.heads.class_statistics import ClassMemory, ClassStatistics, squared_distances
+from gtl.roles import Head
+
+_SHRINKAGE = {"qda": (0.5, 0.5, 1.0), "lda": (1.0, 1.0), "proto": ()}
+_TASKS = ("total", "within")
+_PRIORS = ("uniform", "empirical")
+
+
+class Gaussian(Head):
+    """Log-densities of a Gaussian per class (``"proto"``: minus the squared distance to its mean).
+
+    The covariance of class ``i`` is ``e1 S_i + e2 S + e3 I`` (``"qda"``) or ``e2 S + e3 I``
+    (``"lda"``), with the unbiased covariances ``S_i`` of its samples and ``S`` of the task. The
+    weights are trained as logarithms: FiT's ReLU has no gradient once a weight is negative, and
+    without ``e3`` few samples leave nothing to invert. A class with one sample has ``S_i = 0``;
+    FiT's code adds a number to every entry of the matrix there.
+
+    Until :meth:`fit` the means are parameters and the covariance is ``e3 I``, so the head can be
+    trained like any other. ``"qda"`` holds a matrix per class; with many classes, take ``"lda"``.
+
+    Args:
+        width: Columns of the features.
+        outputs: Number of classes.
+        kind: ``"qda"``, ``"lda"`` or ``"proto"``.
+        task: What ``S`` is about: ``"total"``, the mean of all samples, as in FiT, so that
+            differences between classes count as variance too; or ``"within"``, the mean of each
+            class, as in textbooks.
+        prior: ``"uniform"``, or ``"empirical"`` to add the logarithm of each class's share.
+        shrinkage: Positive weights to begin with, ``(e1, e2, e3)`` or ``(e2, e3)``; FiT's by
+            default, ``(0.5, 0.5, 1)`` and ``(1, 1)``.
+
+    Raises:
+        ConfigError: If an option is outside its range.
+
+    Example:
+        >>> head = Gaussian(1, 2, shrinkage=[1.0, 2.0])
+        >>> head = head.fit(torch.tensor([[0.0], [4.0]]), torch.tensor([0, 1]))  # variance 8 + 2
+        >>> head(torch.tensor([[2.0], [4.0]])).softmax(1).detach()
+        tensor([[0.5000, 0.5000],
+                [0.3100, 0.6900]])
+    """
+
+    def __init__(
+        self,
+        width: int,
+        outputs: int,
+        kind: str = "lda",
+        task: str = "total",
+        prior: str = "uniform",
+        shrinkage: Sequence[float] | None = None,
+    ):
+        super().__init__()
+        for name, value, known in (
+            ("kind", kind, tuple(_SHRINKAGE)),
+            ("task", task, _TASKS),
+            ("prior", prior, _PRIORS),
+        ):
+            if value not in known:
+                raise ConfigError(f"`{name}` is {value!r}, expected one of: {', '.join(known)}")
+        start = _SHRINKAGE[kind] if shrinkage is None else tuple(shrinkage)
+        if len(start) != len(_SHRINKAGE[kind]) or not all(0 < e < math.inf for e in start):
+            raise ConfigError(
+                f"`shrinkage` is {start}, expected {len(_SHRINKAGE[kind])} positive numbers "
+                f"for {kind!r}"
+            )
+        self.kind, self.task, self.prior = kind, task, prior
+        self.classes = ClassMemory(width, outputs, {"qda": outputs, "lda": 1, "proto": 0}[kind])
+        if start:
+            self.log_shrinkage = nn.Parameter(torch.tensor(start).log())
+
+    @property
+    def shrinkage(self) -> Tensor:
+        """The weights of the covariances, ``(3,)`` or ``(2,)``, always positive."""
+        return self.log_shrinkage.exp()
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Logits ``(b, c)`` of features ``(b, width)``."""
+        means = self.classes.means()
+        if self.kind == "proto":
+            logits = -squared_distances(features, means)
+        else:
+            roots = torch.linalg.cholesky(self.covariances())  # (c or 1, h, h)
+            distances = _whitened if self.kind == "lda" else _by_class
+            volume = 2 * roots.diagonal(dim1=1, dim2=2).log().sum(1)
+            width = features.shape[1] * math.log(2 * math.pi)
+            logits = -0.5 * (distances(features, means, roots) + volume + width)
+        return logits + self._log_prior() if self.prior == "empirical" else logits
+
+    def covariances(self) -> Tensor:
+        """Shrunk covariances, ``(c, h, h)``, or ``(1, h, h)`` of ``"lda"``; never singular.
+
+        Raises:
+            ConfigError: If ``kind="proto"``, which has none.
+        """
+        if self.kind == "proto":
+            raise ConfigError("a head of kind 'proto' has no covariances; take 'lda' or 'qda'")
+        held, weights = self.statistics, self.shrinkage
+        samples, classes = held.counts.sum(), len(held.counts)
+        if self.task == "total":
+            task = held.total() / (samples - 1).clamp(min=1)
+        else:
+            task = held.within() / (samples - classes).clamp(min=1)
+        eye = torch.eye(len(task), dtype=task.dtype, device=task.device)
+        shrunk = (weights[-2] * task + weights[-1] * eye).unsqueeze(0)
+        if self.kind == "qda":
+            spare = (held.counts - 1).clamp(min=1)
+            shrunk = shrunk + weights[0] * held.scatter / spare[:, None, None]
+        return shrunk + _rounding(shrunk) * eye
+
+    def fit(self, features: Tensor, labels: Tensor) -> Gaussian:
+        """Take means and covariances from samples ``(b, width)`` with int64 labels ``(b,)``.
+
+        Derivatives reach the features; fit under ``torch.no_grad()`` for a head to keep. The
+        weights of the covariances stay as they are.
+
+        Raises:
+            ShapeError: If a shape or dtype is another.
+            DataError: If a class has no samples, a label is out of range, or a feature not finite.
+        """
+        return self.use(self.measure(features, labels))
+
+    def measure(self, features: Tensor, labels: Tensor) -> ClassStatistics:
+        """What :meth:`fit` learns of samples; ``+`` merges it, and :meth:`use` takes it."""
+        return self.classes.measure(features, labels)
+
+    def use(self, statistics: ClassStatistics) -> Gaussian:
+        """Fit to statistics instead of samples."""
+        self.classes.write(statistics)
+        return self
+
+    @property
+    def statistics(self) -> ClassStatistics:
+        """What the head was fitted to."""
+        return self.classes.read()
+
+    def _log_prior(self) -> Tensor:
+        counts = self.classes.counts
+        counts = torch.where(counts.sum() > 0, counts, torch.ones_like(counts))
+        return (counts / counts.sum()).log()
+
+
+def _whitened(features: Tensor, means: Tensor, roots: Tensor) -> Tensor:
+    """Mahalanobis distances ``(b, c)`` where all classes share one root ``(1, h, h)``."""
+    both = torch.cat([means, features])
+    white = torch.linalg.solve_triangular(roots[0], both.T, upper=False).T
+    return squared_distances(white[len(means) :], white[: len(means)])
+
+
+def _by_class(features: Tensor, means: Tensor, roots: Tensor) -> Tensor:
+    """Mahalanobis distances ``(b, c)`` with a root ``(c, h, h)`` for each class."""
+    apart = (features - means.unsqueeze(1)).mT  # (c, h, b)
+    white = torch.linalg.solve_triangular(roots, apart, upper=False)
+    return white.square().sum(1).T
+
+
+def _rounding(matrices: Tensor) -> Tensor:
+    """What rounding may take from the least eigenvalue of each, ``(k, 1, 1)``.
+
+    Beside features in the thousands, ``e3`` alone is less than that in float32.
+    """
+    width = matrices.shape[-1]
+    mean = matrices.diagonal(dim1=1, dim2=2).mean(1)
+    return (width * torch.finfo(matrices.dtype).eps * mean)[:, None, None]
