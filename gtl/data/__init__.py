@@ -1,8 +1,9 @@
 """Files in, Dataset out: graphs, labels, splits and the metric."""
 
+from gtl.data.category_graph import CategoryGraph
 from gtl.data.dataset import Dataset
 from gtl.data.from_smiles import pack_corpus
 from gtl.data.links import link_dataset
 from gtl.data.load import load
 
-__all__ = ["Dataset", "link_dataset", "load", "pack_corpus"]
+__all__ = ["CategoryGraph", "Dataset", "link_dataset", "load", "pack_corpus"]
