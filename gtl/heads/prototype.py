@@ -19,7 +19,9 @@ SIMILARITIES = ("euclidean", "cosine")
 class Prototype(Head):
     """Nearness to the mean of each class.
 
-    Until :meth:`fit` the prototypes are parameters, trained like those of any head.
+    Until :meth:`fit` the prototypes are parameters, trained like those of any head; after it they
+    stand. A single output, for a label that is yes or no, is never above 0 unless it is a cosine:
+    it ranks, but its sigmoid is no probability.
 
     Args:
         width: Columns of the features.
