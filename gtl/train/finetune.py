@@ -125,7 +125,8 @@ def finetune(
         model = TaskModel(model_encoder, {TARGET: target, **helpers})
         model.to(device or loop.module_device(model_encoder))
         together = Chance.now(rng)
-        hows = _built(weighting) if helpers else [WEIGHTINGS.build("equal")]
+        hows = _built(weighting)  # so that a wrong name is told also where none is needed
+        hows = hows if helpers else [WEIGHTINGS.build("equal")]
         ways = ways_of(hows, choose=has_valid, alone=bool(guard and helpers))
         specs = [WEIGHTINGS.spec(how) for how in hows]
         answer = Model(model_encoder, target, dataset.level)
