@@ -5,7 +5,9 @@ PYTHON ?= $(shell for p in $(CANDIDATES); do $$p $(FIT) 2>/dev/null && echo $$p 
 WORKERS ?= 2
 BIN := .venv/bin
 # The runners of OGB's sets train for hours, and have to be told on what.
-CLAIMS := $(filter-out benchmarks/ogb_%.py,$(wildcard benchmarks/[a-z]*.py))
+# OGB runners and the comparison of weightings take hours: they are run by hand.
+LONG := benchmarks/ogb_%.py benchmarks/auxiliary_weighting.py
+CLAIMS := $(filter-out $(LONG),$(wildcard benchmarks/[a-z]*.py))
 
 .PHONY: help demo test slow check bench
 

@@ -257,7 +257,8 @@ def describe(
         "test": round(middle.mean, 4),
         "std": None if middle.std is None else round(middle.std, 4),
         "seeds": middle.n,
-        "difference": [round(v, 4) for v in (gain.mean, gain.low or 0.0, gain.high or 0.0)],
+        "difference": round(gain.mean, 4),
+        "interval": None if gain.low is None else [round(gain.low, 4), round(gain.high or 0, 4)],
         "verdict": gain.verdict(better),
         "cpu_seconds": round(spread(r["cpu_seconds"] for r in runs.values()).mean, 1),
         "values": {str(seed): round(value, 5) for seed, value in sorted(values.items())},
@@ -279,7 +280,7 @@ def markdown(summary: Mapping[str, Any]) -> str:
                 continue
             verdicts.append(entry["verdict"])
             mark = {"better": " **+**", "worse": " **-**"}.get(entry["verdict"], "")
-            value = entry["test"] if method == REFERENCE else entry["difference"][0]
+            value = entry["test"] if method == REFERENCE else entry["difference"]
             cells.append(
                 f"{100 * value:.1f}" if method == REFERENCE else f"{100 * value:+.1f}{mark}"
             )
@@ -304,10 +305,10 @@ def plot(summary: Mapping[str, Any], file: Path) -> None:
         ax.axvline(0, color="0.7", linewidth=0.8)
         for row, name in enumerate(names):
             if name in by:
-                mean, low, high = (100 * value for value in by[name]["difference"])
                 color = {"better": "C0", "worse": "C1"}.get(by[name]["verdict"], "0.45")
-                ax.plot([low, high], [row, row], color=color)
-                ax.plot([mean], [row], "o", color=color, markersize=4)
+                ends = [100 * value for value in by[name]["interval"] or []]
+                ax.plot(ends, [row] * len(ends), color=color)
+                ax.plot([100 * by[name]["difference"]], [row], "o", color=color, markersize=4)
         ax.set_yticks(range(len(names)), names, fontsize="small")
         ax.set_ylim(len(names) - 0.5, -0.5)
         ax.set_title(f"{target} ({by[REFERENCE]['seeds']} seeds)", fontsize="medium")
