@@ -4,7 +4,6 @@ CANDIDATES := python3.11 python3.10 python3 python3.12 python3.13
 PYTHON ?= $(shell for p in $(CANDIDATES); do $$p $(FIT) 2>/dev/null && echo $$p && break; done)
 WORKERS ?= 2
 BIN := .venv/bin
-# The runners of OGB's sets train for hours, and have to be told on what.
 # OGB runners and the comparison of weightings take hours: they are run by hand.
 LONG := benchmarks/ogb_%.py benchmarks/auxiliary_weighting.py
 CLAIMS := $(filter-out $(LONG),$(wildcard benchmarks/[a-z]*.py))
