@@ -14,6 +14,7 @@ import os
 import sys
 import time
 import warnings
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -260,6 +261,7 @@ def describe(
         "difference": round(gain.mean, 4),
         "interval": None if gain.low is None else [round(gain.low, 4), round(gain.high or 0, 4)],
         "verdict": gain.verdict(better),
+        "chosen": dict(Counter(r["race"]["winner"] for r in runs.values() if "race" in r)),
         "cpu_seconds": round(spread(r["cpu_seconds"] for r in runs.values()).mean, 1),
         "values": {str(seed): round(value, 5) for seed, value in sorted(values.items())},
     }
