@@ -13,15 +13,15 @@ import torch
 from torch import Tensor, nn
 
 from gtl.errors import ConfigError
-from gtl.heads.class_statistics import ClassMemory, ClassStatistics, squared_distances
-from gtl.roles import Head
+from gtl.heads.class_statistics import ClassMemory, squared_distances
+from gtl.heads.closed_form import ClosedForm
 
 _SHRINKAGE = {"qda": (0.5, 0.5, 1.0), "lda": (1.0, 1.0), "proto": ()}
 _TASKS = ("total", "within")
 _PRIORS = ("uniform", "empirical")
 
 
-class Gaussian(Head):
+class Gaussian(ClosedForm):
     """Log-densities of a Gaussian per class (``"proto"``: minus the squared distance to its mean).
 
     The covariance of class ``i`` is ``e1 S_i + e2 S + e3 I`` (``"qda"``) or ``e2 S + e3 I``
@@ -121,32 +121,6 @@ class Gaussian(Head):
             spare = (held.counts - 1).clamp(min=1)
             shrunk = shrunk + weights[0] * held.scatter / spare[:, None, None]
         return shrunk + _rounding(shrunk) * eye
-
-    def fit(self, features: Tensor, labels: Tensor) -> Gaussian:
-        """Take means and covariances from samples ``(b, width)`` with int64 labels ``(b,)``.
-
-        Derivatives reach the features; fit under ``torch.no_grad()`` for a head to keep. The
-        weights of the covariances stay as they are.
-
-        Raises:
-            ShapeError: If a shape or dtype is another.
-            DataError: If a class has no samples, a label is out of range, or a feature not finite.
-        """
-        return self.use(self.measure(features, labels))
-
-    def measure(self, features: Tensor, labels: Tensor) -> ClassStatistics:
-        """What :meth:`fit` learns of samples; ``+`` merges it, and :meth:`use` takes it."""
-        return self.classes.measure(features, labels)
-
-    def use(self, statistics: ClassStatistics) -> Gaussian:
-        """Fit to statistics instead of samples."""
-        self.classes.write(statistics)
-        return self
-
-    @property
-    def statistics(self) -> ClassStatistics:
-        """What the head was fitted to."""
-        return self.classes.read()
 
     def _log_prior(self) -> Tensor:
         counts = self.classes.counts

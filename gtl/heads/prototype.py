@@ -9,14 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from gtl.errors import ConfigError
-from gtl.heads.class_statistics import ClassMemory, ClassStatistics, squared_distances
+from gtl.heads.class_statistics import ClassMemory, squared_distances
+from gtl.heads.closed_form import ClosedForm
 from gtl.heads.cosine import unit_rows
-from gtl.roles import Head
 
 SIMILARITIES = ("euclidean", "cosine")
 
 
-class Prototype(Head):
+class Prototype(ClosedForm):
     """Nearness to the mean of each class.
 
     Until :meth:`fit` the prototypes are parameters, trained like those of any head; after it they
@@ -59,28 +59,3 @@ class Prototype(Head):
         if self.similarity == "cosine":
             return self.scale * unit_rows(features) @ unit_rows(means).T
         return -squared_distances(features, means)
-
-    def fit(self, features: Tensor, labels: Tensor) -> Prototype:
-        """Make the means of samples ``(b, width)`` with int64 labels ``(b,)`` the prototypes.
-
-        Derivatives reach the features; fit under ``torch.no_grad()`` for a head to keep.
-
-        Raises:
-            ShapeError: If a shape or dtype is another.
-            DataError: If a class has no samples, a label is out of range, or a feature not finite.
-        """
-        return self.use(self.measure(features, labels))
-
-    def measure(self, features: Tensor, labels: Tensor) -> ClassStatistics:
-        """What :meth:`fit` learns of samples; ``+`` merges it, and :meth:`use` takes it."""
-        return self.classes.measure(features, labels)
-
-    def use(self, statistics: ClassStatistics) -> Prototype:
-        """Fit to statistics instead of samples."""
-        self.classes.write(statistics)
-        return self
-
-    @property
-    def statistics(self) -> ClassStatistics:
-        """What the head was fitted to."""
-        return self.classes.read()
