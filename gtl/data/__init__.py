@@ -5,5 +5,6 @@ from gtl.data.dataset import Dataset
 from gtl.data.from_smiles import pack_corpus
 from gtl.data.links import link_dataset
 from gtl.data.load import load
+from gtl.data.series import Series
 
-__all__ = ["CategoryGraph", "Dataset", "link_dataset", "load", "pack_corpus"]
+__all__ = ["CategoryGraph", "Dataset", "Series", "link_dataset", "load", "pack_corpus"]

@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from gtl.data.dataset import Dataset
 from gtl.data.nearest import nearest
 from gtl.errors import ConfigError, DataError
 
@@ -22,6 +21,7 @@ SCHEMES = {
     "tu": "gtl.data.tu:load_tu",
     "mat": "gtl.data.mat:load_mat",
     "typed": "gtl.data.typed:load_typed",
+    "series": "gtl.data.from_series:load_series",
     "demo": "gtl.data.demo:load_demo",
     "packed": "gtl.data.from_packed:load_packed",
 }
@@ -29,17 +29,21 @@ SCHEMES = {
 _HOW = ("workers",)  # options that leave the data as it is
 
 
-def load(spec: str, root: Path | str | None = None, seed: int = 0, **options: Any) -> Dataset:
+def load(spec: str, root: Path | str | None = None, seed: int = 0, **options: Any) -> Any:
     """Read a data set.
 
     Args:
         spec: ``scheme:name``: ``ogb:ogbg-molbace``, ``smiles:molecules.csv``,
             ``planetoid:cora``, ``npz:amazon_electronics_photo``, ``tu:MUTAG``,
-            ``mat:dblpv7``, ``typed:acm``, ``demo:shapes``, ``packed:corpus.safetensors``.
+            ``mat:dblpv7``, ``typed:acm``, ``series:los_loop``, ``demo:shapes``,
+            ``packed:corpus.safetensors``.
         root: Folder where named data sets lie; the environment variable ``GTL_DATA`` if not given.
         seed: Of random splits.
         **options: What the scheme's reader takes by keyword, such as ``target="solubility"`` for
             :func:`gtl.data.from_smiles.load_smiles`.
+
+    Returns:
+        A :class:`gtl.data.Dataset`; of ``series:`` a :class:`gtl.data.Series`.
 
     Raises:
         DataError: If the scheme is unknown, or a file is missing or cannot be used.

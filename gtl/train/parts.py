@@ -10,6 +10,7 @@ from typing import Any
 
 from gtl import checkpoint
 from gtl.data.dataset import Dataset
+from gtl.data.series import Series
 from gtl.errors import ConfigError, UnknownPartError
 from gtl.graph import Graph, Schema
 from gtl.graph.pack import PackedGraphs
@@ -73,6 +74,10 @@ def as_dataset(data: Any) -> Dataset:
         return data
     if isinstance(data, (str, Path)):
         raise ConfigError(f"`data` is {str(data)!r}; load it first: gtl.load({str(data)!r})")
+    if isinstance(data, Series):
+        raise ConfigError(
+            f"{data.spec} is a series; forecast it with gtl.forecast, or give its `snapshots`"
+        )
     if isinstance(data, PackedGraphs):
         return Dataset("memory", graphs=data)
     from gtl.graph.convert import as_graph
