@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from gtl.data import Dataset, load
     from gtl.graph.convert import as_graph
     from gtl.train.evaluate import embed, evaluate, predict
+    from gtl.train.few_shot import few_shot
     from gtl.train.finetune import finetune
     from gtl.train.model import Model
     from gtl.train.parts import Run
@@ -32,6 +33,7 @@ _LAZY = {
             "TaskModel",
             "embed",
             "evaluate",
+            "few_shot",
             "finetune",
             "predict",
             "pretrain",
@@ -67,6 +69,7 @@ __all__ = [
     "as_graph",
     "embed",
     "evaluate",
+    "few_shot",
     "finetune",
     "load",
     "predict",

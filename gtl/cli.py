@@ -143,6 +143,16 @@ def finetune(**options: Any) -> str:
     return f"{', '.join(values)} (epoch {results['epoch']})\nrun folder: {options['out']}"
 
 
+def fewshot(**options: Any) -> str:
+    """Compare methods on classes with few samples, on frozen features."""
+    from gtl import train
+
+    data = _read_from(options, seed=options["seed"])
+    options["out"] = options["out"] or _default_folder("fewshot", data.spec, options["seed"])
+    found = train.few_shot(data, **options)
+    return f"{found}\n\nrun folder: {found.folder}"
+
+
 def evaluate(run: Path, part: str, **options: Any) -> str:
     """Judge a run on labeled data; prints JSON."""
     from gtl import train
@@ -210,6 +220,7 @@ _VERBS: Mapping[str, Callable[..., str]] = {
     "demo": demo,
     "pretrain": pretrain,
     "finetune": finetune,
+    "fewshot": fewshot,
     "evaluate": evaluate,
     "predict": predict,
     "report": report,
@@ -249,6 +260,8 @@ def _parser() -> Any:
         options_of(read, name, "seed")
         options_of(loop, name, data)
         subs[name].set_defaults(encoder="gin")
+    options_of(read, "fewshot", "seed")
+    options_of(train.few_shot, "fewshot", "data")
     for name, part in (("evaluate", "test"), ("predict", "all")):
         subs[name].add_argument("run", type=Path, help="run folder of gtl finetune")
         subs[name].add_argument(

@@ -242,6 +242,36 @@ def test_a_truncated_checkpoint_is_answered_in_one_line(table, tmp_path, capsys)
     assert "truncated" in _refusal(capsys, "evaluate", run, *data)
 
 
+@pytest.fixture
+def rows(tmp_path):
+    """Features of 60 samples in three classes that are easy to tell apart."""
+    labels = np.arange(60) % 3
+    draw = np.random.default_rng(0).normal(size=(60, 4))
+    np.savez(tmp_path / "rows.npz", features=5 * np.eye(3, 4)[labels] + draw, labels=labels)
+    return f"npz:{tmp_path / 'rows.npz'}"
+
+
+def test_fewshot_compares_methods_on_a_file_of_features(rows, tmp_path, capsys):
+    out = tmp_path / "run"
+    methods = "[prototype, {name: gaussian, kind: qda}]"
+    words = ["--methods", methods, "--shots", "[1, 5]", "--splits", 3, "--queries", 7, "--out", out]
+    assert _run("fewshot", "--data", rows, *words) == 0
+    shown = capsys.readouterr().out
+    assert "gaussian, qda" in shown
+    assert f"run folder: {out}" in shown
+    values = json.loads((out / "results.json").read_text())["values"]
+    assert min(values["prototype"]["5"]["top1"]) > 0.9
+
+
+def test_fewshot_refuses_what_it_cannot_use_with_one_line(rows, capsys):
+    data = ["fewshot", "--data", rows]
+    assert "class 0 has 10 samples to train" in _refusal(capsys, *data, "--shots", "[11]")
+    assert "did you mean 'linear'" in _refusal(capsys, *data, "--methods", "[liner]")
+    assert "needs a graph" in _refusal(capsys, *data, "--methods", "[kgtn]")
+    assert "there is no file" in _refusal(capsys, *data, "--graph", "tree.tsv")
+    assert "give an encoder" in _refusal(capsys, "fewshot", "--data", "demo:shapes")
+
+
 def test_an_existing_run_is_refused(table, tmp_path, capsys):
     words = [
         "finetune",

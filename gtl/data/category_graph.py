@@ -281,6 +281,15 @@ class CategoryGraph:
         out[classes.cpu()] = True
         return self._keep(~(out[self.src] | out[self.dst]))
 
+    def of(self, classes: Tensor) -> CategoryGraph:
+        """The graph of some classes alone, int64 ``(k,)``, each once, numbered in that order."""
+        place = torch.full((self.num_classes,), -1)
+        place[classes.cpu()] = torch.arange(len(classes))
+        kept = (place[self.src] >= 0) & (place[self.dst] >= 0)
+        names = tuple(self.names[i] for i in classes.tolist()) if self.names else ()
+        ends = place[self.src[kept]], place[self.dst[kept]]
+        return CategoryGraph(*ends, self.weight[kept], len(classes), names)
+
     # -- read ----------------------------------------------------------------------------------
 
     def graph(self) -> Graph:

@@ -1,4 +1,4 @@
-"""Single graphs in the layout of gnn-benchmark (Shchur et al. 2018): shops, authors, citations."""
+"""Single graphs in the layout of gnn-benchmark (Shchur et al. 2018), and features with labels."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor
 from gtl.data.dataset import Dataset
 from gtl.data.find import find
 from gtl.data.matrices import adjacency_edges, dense_features
-from gtl.data.splits import node_split
+from gtl.data.splits import PARTS, node_split
 from gtl.errors import DataError
 from gtl.graph import Graph
 
@@ -30,7 +30,7 @@ def load_npz(
     test: int | None = None,
     fractions: Sequence[float] | None = None,
 ) -> Dataset:
-    """Read a graph with a class for each node.
+    """Read a graph with a class for each node, or features with a class for each row.
 
     Edges go both ways, once each, without loops or weights, whatever the file holds. Features
     become a dense float32 matrix: 4 bytes times nodes times columns (half a gigabyte for
@@ -38,6 +38,11 @@ def load_npz(
 
     There is no published split. By default 20 nodes of each class train, 500 others validate and
     the rest test.
+
+    A file with the arrays ``features``, ``(items, h)``, and ``labels`` (``-1`` for missing), and
+    perhaps ``class_names``, becomes a graph without edges, for :func:`gtl.few_shot` and for
+    encoders that read single nodes. Its split is what the file has under ``train``, ``valid`` and
+    ``test``, item numbers each, or what the options ask for, or none.
 
     Args:
         name: A file, here or in ``root``, or the name of one (without ``.npz``) in ``root`` or its
@@ -60,6 +65,9 @@ def load_npz(
     places = (name, f"{name}.npz", f"npz-graphs/{name}.npz")
     path = find(f"npz:{name}", root, places, "put the file there")
     arrays = _read(path)
+    if "features" in arrays:
+        asked = seed, labels_per_class, valid, test, fractions
+        return _feature_set(f"npz:{name}", path, arrays, normalize, asked)
     try:
         adjacency, features = _matrix(arrays, "adj"), _features(arrays)
         n = adjacency.shape[0]
@@ -75,8 +83,48 @@ def load_npz(
         split=node_split(labels, seed, labels_per_class, valid, test, fractions),
         level="node",
         kind="multiclass",
-        class_names=tuple(arrays["class_names"].tolist()) if "class_names" in arrays else (),
+        class_names=_class_names(arrays),
     )
+
+
+def _feature_set(
+    spec: str, path: Path, arrays: Mapping[str, np.ndarray], normalize: bool, asked: Sequence[Any]
+) -> Dataset:
+    """Items that are joined by nothing, each with a row of features."""
+    try:
+        rows = arrays["features"]
+        if rows.ndim != 2 or rows.dtype.kind not in "buif":
+            raise DataError(f"`features` is {rows.dtype} {rows.shape}, expected numbers (items, h)")
+        labels = _labels(arrays)
+        if len(labels) != len(rows):
+            raise DataError(f"there are {len(rows)} rows of `features` and {len(labels)} `labels`")
+        x = dense_features(rows, len(rows), normalize)
+        split = {part: _index(arrays, part) for part in PARTS if part in arrays}
+    except DataError as error:
+        raise DataError(f"{path}: {error}; write it again") from error
+    if any(option is not None for option in asked[1:]):
+        split = node_split(labels, *asked)
+    none = torch.empty(0, dtype=torch.int64)
+    return Dataset(
+        spec,
+        graph=Graph(none, none, len(x), x),
+        labels=labels,
+        split=split,
+        level="node",
+        kind="multiclass",
+        class_names=_class_names(arrays),
+    )
+
+
+def _index(arrays: Mapping[str, np.ndarray], part: str) -> Tensor:
+    index = arrays[part]
+    if index.ndim != 1 or index.dtype.kind not in "iu":
+        raise DataError(f"`{part}` is {index.dtype} {index.shape}, expected numbers of items")
+    return torch.from_numpy(index.astype("int64"))
+
+
+def _class_names(arrays: Mapping[str, np.ndarray]) -> tuple[str, ...]:
+    return tuple(arrays["class_names"].tolist()) if "class_names" in arrays else ()
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:

@@ -1,6 +1,7 @@
 """Parts in, trained parts out: the only place where encoders, tasks, weightings and heads meet."""
 
 from gtl.train.evaluate import embed, evaluate, predict
+from gtl.train.few_shot import few_shot
 from gtl.train.finetune import finetune
 from gtl.train.model import Model, Predictor
 from gtl.train.parts import Run
@@ -16,6 +17,7 @@ __all__ = [
     "TaskModel",
     "embed",
     "evaluate",
+    "few_shot",
     "finetune",
     "predict",
     "pretrain",

@@ -383,3 +383,12 @@ def test_what_cannot_be_compared_is_named() -> None:
         graph.agreement(torch.tensor([[0.0], [float("nan")], [0.0]]), rng())
     with pytest.raises(ConfigError, match="`permutations` is 0"):
         graph.agreement(torch.zeros(3, 5), rng(), 0)
+
+
+def test_the_graph_of_some_classes_is_numbered_in_their_order():
+    graph = CategoryGraph.from_paths(["/cat/lion", "/cat/tiger", "/dog/wolf", "/dog/fox"])
+    order = torch.tensor([3, 0, 2])
+    some = graph.of(order)
+    assert some.names == ("/dog/fox", "/cat/lion", "/dog/wolf")
+    assert torch.equal(some.dense(), graph.dense()[order][:, order])
+    assert graph.num_classes == 4

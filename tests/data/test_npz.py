@@ -104,6 +104,44 @@ def test_a_split_asked_for_in_two_ways_or_too_large_is_refused(file):
         load(f"npz:{file}")
 
 
+ROWS = {"features": np.arange(10.0).reshape(5, 2), "labels": np.array([0, 1, 1, -1, 0])}
+
+
+def test_features_with_labels_are_nodes_that_nothing_joins(tmp_path):
+    np.savez(tmp_path / "rows.npz", **ROWS, class_names=np.array(["lens", "flash"]))
+    data = load("npz:rows", root=tmp_path)
+    assert data.graph.num_edges == 0
+    assert data.graph.x.dtype == torch.float32
+    assert data.graph.x.tolist() == ROWS["features"].tolist()
+    assert data.labels.tolist() == [0, 1, 1, -1, 0]
+    assert data.class_names == ("lens", "flash")
+    assert not data.split
+    drawn = load("npz:rows", root=tmp_path, **SPLIT).split
+    assert [len(drawn[part]) for part in ("train", "valid", "test")] == [2, 1, 1]
+
+
+def test_features_may_bring_their_split(tmp_path):
+    np.savez(tmp_path / "rows.npz", **ROWS, train=np.array([4, 1]), test=np.array([2]))
+    split = load("npz:rows", root=tmp_path).split
+    assert {part: index.tolist() for part, index in split.items()} == {"train": [4, 1], "test": [2]}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"features": np.zeros(5)}, r"expected numbers \(items, h\)"),
+        ({"features": np.zeros((4, 2))}, "4 rows of `features` and 5 `labels`"),
+        ({"features": np.full((5, 2), np.nan)}, "NaN"),
+        ({"labels": np.zeros(5)}, "expected a class"),
+        ({"train": np.zeros(5, dtype=bool)}, "expected numbers of items"),
+    ],
+)
+def test_features_that_do_not_fit_are_refused_by_the_name_of_the_file(tmp_path, change, words):
+    np.savez(tmp_path / "rows.npz", **{**ROWS, **change})
+    with pytest.raises(DataError, match=rf"rows.npz: .*{words}"):
+        load("npz:rows", root=tmp_path)
+
+
 @settings(max_examples=25, deadline=None)
 @given(
     n=st.integers(3, 12),

@@ -1,0 +1,187 @@
+"""Methods for classes with few samples, by name: without a table, each would need its own loop.
+
+Most fit or train a head of :mod:`gtl.heads` on the samples of base and novel classes. A new one
+derives from :class:`gtl.train.few_shot_problem.Method` and is a line in :data:`METHODS`, or comes
+with ``@METHODS.register("my_method")``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from gtl.errors import ConfigError
+from gtl.registry import Registry
+from gtl.train.few_shot_graph import graph_for
+from gtl.train.few_shot_problem import Method, Problem, Scorer, head_for, imprint, train_head
+
+
+class Linear(Method):
+    """The head ``linear``, trained on the frozen features.
+
+    Args:
+        decay: Weight of the squared length of its matrix.
+        steps: Steps of L-BFGS at most.
+    """
+
+    def __init__(self, decay: float = 1e-3, steps: int = 100):
+        self.decay, self.steps = decay, steps
+
+    def fit(self, problem: Problem) -> Scorer:
+        """Minimize weighted cross-entropy."""
+        head = head_for(problem, "linear")
+        return train_head(head, problem, lambda: self.decay * _squares(head.map.weight), self.steps)
+
+
+class Cosine(Method):
+    """The head ``cosine``: weights imprinted (Qi et al. 2018), then trained.
+
+    Args:
+        scale: What cosines are multiplied with to begin with.
+        decay: Weight of the squared scale: without it, few samples would let it grow forever.
+        steps: Steps of L-BFGS at most; 0 leaves the weights as they were imprinted.
+    """
+
+    def __init__(self, scale: float = 10.0, decay: float = 1e-4, steps: int = 100):
+        self.scale, self.decay, self.steps = scale, decay, steps
+
+    def fit(self, problem: Problem) -> Scorer:
+        """Imprint, then minimize weighted cross-entropy."""
+        head = head_for(problem, {"name": "cosine", "scale": self.scale})
+        imprint(head.weight, problem)
+        return train_head(head, problem, lambda: self.decay * _squares(head.scale), self.steps)
+
+
+class Prototype(Method):
+    """The head ``prototype``, fitted: nearness to class means (Snell et al. 2017).
+
+    Args:
+        similarity: ``"euclidean"`` or ``"cosine"``.
+        scale: Of cosines.
+    """
+
+    def __init__(self, similarity: str = "euclidean", scale: float = 10.0):
+        self.options = {"similarity": similarity, "scale": scale}
+
+    def fit(self, problem: Problem) -> Scorer:
+        """Take the mean of each class."""
+        return head_for(problem, {"name": "prototype", **self.options}).fit(*problem.samples)
+
+
+class Gaussian(Method):
+    """The head ``gaussian``, fitted: the heads of FiT without training (Shysheya et al. 2023).
+
+    Args:
+        kind: ``"lda"``, ``"qda"`` or ``"proto"``.
+        task: What the shared covariance is about, ``"total"`` or ``"within"``.
+        prior: ``"uniform"`` or ``"empirical"``.
+        shrinkage: Weights of the covariances; the head's own by default.
+    """
+
+    def __init__(
+        self,
+        kind: str = "lda",
+        task: str = "total",
+        prior: str = "uniform",
+        shrinkage: list[float] | None = None,
+    ):
+        self.options = {"kind": kind, "task": task, "prior": prior, "shrinkage": shrinkage}
+
+    def fit(self, problem: Problem) -> Scorer:
+        """Take means and covariances."""
+        return head_for(problem, {"name": "gaussian", **self.options}).fit(*problem.samples)
+
+
+class KGTN(Method):
+    """The head ``kgtn``, trained on base and novel classes together, as published.
+
+    Args:
+        graph: The graph that weights travel along: ``"given"``, a control (``"identity"``,
+            ``"uniform"``, or ``"random"`` with as many edges as the given one), ``"prototypes"``
+            (each class hears the 10 whose training samples have the nearest means), or a
+            :class:`gtl.data.CategoryGraph`.
+        self_weight: How much a class hears itself, 2 in the paper; ``None`` leaves the graph as it
+            is.
+        decay: Weight of the head's regularizer, 0.001 in the paper.
+        steps: Steps of L-BFGS at most.
+        head: Options of the head, such as ``{"classifier": "cosine"}``.
+    """
+
+    def __init__(
+        self,
+        graph: Any = "given",
+        self_weight: float | None = None,
+        decay: float = 1e-3,
+        steps: int = 100,
+        head: Mapping[str, Any] | None = None,
+    ):
+        self.graph, self.self_weight, self.head = graph, self_weight, dict(head or {})
+        self.decay, self.steps = decay, steps
+
+    def fit(self, problem: Problem) -> Scorer:
+        """Minimize weighted cross-entropy and the regularizer."""
+        graph = graph_for(self.graph, problem)
+        if self.self_weight is not None:
+            graph = graph.with_self_weight(self.self_weight)
+        head = head_for(problem, {"name": "kgtn", "graphs": graph.graph(), **self.head})
+        return train_head(head, problem, lambda: self.decay * head.regularizer(), self.steps)
+
+
+METHODS = Registry(
+    "method",
+    {
+        "linear": "gtl.train.few_shot_methods:Linear",
+        "cosine": "gtl.train.few_shot_methods:Cosine",
+        "prototype": "gtl.train.few_shot_methods:Prototype",
+        "gaussian": "gtl.train.few_shot_methods:Gaussian",
+        "kgtn": "gtl.train.few_shot_methods:KGTN",
+    },
+    base=Method,
+)
+
+
+def as_methods(methods: Any) -> dict[str, Method]:
+    """Methods by title: the title given, or the name and the options, if there are any.
+
+    Args:
+        methods: Names, mappings with options, or instances; or a mapping of titles to such.
+
+    Raises:
+        UnknownPartError: If a name is not registered.
+        ConfigError: If there are none, one is no method, or two have the same title.
+    """
+    if isinstance(methods, Mapping) and "name" not in methods:
+        named = [(str(title), METHODS.build(part)) for title, part in methods.items()]
+    else:
+        one = isinstance(methods, (str, Mapping, Method))
+        parts = [METHODS.build(part) for part in ([methods] if one else methods)]
+        named = [(_title(method), method) for method in parts]
+    if not named:
+        raise ConfigError(f"`methods` is empty; known: {', '.join(METHODS.names())}")
+    for title, method in named:
+        if not isinstance(method, Method):
+            raise ConfigError(
+                f"the method {title!r} is a {type(method).__name__}, expected a name, a mapping or "
+                "a gtl.train.few_shot_methods.Method"
+            )
+    built = dict(named)
+    if len(built) < len(named):
+        twice = next(title for title, method in named if built[title] is not method)
+        raise ConfigError(
+            f"the method {twice!r} is there twice; give each once, or as a mapping of titles"
+        )
+    return built
+
+
+def _title(method: Any) -> str:
+    options = {key: value for key, value in METHODS.spec(method).items() if key != "name"}
+    words = [
+        value if isinstance(value, str) else f"{key}={value}" for key, value in options.items()
+    ]
+    return ", ".join([METHODS.name_of(method), *words])
+
+
+def _squares(x: Tensor) -> Tensor:
+    return x.square().sum()
