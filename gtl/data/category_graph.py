@@ -15,6 +15,7 @@ from torch import Tensor
 
 from gtl.data.agreement import Agreement, rank_agreement
 from gtl.data.hierarchy import Pairs, near_classes, pairs_of_paths, read_hypernyms, read_paths
+from gtl.data.wordnet import read_wordnet
 from gtl.errors import ConfigError, DataError, ShapeError
 from gtl.graph import Graph
 
@@ -106,6 +107,13 @@ class CategoryGraph:
     ) -> CategoryGraph:
         """As :meth:`from_pairs`, of tables between tabs: ``wnid``, and ``child`` and ``parent``."""
         return CategoryGraph.from_pairs(*read_hypernyms(classes, edges), decay, max_distance)
+
+    @staticmethod
+    def from_wordnet(
+        classes: Sequence[str], file: str | Path, decay: float = 0.5, max_distance: int = 3
+    ) -> CategoryGraph:
+        """As :meth:`from_pairs`, of synsets such as ``n01440764`` in WordNet's ``data.noun``."""
+        return CategoryGraph.from_pairs(classes, read_wordnet(file, classes), decay, max_distance)
 
     @staticmethod
     def from_distances(
