@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from gtl.errors import GtlError
 from gtl.graph import Columns, Graph, Schema
-from gtl.registry import register_encoder, register_head, register_task, register_weighting
+from gtl.registry import (
+    register_adapter,
+    register_encoder,
+    register_head,
+    register_task,
+    register_weighting,
+)
 from gtl.version import __version__
 
 if TYPE_CHECKING:
@@ -43,6 +49,7 @@ _LAZY = {
     **{
         name: f"gtl.{name}"
         for name in (
+            "adapters",
             "data",
             "encoders",
             "heads",
@@ -74,6 +81,7 @@ __all__ = [
     "load",
     "predict",
     "pretrain",
+    "register_adapter",
     "register_encoder",
     "register_head",
     "register_task",

@@ -283,7 +283,7 @@ def _parser() -> Any:
     subs["report"].add_argument("folder", type=Path, help="folder with run folders, at any depth")
     options_of(report_of, "report", "folder")
     subs["list"].add_argument(
-        "role", nargs="?", default="all", help="encoder, task, weighting, head, readout"
+        "role", nargs="?", default="all", help="encoder, task, weighting, adapter, head, readout"
     )
     return parser
 

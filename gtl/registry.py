@@ -2,8 +2,8 @@
 
 Built-in parts are one line each in the tables at the end of this file and are imported only when
 used. Other packages add theirs with ``@gtl.register_task("my_task")`` (and ``register_encoder``,
-``register_weighting``, ``register_head``) or through the entry-point groups ``gtl.tasks``,
-``gtl.encoders``, ``gtl.weightings`` and ``gtl.heads``.
+``register_weighting``, ``register_adapter``, ``register_head``) or through the entry-point groups
+``gtl.tasks``, ``gtl.encoders``, ``gtl.weightings``, ``gtl.adapters`` and ``gtl.heads``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from gtl.errors import ConfigError, GtlWarning, UnknownPartError
-from gtl.roles import Encoder, Head, Task, Weighting
+from gtl.roles import Adapter, Encoder, Head, Task, Weighting
 
 
 class Registry:
@@ -269,6 +269,13 @@ WEIGHTINGS = Registry(
     families={"torchjd": "gtl.weighting.torchjd"},
     base=Weighting,
 )
+ADAPTERS = Registry(
+    "adapter",
+    {
+        "film": "gtl.adapters.film:FiLM",
+    },
+    base=Adapter,
+)
 HEADS = Registry(
     "head",
     {
@@ -296,4 +303,5 @@ READOUTS = Registry(
 register_encoder = ENCODERS.register
 register_task = TASKS.register
 register_weighting = WEIGHTINGS.register
+register_adapter = ADAPTERS.register
 register_head = HEADS.register

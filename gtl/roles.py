@@ -1,4 +1,4 @@
-"""The five roles: the only things that loops know about parts, and all that a plug-in implements.
+"""The six roles: the only things that loops know about parts, and all that a plug-in implements.
 
 Each class is abstract and small. Concrete parts derive from it directly and override nothing that
 is implemented here. :mod:`gtl.testing` checks the laws that every part of a role obeys.
@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from gtl.errors import ConfigError
 from gtl.graph.graph import Graph
 from gtl.graph.schema import Schema
 
@@ -67,6 +68,102 @@ class Encoder(Recorded, ABC, nn.Module):
     @abstractmethod
     def forward(self, graph: Graph) -> Tensor:
         """Node vectors ``(n, width)``."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A module inside an encoder, around which an adapter can act.
+
+    Attributes:
+        path: Its name, as in ``named_modules``.
+        module: The module itself. What an adapter keeps of it is the path: modules of a frozen
+            encoder are no parts of an adapter.
+        inputs: Columns of the node vectors that it reads; 0 if it reads none.
+        width: Columns of those that it returns.
+    """
+
+    path: str
+    module: nn.Module
+    inputs: int
+    width: int
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """Where adapters can take hold of an encoder.
+
+    Attributes:
+        embed: The input embedding; ``None`` in a module from elsewhere, which has none to show.
+        blocks: Its layers, in order.
+        norms: The normalizations inside each block, in order; a block may have none.
+        width: Columns of the encoder's output.
+    """
+
+    embed: Place | None
+    blocks: Sequence[Place]
+    norms: Sequence[Sequence[Place]]
+    width: int
+
+
+class Adapter(Recorded, ABC, nn.Module):
+    """A few trainable parameters in and around a frozen encoder.
+
+    Options go to the constructor; parameters, whose sizes depend on the encoder, are made in
+    :meth:`setup`, and so that an untrained adapter changes no output. Everything that it has as a
+    parameter is trained.
+
+    Attributes:
+        width: Columns of the output, where :meth:`output` changes them; ``None`` where not.
+        mergeable: Whether :meth:`merge` can write the adapter into the weights of the encoder;
+            known after :meth:`setup`.
+    """
+
+    width: int | None = None
+    mergeable: bool = False
+
+    @abstractmethod
+    def setup(self, anatomy: Anatomy) -> None:
+        """Make the parameters for an encoder; called once, before anything else.
+
+        Raises:
+            ConfigError: If the encoder has nothing that this adapter could hold on to.
+        """
+
+    def wraps(self) -> Mapping[str, Callable[..., Tensor]]:
+        """What to call in the place of which module of the encoder, by path.
+
+        In the place of ``module(*inputs)`` stands ``wrap(call, *inputs)``. There ``call(*inputs)``
+        is the module with what earlier adapters put around it, and ``call.module`` the module. A
+        block of an :class:`Encoder` has the inputs ``graph, h``, its embedding ``graph``. The
+        default wraps nothing.
+        """
+        return {}
+
+    def output(self, layers: list[Tensor], out: Tensor) -> Tensor:
+        """The encoder's output ``(n, width)``, given every layer and the output so far.
+
+        The default returns ``out``.
+
+        Args:
+            layers: Outputs of the embedding (if it is known) and of each block.
+            out: What the encoder returns.
+        """
+        return out
+
+    def merge(self, anatomy: Anatomy) -> None:
+        """Change the weights of the encoder so that it does without the adapter what it did with.
+
+        Raises:
+            ConfigError: If the adapter is not linear.
+        """
+        raise ConfigError(
+            f"a {type(self).__name__} adapter is not linear in the weights of this encoder and "
+            "cannot be merged; keep it attached"
+        )
+
+    def findings(self) -> dict[str, Any]:
+        """What a trained adapter tells about the task, plain values by name; nothing by default."""
+        return {}
 
 
 @dataclass(frozen=True)

@@ -117,6 +117,11 @@ def _flatten(config: Mapping[str, Any]) -> dict[str, Any]:
         elif key == "weighting" and isinstance(value, list):  # trained side by side
             flat[key] = " or ".join(dict.fromkeys(str(part["name"]) for part in value))
             flat[f"{key}.choices"] = _frozen(value)
+        elif key == "adapter":
+            parts = list(value.values())[-1] if isinstance(value, Mapping) else value
+            flat[key] = " + ".join(part["name"] for part in parts) or "head alone"
+            for part in parts:
+                flat.update(_options(f"{key}.{part['name']}", part, config))
         elif isinstance(value, Mapping):
             flat[key] = value.get("name", "")
             flat.update(_options(key, value, config))
@@ -191,7 +196,7 @@ def _base(method: Settings, several: bool) -> str:
 def _told(key: str, value: Any, methods: Sequence[Settings], leaves: Mapping[str, int]) -> str:
     if key == "tasks":
         return _tasks(value, methods)
-    if key == "encoder":
+    if key in ("encoder", "adapter"):
         return str(value)
     leaf = key.rpartition(".")[2]
     short = leaf if leaves[leaf] == 1 else key.removeprefix("tasks.")

@@ -6,6 +6,7 @@ work alone and still break what meets it in a loop: a look-ahead, a batch with a
 resumed run.
 """
 
+from gtl.testing.adapters import ADAPTER_LAWS, check_adapter
 from gtl.testing.encoders import ENCODER_LAWS, check_encoder
 from gtl.testing.examples import MOLECULES, POINTS, TYPED, Example, SmallEncoder
 from gtl.testing.heads import HEAD_LAWS, READOUT_LAWS, check_head, check_readout
@@ -13,6 +14,7 @@ from gtl.testing.tasks import TASK_LAWS, check_task
 from gtl.testing.weightings import WEIGHTING_LAWS, check_weighting
 
 __all__ = [
+    "ADAPTER_LAWS",
     "ENCODER_LAWS",
     "HEAD_LAWS",
     "MOLECULES",
@@ -23,6 +25,7 @@ __all__ = [
     "WEIGHTING_LAWS",
     "Example",
     "SmallEncoder",
+    "check_adapter",
     "check_encoder",
     "check_head",
     "check_readout",

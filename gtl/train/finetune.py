@@ -13,17 +13,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gtl.adapters import attach
 from gtl.data.dataset import Dataset
 from gtl.errors import ConfigError, DataError
 from gtl.graph.pairs import without_pairs
-from gtl.registry import ENCODERS, HEADS, READOUTS, TASKS, WEIGHTINGS
+from gtl.registry import HEADS, READOUTS, TASKS, WEIGHTINGS
 from gtl.report.plots import write_plots
 from gtl.roles import Weighting
 from gtl.run_folder import RunFolder, read_json
 from gtl.tasks.links import Links
 from gtl.train import loop
 from gtl.train.evaluate import evaluate
-from gtl.train.model import Model, build_target
+from gtl.train.model import Model, build_target, encoder_config
 from gtl.train.parts import as_dataset, as_encoder, as_tasks, check_fan_out, check_positive
 from gtl.train.race import ALONE, Chance, Entrant, race, same_again, standings, ways_of
 from gtl.train.score import queries_of, score
@@ -40,6 +41,7 @@ def finetune(
     *,
     auxiliary: Sequence[Any] = (),
     weighting: Any = "aux_ts",
+    adapter: Any = None,
     head: Any = "linear",
     readout: Any = "mean",
     links: Mapping[str, Any] | None = None,
@@ -69,6 +71,9 @@ def finetune(
         weighting: How much each task, each sample, counts; without auxiliary tasks it is not used.
             Several (a list, or one with :attr:`gtl.roles.Weighting.choices`, as ``aux_ts`` has)
             are trained side by side and validation data choose; without any the first is used.
+        adapter: Freeze the encoder and train this instead: a name, a mapping with options, an
+            instance, or a list of those, such as ``["bottleneck", "layerwise"]``. An empty list
+            trains the head alone; ``None`` trains the encoder.
         head: Node, graph or pair vectors to predictions.
         readout: Node vectors to graph vectors, for graph-level data.
         links: For link-level data: ``negatives`` drawn per link (1, or 0 if the training split has
@@ -114,6 +119,8 @@ def finetune(
         model_encoder, trained = as_encoder(encoder, dataset.schema)
         fan_out = check_fan_out(fan_out, dataset, model_encoder)
         reseed(rng)
+        if adapter is not None:
+            model_encoder = attach(model_encoder, adapter)
         shape = {"kind": dataset.kind, "outputs": dataset.num_outputs, "level": dataset.level}
         train, meta = _set_aside(dataset.items("train"), meta_share, rng)
         asked = _links(links, dataset, train, batch_size)
@@ -122,6 +129,11 @@ def finetune(
         target.setup(dataset.schema, model_encoder.width)
         alone = Chance.now(rng)  # where a run without auxiliary tasks starts
         helpers = as_tasks(auxiliary, dataset, model_encoder, trained)
+        if helpers and not any(p.requires_grad for p in model_encoder.parameters()):
+            raise ConfigError(
+                "auxiliary tasks help through the encoder, and all of it is frozen; attach an "
+                "`adapter`, or leave them out"
+            )
         model = TaskModel(model_encoder, {TARGET: target, **helpers})
         model.to(device or loop.module_device(model_encoder))
         together = Chance.now(rng)
@@ -136,8 +148,7 @@ def finetune(
             "data": dataset.spec,
             "data_options": dict(dataset.options),
             "data_checksum": dataset.checksum(),
-            "schema": model_encoder.schema.to_json(),
-            "encoder": ENCODERS.spec(model_encoder),
+            **encoder_config(model_encoder),
             "pretrained": _origin(encoder),
             "target": shape,
             "tasks": {name: TASKS.spec(task) for name, task in helpers.items()},

@@ -17,13 +17,15 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from gtl import checkpoint
+from gtl.adapters import Adapted
+from gtl.adapters.trainable import count_parameters
 from gtl.data.dataset import Dataset, direction
 from gtl.errors import ConfigError, GtlError
 from gtl.graph import Graph
 from gtl.graph.sample import draw_numbers
 from gtl.roles import View, Weighting
 from gtl.run_folder import RunFolder
-from gtl.train.model import count_parameters, module_device
+from gtl.train.model import module_device
 from gtl.train.step import Step, TaskModel
 
 log = logging.getLogger(__name__)
@@ -260,9 +262,11 @@ def build_optimizer(
 
 def footprint(model: nn.Module, seconds: float) -> dict[str, Any]:
     """What a run cost: parameters, bytes to store what was trained, time, peak memory."""
+    adapted = [part for part in model.modules() if isinstance(part, Adapted)]
+    frozen = {id(buffer) for part in adapted for buffer in part.base.buffers()}
     total, trained = count_parameters(model)
     stored = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
-    stored += sum(b.numel() * b.element_size() for b in model.buffers())
+    stored += sum(b.numel() * b.element_size() for b in model.buffers() if id(b) not in frozen)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {
         "parameters_total": total,

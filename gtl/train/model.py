@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from gtl import checkpoint
+from gtl.adapters import Adapted, attach, trainable
+from gtl.adapters.attach import specs_of
 from gtl.errors import CheckpointError, DataError
 from gtl.graph import Graph, Schema
 from gtl.graph.pairs import pair_features
@@ -100,9 +102,7 @@ class Model(nn.Module):
 
     def print_trainable_parameters(self) -> None:
         """Print how many parameters may move, in the manner of PEFT."""
-        total, trained = count_parameters(self)
-        share = 100 * trained / max(total, 1)
-        print(f"trainable params: {trained:,} || all params: {total:,} || trainable%: {share:.4f}")
+        trainable.print_trainable_parameters(self)
 
     @staticmethod
     def load(folder: Path | str) -> Model:
@@ -159,15 +159,38 @@ def build_target(
     return Supervised(predictor, kind=target["kind"], outputs=target["outputs"], links=links)
 
 
+def encoder_config(encoder: Encoder) -> dict[str, Any]:
+    """What a run folder says of an encoder: ``schema``, ``encoder`` and ``adapter``.
+
+    The adapter is ``None``, a list of the adapters in a row or, where several are attached or one
+    has a name of its own, such lists by name, those in use last.
+    """
+    adapter: Any = None
+    base: nn.Module = encoder
+    if isinstance(encoder, Adapted):
+        adapter, base = specs_of(encoder), encoder.base
+        adapter = adapter["default"] if set(adapter) == {"default"} else adapter
+    return {
+        "schema": encoder.schema.to_json(),
+        "encoder": ENCODERS.spec(base),
+        "adapter": adapter,
+    }
+
+
 def encoder_from_config(config: Mapping[str, Any], folder: Path) -> Encoder:
-    """Build (not load) the encoder of a run folder."""
+    """Build (not load) the encoder of a run folder, its adapters included."""
     spec = config["encoder"]
     if spec["name"] not in ENCODERS.names():
         raise CheckpointError(
             f"{folder} was trained with the encoder class {spec['name']}, which is not registered; "
             "register it with @gtl.register_encoder and import it first"
         )
-    return ENCODERS.build(spec, Schema.from_json(config["schema"]))
+    encoder = ENCODERS.build(spec, Schema.from_json(config["schema"]))
+    adapter = config.get("adapter")
+    named = adapter if isinstance(adapter, Mapping) else {"default": adapter}
+    for name, parts in named.items():
+        encoder = encoder if parts is None else attach(encoder, parts, name)
+    return encoder
 
 
 def load_part(part: nn.Module, state: Mapping[str, Tensor], prefix: str, folder: Path) -> None:
@@ -180,12 +203,6 @@ def load_part(part: nn.Module, state: Mapping[str, Tensor], prefix: str, folder:
         raise CheckpointError(
             f"the checkpoint of {folder} does not fit its config: {reason}"
         ) from error
-
-
-def count_parameters(module: nn.Module) -> tuple[int, int]:
-    """Number of parameters in all, and of those that may move."""
-    sizes = [(p.numel(), p.requires_grad) for p in module.parameters()]
-    return sum(n for n, _ in sizes), sum(n for n, trained in sizes if trained)
 
 
 def module_device(module: nn.Module) -> torch.device:

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from gtl.registry import ENCODERS, TASKS, WEIGHTINGS
+from gtl.registry import TASKS, WEIGHTINGS
 from gtl.report.plots import write_plots
 from gtl.run_folder import RunFolder
 from gtl.train import loop
+from gtl.train.model import encoder_config
 from gtl.train.parts import Run, as_dataset, as_encoder, as_tasks, check_fan_out, check_positive
 from gtl.train.seed import reseed, seeded
 from gtl.train.step import TaskModel
@@ -75,8 +76,7 @@ def pretrain(
             "data": data.spec,
             "data_options": dict(data.options),
             "data_checksum": data.checksum(),
-            "schema": model_encoder.schema.to_json(),
-            "encoder": ENCODERS.spec(model_encoder),
+            **encoder_config(model_encoder),
             "tasks": {name: TASKS.spec(task) for name, task in built.items()},
             "weighting": WEIGHTINGS.spec(how),
             "epochs": epochs,

@@ -151,3 +151,15 @@ def test_a_method_is_called_the_same_on_every_data_set():
 )
 def test_values_of_any_kind_are_told(value, shown):
     assert _named(_aux(), _aux(gate=value)) == ["aux_ts", f"aux_ts (gate={shown})"]
+
+
+def test_adapters_are_named_and_their_options_where_they_differ():
+    small, large = ({"adapter": [{"name": "lora", "rank": rank}]} for rank in (2, 8))
+    both = {"adapter": {"old": [{"name": "film"}], "new": [{"name": "film"}, {"name": "prompt"}]}}
+    assert _named({"adapter": None}, {"adapter": []}, small, large, both) == [
+        "target only",
+        "target only (head alone)",
+        "target only (lora, rank=2)",
+        "target only (lora, rank=8)",
+        "target only (film + prompt)",
+    ]

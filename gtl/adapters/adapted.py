@@ -1,0 +1,230 @@
+"""A frozen encoder with adapters in use: what stands where the encoder stood.
+
+The encoder is left as it is. While the adapted one computes, and only then, calls of the modules
+that adapters wrap go through the adapters; so any number of them, of any kind, can be set around
+one another, and taking them off again is nothing but leaving them out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+from torch import Tensor, nn
+
+from gtl.adapters import trainable
+from gtl.errors import ConfigError
+from gtl.graph import Graph, Schema
+from gtl.roles import Adapter, Anatomy, Encoder
+
+
+class Adapted(nn.Module):
+    """A frozen module and named adapters, one of which is in use; each may be several in a row.
+
+    The base is frozen in earnest: nothing of it requires gradients, and it stays in eval mode also
+    under ``train()``. So batch norms use their running statistics and do not move them, and
+    dropout is off: the base is a fixed function, and an untrained adapter leaves it that one.
+
+    Args:
+        base: The module; frozen in place until :func:`gtl.adapters.detach`.
+        anatomy: Its places.
+
+    Attributes:
+        base: The frozen module.
+        adapters: Lists of adapters by name.
+        in_use: Name of the adapters that act and learn; ``None`` means none.
+    """
+
+    def __init__(self, base: nn.Module, anatomy: Anatomy):
+        super().__init__()
+        self.base = base
+        self.adapters = nn.ModuleDict()
+        self.in_use: str | None = None
+        self.anatomy = anatomy
+        self._moved = {name: p.requires_grad for name, p in base.named_parameters()}
+        self._modes = {name: module.training for name, module in base.named_modules()}
+        base.requires_grad_(False)
+        base.eval()
+
+    def use(self, name: str | None) -> Adapted:
+        """Let the adapters of that name act and learn, and no others; ``None`` means the base.
+
+        Raises:
+            ConfigError: If there are none of that name.
+        """
+        if name is not None and name not in self.adapters:
+            known = ", ".join(map(repr, self.adapters)) or "none"
+            raise ConfigError(f"no adapter is named {name!r}; attached: {known}")
+        self.in_use = name
+        for key, parts in self.adapters.items():
+            parts.requires_grad_(key == name)
+        return self
+
+    def parts(self) -> list[Adapter]:
+        """The adapters in use, in the order in which they were given."""
+        return [] if self.in_use is None else self.named(self.in_use)
+
+    def named(self, name: str) -> list[Adapter]:
+        """The adapters of that name, in the order in which they were given."""
+        return list(self.adapters[name].children())  # type: ignore[arg-type]
+
+    def train(self, mode: bool = True) -> Adapted:
+        """Set the mode of the adapters; the base stays in eval mode."""
+        super().train(mode)
+        self.base.eval()
+        return self
+
+    def restored(self) -> nn.Module:
+        """The base, its parameters as free and its modules in the mode as before."""
+        for name, parameter in self.base.named_parameters():
+            parameter.requires_grad_(self._moved[name])
+        for name, module in self.base.named_modules():
+            module.training = self._modes[name]
+        return self.base
+
+    def print_trainable_parameters(self) -> None:
+        """Print how many parameters may move, in the manner of PEFT."""
+        trainable.print_trainable_parameters(self)
+
+    def _call(self, function: Callable[..., Any], *inputs: Any, **options: Any) -> Any:
+        with self._wrapped():
+            return function(*inputs, **options)
+
+    def _encode(self, *inputs: Any, **options: Any) -> Tensor:
+        parts = self.parts()
+        changing = [part for part in parts if type(part).output is not Adapter.output]
+        layers: list[Tensor] = []
+        with self._wrapped(layers if changing else None):
+            out = self.base(*inputs, **options)
+        for part in changing:
+            out = part.output(layers, out)
+        return out
+
+    @contextmanager
+    def _wrapped(self, layers: list[Tensor] | None = None) -> Iterator[None]:
+        """While it lasts, calls of modules of the base go through the adapters in use.
+
+        Args:
+            layers: Where to collect the outputs of embedding and blocks.
+        """
+        wraps = [part.wraps() for part in self.parts()]
+        watched = [] if layers is None else [place.path for place in self._layers()]
+        modules = dict(self.base.named_modules()) if wraps or watched else {}
+        changed: list[tuple[nn.Module, Any]] = []
+        try:
+            for path in dict.fromkeys([*(p for wrap in wraps for p in wrap), *watched]):
+                module = modules[path]
+                call: Callable[..., Tensor] = module.forward
+                for wrap in wraps:
+                    if path in wrap:
+                        call = partial(_through, wrap[path], Call(module, call))
+                if layers is not None and path in watched:
+                    call = partial(_noted, layers, call)
+                changed.append((module, module.__dict__.get("forward")))
+                module.forward = call
+            yield
+        finally:
+            for module, before in reversed(changed):
+                if before is None:
+                    del module.forward
+                else:
+                    module.forward = before
+
+    def _layers(self) -> Sequence[Any]:
+        anatomy = self.anatomy
+        return [*([] if anatomy.embed is None else [anatomy.embed]), *anatomy.blocks]
+
+
+class AdaptedEncoder(Adapted, Encoder):
+    """A frozen encoder with adapters: an encoder like any other.
+
+    Args:
+        base: The encoder; frozen in place until :func:`gtl.adapters.detach`.
+        anatomy: Its places.
+    """
+
+    base: Encoder
+
+    def forward(self, graph: Graph) -> Tensor:
+        """Node vectors ``(n, width)``."""
+        return self._encode(graph)
+
+    def layers(self, graph: Graph) -> list[Tensor]:
+        """Node vectors after the adapted embedding and after each adapted block."""
+        return self._call(self.base.layers, graph)
+
+    @property
+    def schema(self) -> Schema:  # type: ignore[override]
+        """What graphs must look like."""
+        return self.base.schema
+
+    @property
+    def width(self) -> int:  # type: ignore[override]
+        """Columns of the output."""
+        widths = [part.width for part in self.parts() if part.width is not None]
+        return widths[-1] if widths else self.base.width
+
+    @property
+    def embed(self) -> nn.Module:  # type: ignore[override]
+        """The input embedding with what adapters put around it."""
+        return _Inside(self, self.base.embed)
+
+    @property
+    def blocks(self) -> nn.ModuleList:  # type: ignore[override]
+        """The blocks with what adapters put around them."""
+        return nn.ModuleList(_Inside(self, block) for block in self.base.blocks)
+
+
+class AdaptedModule(Adapted):
+    """A frozen module from elsewhere with adapters; called like the module.
+
+    Args:
+        base: The module; frozen in place until :func:`gtl.adapters.detach`.
+        anatomy: Its places.
+    """
+
+    def forward(self, *inputs: Any, **options: Any) -> Any:
+        """What the module returns, adapted."""
+        return self._encode(*inputs, **options)
+
+
+class Call:
+    """A module as an adapter calls it: with what the adapters before it put around it.
+
+    Attributes:
+        module: The module.
+    """
+
+    def __init__(self, module: nn.Module, forward: Callable[..., Tensor]):
+        self.module, self._forward = module, forward
+
+    def __call__(self, *inputs: Any) -> Tensor:
+        """What the module returns, so far."""
+        return self._forward(*inputs)
+
+
+class _Inside(nn.Module):
+    """A module of the base, called as inside the adapted encoder."""
+
+    def __init__(self, owner: Adapted, module: nn.Module):
+        super().__init__()
+        object.__setattr__(self, "owner", owner)  # no part of this one: it would contain itself
+        object.__setattr__(self, "module", module)
+
+    def forward(self, *inputs: Any) -> Tensor:
+        return self.owner._call(self.module, *inputs)  # type: ignore[operator,union-attr]
+
+
+def _through(wrap: Callable[..., Tensor], call: Call, *inputs: Any, **options: Any) -> Tensor:
+    if options:
+        call = Call(call.module, partial(call, **options))
+    return wrap(call, *inputs)
+
+
+def _noted(
+    layers: list[Tensor], call: Callable[..., Tensor], *inputs: Any, **options: Mapping
+) -> Tensor:
+    layers.append(call(*inputs, **options))
+    return layers[-1]

@@ -1,0 +1,318 @@
+"""Attaching, detaching, storing and choosing adapters, also on encoders from elsewhere."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from gtl import adapters
+from gtl.errors import CheckpointError, ConfigError, ShapeError, UnknownPartError
+from gtl.graph import ops
+from gtl.roles import Adapter, Encoder
+from gtl.testing import MOLECULES
+from gtl.testing.laws import loosened
+
+
+class Plus(Adapter):
+    """Adds a number to what every block gives, and remembers who called it."""
+
+    calls: list[str] = []
+
+    def __init__(self, name="plus"):
+        super().__init__()
+        self.name = name
+
+    def setup(self, anatomy):
+        self.paths = [block.path for block in anatomy.blocks]
+        self.amount = nn.Parameter(torch.zeros(()))
+
+    def wraps(self):
+        return dict.fromkeys(self.paths, self.around)
+
+    def around(self, call, *inputs):
+        out = call(*inputs) + self.amount
+        Plus.calls.append(self.name)
+        return out
+
+
+def test_the_result_is_an_encoder_of_the_same_schema_width_and_blocks(encoder, graph):
+    width, expected = encoder.width, encoder.eval()(graph)
+    adapted = adapters.attach(encoder, "film")
+    assert isinstance(adapted, Encoder)
+    assert (adapted.schema, adapted.width, len(adapted.blocks)) == (MOLECULES, width, 3)
+    assert torch.equal(adapted(graph), expected)
+
+
+def test_embedding_and_blocks_called_one_by_one_are_adapted_too(encoder, graph):
+    adapted = adapters.attach(encoder, "film")
+    loosened(adapted.adapters)
+    h = adapted.embed(graph)
+    for block in adapted.blocks:
+        h = block(graph, h)
+    assert torch.equal(h, adapted(graph))
+    assert torch.equal(h, adapted.layers(graph)[-1])
+    assert not torch.equal(h, adapted.base(graph))
+
+
+def test_of_several_adapters_in_a_row_the_first_acts_next_to_the_layer(encoder, graph):
+    adapted = adapters.attach(encoder, [Plus("first"), Plus("second")])
+    Plus.calls.clear()
+    adapted(graph)
+    assert Plus.calls == ["first", "second"] * 3
+
+
+def test_a_frozen_encoder_stays_in_eval_mode_and_dropout_is_off(encoder, graph):
+    adapted = nn.Sequential(adapters.attach(encoder, [Plus()])).train()
+    assert adapted[0].training
+    assert not any(module.training for module in encoder.modules())
+    assert torch.equal(adapted(graph), adapted(graph))
+
+
+def test_an_empty_list_freezes_and_adds_nothing(encoder, graph):
+    adapted = adapters.attach(encoder, [])
+    assert not any(p.requires_grad for p in adapted.parameters())
+    assert not adapted(graph).requires_grad
+    assert adapters.adapter_state(adapted) == {}
+
+
+def test_between_forward_passes_the_encoder_itself_is_not_adapted(encoder, graph):
+    expected = encoder.eval()(graph)
+    adapted = adapters.attach(encoder, Plus())
+    with torch.no_grad():
+        adapted.parts()[0].amount.fill_(5.0)
+    assert not torch.equal(adapted(graph), expected)
+    assert torch.equal(encoder(graph), expected)
+
+
+def test_an_error_in_a_forward_pass_leaves_nothing_behind(encoder, graph):
+    adapted = adapters.attach(encoder, Plus())
+    with pytest.raises(Exception, match="`x`"):
+        adapted(graph.replace(x=None))
+    assert not any("forward" in vars(module) for module in encoder.modules())
+
+
+def test_each_of_several_named_adapters_is_used_by_name_and_trained_alone(encoder, graph):
+    expected = encoder.eval()(graph)
+    adapted = adapters.attach(encoder, Plus(), name="one")
+    with torch.no_grad():
+        adapted.parts()[0].amount.fill_(1.0)
+    again = adapters.attach(adapted, "film", name="two")
+    assert again is adapted
+    assert adapted.in_use == "two"
+    assert torch.equal(adapted(graph), expected)
+    free = [name for name, p in adapted.named_parameters() if p.requires_grad]
+    assert free
+    assert all(name.startswith("adapters.two.") for name in free)
+    adapted.use("one")
+    free = [name for name, p in adapted.named_parameters() if p.requires_grad]
+    assert free == ["adapters.one.0.amount"]
+    assert not torch.equal(adapted(graph), expected)
+    assert torch.equal(adapted.use(None)(graph), expected)
+
+
+def test_a_file_holds_the_adapter_alone_and_is_small(encoder, graph, tmp_path):
+    adapted = adapters.attach(encoder, "film")
+    loosened(adapted.adapters)
+    expected = adapted(graph)
+    adapters.save_adapter(adapted, tmp_path / "a.safetensors")
+    assert (tmp_path / "a.safetensors").stat().st_size < 2048
+    base = adapters.detach(adapted)
+    loaded = adapters.load_adapter(base, tmp_path / "a.safetensors", name="theirs")
+    assert loaded.in_use == "theirs"
+    assert torch.equal(loaded(graph), expected)
+
+
+def test_the_number_of_trainable_parameters_is_printed(encoder, capsys):
+    total = sum(p.numel() for p in encoder.parameters())
+    adapters.attach(encoder, "film").print_trainable_parameters()
+    expected = f"trainable params: 36 || all params: {total + 36:,} || trainable%:"
+    assert capsys.readouterr().out.startswith(expected)
+
+
+# -- encoders from elsewhere ---------------------------------------------------------------------
+
+
+class AnyConv(nn.Module):
+    def __init__(self, inputs, outputs):
+        super().__init__()
+        self.linear = nn.Linear(inputs, outputs)
+
+    def forward(self, graph, h):
+        return ops.mean_neighbors(graph, self.linear(h))
+
+
+class Stranger(nn.Module):
+    """Layers of different widths under names of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = AnyConv(5, 7), AnyConv(7, 3)
+
+    def forward(self, graph, features, scale=1.0):
+        return self.second(graph, torch.relu(self.first(graph, features))) * scale
+
+
+def test_any_module_can_be_adapted_around_its_convolutions(graph):
+    stranger, features = Stranger(), torch.randn(graph.num_nodes, 5)
+    expected = stranger(graph, features, scale=2.0)
+    adapted = adapters.attach(stranger, "film", example=(graph, features))
+    assert [place.path for place in adapted.anatomy.blocks] == ["first", "second"]
+    assert [(place.inputs, place.width) for place in adapted.anatomy.blocks] == [(5, 7), (7, 3)]
+    assert torch.equal(adapted(graph, features, scale=2.0), expected)
+    loosened(adapted.adapters)
+    assert not torch.equal(adapted(graph, features, scale=2.0), expected)
+    assert torch.equal(adapters.detach(adapted)(graph, features, scale=2.0), expected)
+    assert all(p.requires_grad for p in stranger.parameters())
+
+
+def test_layers_of_dgl_can_be_adapted(graph):
+    dgl = pytest.importorskip("dgl", reason="DGL has no wheel here")
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv1 = dgl.nn.GraphConv(5, 8, allow_zero_in_degree=True)
+            self.conv2 = dgl.nn.GATConv(8, 4, num_heads=2, allow_zero_in_degree=True)
+
+        def forward(self, g, x):
+            return self.conv2(g, torch.relu(self.conv1(g, x))).mean(1)
+
+    net, x = Net(), torch.randn(graph.num_nodes, 5)
+    g = dgl.graph((graph.src, graph.dst), num_nodes=graph.num_nodes)
+    _require_that_it_adapts(net, (g, x))
+
+
+def test_layers_of_pyg_can_be_adapted(graph):
+    pyg = pytest.importorskip("torch_geometric.nn", reason="PyG is not installed")
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv1, self.norm, self.conv2 = (
+                pyg.GCNConv(5, 8),
+                pyg.BatchNorm(8),
+                pyg.SAGEConv(8, 4),
+            )
+
+        def forward(self, x, edge_index):
+            return self.conv2(self.norm(self.conv1(x, edge_index)).relu(), edge_index)
+
+    x, edge_index = torch.randn(graph.num_nodes, 5), torch.stack([graph.src, graph.dst])
+    _require_that_it_adapts(Net(), (x, edge_index))
+
+
+def _require_that_it_adapts(net, inputs):
+    expected = net.eval()(*inputs)
+    adapted = adapters.attach(net, "film", example=inputs)
+    assert torch.equal(adapted(*inputs), expected)
+    adapted(*inputs).sum().backward()
+    grads = [p.grad for p in adapted.adapters.parameters()]
+    assert len(grads) == 4
+    assert all(grad is not None for grad in grads)
+    loosened(adapted.adapters)
+    assert not torch.equal(adapted(*inputs), expected)
+    assert torch.equal(adapters.detach(adapted)(*inputs), expected)
+
+
+# -- bad input -----------------------------------------------------------------------------------
+
+
+def test_an_encoder_without_blocks_is_refused(encoder):
+    encoder.blocks = nn.ModuleList()
+    with pytest.raises(ConfigError, match="GIN has no blocks that an adapter could attach to"):
+        adapters.attach(encoder, "film")
+    with pytest.raises(ConfigError, match="Linear has no blocks"):
+        adapters.attach(nn.Linear(2, 2), "film", example=(torch.ones(1, 2),))
+    assert all(p.requires_grad for p in encoder.parameters())
+
+
+def test_a_module_from_elsewhere_needs_an_example_and_existing_layers(graph):
+    with pytest.raises(ConfigError, match="give the inputs of one call"):
+        adapters.attach(Stranger(), "film")
+    with pytest.raises(ConfigError, match="'third', the encoder has no such module; it has: first"):
+        adapters.attach(Stranger(), "film", blocks=["third"], example=())
+
+
+def test_a_layer_that_is_not_used_is_named(encoder):
+    encoder.blocks[0].spare = nn.Linear(6, 6)
+    with pytest.raises(ConfigError, match=r"does not use blocks\.0\.spare"):
+        adapters.attach(encoder, "film", blocks=["blocks.0.spare"])
+
+
+def test_a_name_can_be_taken_once(encoder):
+    adapted = adapters.attach(encoder, "film")
+    with pytest.raises(ConfigError, match="named 'default' is attached already"):
+        adapters.attach(adapted, "film")
+    for name in ("", "a.b"):
+        with pytest.raises(ConfigError, match="expected a word without a dot"):
+            adapters.attach(adapted, "film", name=name)
+
+
+def test_an_unknown_name_is_answered_with_those_attached(encoder):
+    adapted = adapters.attach(encoder, "film", name="mine")
+    with pytest.raises(ConfigError, match="no adapter is named 'yours'; attached: 'mine'"):
+        adapted.use("yours")
+    assert adapted.in_use == "mine"
+
+
+def test_an_unknown_adapter_and_something_else_are_refused(encoder):
+    with pytest.raises(UnknownPartError, match="'filn'; did you mean 'film'"):
+        adapters.attach(encoder, "filn")
+    with pytest.raises(ConfigError, match="`adapter` is a Linear, expected a name"):
+        adapters.attach(encoder, nn.Linear(2, 2))
+    with pytest.raises(ConfigError, match="`encoder` is a int"):
+        adapters.attach(3, "film")
+    assert all(p.requires_grad for p in encoder.parameters())
+
+
+def test_an_adapter_that_wraps_what_is_not_there_is_refused(encoder):
+    part = Plus()
+    part.wraps = lambda: {"blocks.9": part.around}
+    with pytest.raises(ConfigError, match=r"wraps 'blocks\.9', the encoder has no such module"):
+        adapters.attach(encoder, part)
+
+
+def test_nothing_can_be_taken_off_or_read_where_nothing_is_attached(encoder):
+    for function in (adapters.detach, adapters.merge, adapters.adapter_state):
+        with pytest.raises(ConfigError, match="a GIN has no adapters; attach one"):
+            function(encoder)
+    with pytest.raises(ConfigError, match="no adapter is in use"):
+        adapters.adapter_state(adapters.attach(encoder, "film").use(None))
+
+
+def test_an_adapter_that_is_not_linear_is_not_merged_and_nothing_changes(encoder):
+    adapted = adapters.attach(encoder, ["film", Plus()])
+    loosened(adapted.adapters)
+    before = {name: value.clone() for name, value in encoder.state_dict().items()}
+    with pytest.raises(ConfigError, match=r"Plus adapter is not linear .* keep it attached"):
+        adapters.merge(adapted)
+    assert all(torch.equal(before[name], value) for name, value in encoder.state_dict().items())
+
+
+def test_a_state_of_another_shape_or_kind_is_refused_and_changes_nothing(encoder):
+    adapted = adapters.attach(encoder, "film")
+    state = adapters.adapter_state(adapted)
+    wrong = {**state, "0.shift.2": torch.ones(5)}
+    with pytest.raises(ShapeError, match=r"'0\.shift\.2' has shape \(5,\), expected \(6,\)"):
+        adapters.load_adapter_state(adapted, {name: v + 1 for name, v in wrong.items()})
+    with pytest.raises(ShapeError, match=r"the state has no '0\.scale\.0'"):
+        adapters.load_adapter_state(adapted, {})
+    with pytest.raises(ShapeError, match="the adapter has no 'more'"):
+        adapters.load_adapter_state(adapted, {**state, "more": torch.ones(1)})
+    after = adapters.adapter_state(adapted)
+    assert all(torch.equal(state[name], after[name]) for name in state)
+
+
+def test_a_file_for_another_encoder_is_refused_and_taken_off_again(encoder, tmp_path):
+    from gtl import checkpoint
+    from gtl.encoders import GIN
+
+    wide = adapters.attach(GIN(MOLECULES, width=7, depth=3), "film")
+    adapters.save_adapter(wide, tmp_path / "a.safetensors")
+    with pytest.raises(ShapeError, match=r"has shape \(7,\), expected \(6,\)"):
+        adapters.load_adapter(encoder, tmp_path / "a.safetensors")
+    assert all(p.requires_grad for p in encoder.parameters())
+    checkpoint.save(tmp_path / "b.safetensors", {"state": {}})
+    with pytest.raises(CheckpointError, match="is no adapter"):
+        adapters.load_adapter(encoder, tmp_path / "b.safetensors")

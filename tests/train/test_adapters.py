@@ -1,0 +1,131 @@
+"""Adapters in the loops: trained by name, beside auxiliary tasks, under heads, saved and loaded."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+import gtl
+from gtl import adapters
+from gtl.errors import ConfigError
+from gtl.registry import ADAPTERS, HEADS
+
+GIN = {"name": "gin", "width": 16, "depth": 2}
+QUICK = {"epochs": 2, "batch_size": 8}
+NAMES = ADAPTERS.names()
+
+
+@pytest.mark.parametrize("adapter", NAMES)
+def test_an_adapter_is_trained_by_name_and_the_encoder_is_not(shapes, adapter, tmp_path):
+    run = gtl.pretrain(GIN, shapes, ["attribute_masking"], **QUICK)
+    before = run.encoder.state_dict()
+    model = gtl.finetune(run, shapes, adapter=adapter, lr=1e-2, **QUICK, out=tmp_path / "a")
+    after = model.encoder.base.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert any(value.any() for value in adapters.adapter_state(model.encoder).values())
+    loaded = gtl.Model.load(tmp_path / "a")
+    assert torch.equal(gtl.predict(loaded, shapes), gtl.predict(model, shapes))
+    config = json.loads((tmp_path / "a/config.json").read_text())
+    assert config["adapter"] == [{"name": adapter}]
+
+
+@pytest.mark.parametrize("adapter", NAMES)
+def test_auxiliary_tasks_act_through_the_adapter_alone(shapes, adapter):
+    model = gtl.finetune(
+        GIN,
+        shapes,
+        adapter=adapter,
+        auxiliary=["attribute_masking", "infomax"],
+        weighting={"name": "aux_ts", "mass": 0.3, "refresh": 1},
+        guard=False,
+        **QUICK,
+    )
+    alone = gtl.finetune(GIN, shapes, adapter=adapter, **QUICK)
+    theirs, mine = model.encoder.base.state_dict(), alone.encoder.base.state_dict()
+    assert all(torch.equal(theirs[name], mine[name]) for name in mine)
+    assert set(model.history[0]["weights"]) == {"supervised", "attribute_masking", "infomax"}
+
+
+@pytest.mark.parametrize("adapter", NAMES)
+@pytest.mark.parametrize("head", [name for name in HEADS.names() if name != "kgtn"])
+def test_every_adapter_goes_with_every_head(communities, adapter, head):
+    model = gtl.finetune("gcn", communities, adapter=adapter, head=head, epochs=1)
+    assert gtl.predict(model, communities).shape == (60, 3)
+
+
+def test_the_race_of_weightings_trains_adapters_of_their_own(shapes, tmp_path):
+    model = gtl.finetune(
+        GIN, shapes, adapter="film", auxiliary=["infomax"], out=tmp_path / "a", **QUICK
+    )
+    assert set(model.results["race"]["entrants"]) >= {"target only"}
+    loaded = gtl.Model.load(tmp_path / "a")
+    assert torch.equal(gtl.predict(loaded, shapes), gtl.predict(model, shapes))
+
+
+def test_a_run_with_an_adapter_is_resumed_bit_for_bit(shapes, tmp_path):
+    options = {"adapter": "film", "batch_size": 8, "lr": 1e-2}
+    whole = gtl.finetune(GIN, shapes, epochs=4, **options)
+    gtl.finetune(GIN, shapes, epochs=2, out=tmp_path / "a", **options)
+    resumed = gtl.finetune(GIN, shapes, epochs=4, out=tmp_path / "a", resume=True, **options)
+    one, two = whole.state_dict(), resumed.state_dict()
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_the_footprint_counts_what_is_trained_and_what_must_be_stored(shapes):
+    cost = gtl.finetune(GIN, shapes, adapter="film", **QUICK).results["footprint"]
+    assert cost["parameters_trained"] == 2 * 16 * 2 + 16 + 1
+    mean_and_scale_of_labels = 8
+    assert cost["stored_bytes"] == 4 * cost["parameters_trained"] + mean_and_scale_of_labels
+    assert cost["parameters_total"] > 10 * cost["parameters_trained"]
+
+
+def test_an_empty_list_trains_the_head_alone(shapes):
+    model = gtl.finetune(GIN, shapes, adapter=[], **QUICK)
+    assert model.results["footprint"]["parameters_trained"] == 17
+
+
+def test_an_encoder_with_several_adapters_is_trained_and_loaded_with_the_one_in_use(
+    shapes, tmp_path
+):
+    torch.manual_seed(0)
+    encoder = adapters.attach(gtl.encoders.GCN(shapes.schema, width=8), "film", name="one")
+    adapters.attach(encoder, "film", name="two").use("one")
+    model = gtl.finetune(encoder, shapes, lr=1e-2, out=tmp_path / "a", **QUICK)
+    state = encoder.adapters.state_dict()
+    assert all(not value.any() for name, value in state.items() if name.startswith("two."))
+    loaded = gtl.Model.load(tmp_path / "a")
+    assert loaded.encoder.in_use == "one"
+    assert torch.equal(gtl.predict(loaded, shapes), gtl.predict(model, shapes))
+
+
+def test_a_pretrained_adapter_goes_on_in_fine_tuning(shapes, tmp_path):
+    torch.manual_seed(0)
+    encoder = adapters.attach(gtl.encoders.GIN(shapes.schema, width=8, depth=2), "film")
+    gtl.pretrain(encoder, shapes, ["infomax"], lr=1e-2, out=tmp_path / "p", **QUICK)
+    model = gtl.finetune(tmp_path / "p", shapes, epochs=1, lr=1e-9)
+    mine = adapters.adapter_state(model.encoder)
+    for name, value in adapters.adapter_state(encoder).items():
+        torch.testing.assert_close(mine[name], value, atol=1e-6, rtol=0)
+
+
+def test_auxiliary_tasks_are_refused_where_all_of_the_encoder_is_frozen(shapes):
+    with pytest.raises(ConfigError, match="all of it is frozen; attach an `adapter`"):
+        gtl.finetune(GIN, shapes, adapter=[], auxiliary=["infomax"], **QUICK)
+
+
+def test_the_command_line_takes_adapters(tmp_path, capsys):
+    from gtl.cli import main
+
+    words = ["finetune", "--data", "demo:shapes", "--epochs", "1", "--encoder"]
+    words += [
+        "{name: gin, width: 8, depth: 2}",
+        "--adapter",
+        "[film]",
+        "--out",
+        str(tmp_path / "a"),
+    ]
+    assert main(words) == 0
+    assert main(["list", "adapter"]) == 0
+    assert "film" in capsys.readouterr().out
