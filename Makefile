@@ -4,8 +4,8 @@ CANDIDATES := python3.11 python3.10 python3 python3.12 python3.13
 PYTHON ?= $(shell for p in $(CANDIDATES); do $$p $(FIT) 2>/dev/null && echo $$p && break; done)
 WORKERS ?= 2
 BIN := .venv/bin
-# OGB runners and the comparison of weightings take hours: they are run by hand.
-LONG := benchmarks/ogb_%.py benchmarks/auxiliary_weighting.py
+# OGB runners and comparisons of methods take up to hours: they are run by hand.
+LONG := benchmarks/ogb_%.py benchmarks/auxiliary_weighting.py benchmarks/few_shot.py
 CLAIMS := $(filter-out $(LONG),$(wildcard benchmarks/[a-z]*.py))
 
 .PHONY: help demo test slow check bench

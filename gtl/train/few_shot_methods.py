@@ -114,7 +114,7 @@ class KGTN(Method):
         graph: Any = "given",
         self_weight: float | None = None,
         decay: float = 1e-3,
-        steps: int = 100,
+        steps: int = 50,
         head: Mapping[str, Any] | None = None,
     ):
         self.graph, self.self_weight, self.head = graph, self_weight, dict(head or {})

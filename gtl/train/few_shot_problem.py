@@ -119,7 +119,7 @@ def train_head(
     features, labels = problem.samples
     weights = problem.balance()
     optimizer = torch.optim.LBFGS(
-        head.parameters(), max_iter=steps, line_search_fn="strong_wolfe", tolerance_change=1e-7
+        head.parameters(), max_iter=steps, history_size=10, line_search_fn="strong_wolfe"
     )
 
     def closure() -> Tensor:
