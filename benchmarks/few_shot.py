@@ -45,6 +45,7 @@ PLAIN: dict[str, Any] = {
     "prototype": "prototype",
     REFERENCE: {"name": "prototype", "similarity": "cosine"},
     "LDA": {"name": "gaussian", "kind": "lda"},
+    "LDA, within": {"name": "gaussian", "kind": "lda", "task": "within"},
     "QDA": {"name": "gaussian", "kind": "qda"},
 }
 WITH_GRAPH: dict[str, Any] = {

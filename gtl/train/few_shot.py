@@ -6,30 +6,31 @@ Chen et al. 2020): base classes have all their training samples, novel ones have
 
 from __future__ import annotations
 
+import functools
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
+from gtl.data.category_graph import CategoryGraph
 from gtl.data.dataset import Dataset
 from gtl.errors import CheckpointError, ConfigError
-from gtl.registry import ENCODERS
+from gtl.registry import READOUTS
 from gtl.report.few_shot import PROTOCOLS, FewShotResult, advice
-from gtl.roles import Encoder
 from gtl.run_folder import RunFolder
 from gtl.train.few_shot_data import Samples, as_samples
 from gtl.train.few_shot_draw import Draw, draw
 from gtl.train.few_shot_graph import as_relation, base_agreement, graph_spec
 from gtl.train.few_shot_methods import METHODS, as_methods
 from gtl.train.few_shot_problem import Method, Problem
+from gtl.train.few_shot_record import encoder_notes, encoder_spec, novel_spec
 from gtl.train.few_shot_score import base_novel_measures, k_shot_measures, require_scores
-from gtl.train.model import Model
-from gtl.train.parts import Run
 from gtl.train.seed import seeded
 
 log = logging.getLogger(__name__)
@@ -111,45 +112,29 @@ def few_shot(
         "data": samples.spec,
         "data_options": dict(data.options) if isinstance(data, Dataset) else {},
         "data_checksum": data.checksum() if isinstance(data, Dataset) else None,
-        "encoder": _encoder_spec(encoder),
+        "encoder": encoder_spec(encoder),
         "methods": {title: METHODS.spec(method) for title, method in built.items()},
         "protocol": protocol,
         "shots": list(shots),
         "splits": splits,
         "graph": graph_spec(graph, relation),
-        "novel": novel if isinstance(novel, (float, list, type(None))) else str(novel),
+        "novel": novel_spec(novel),
         "queries": queries,
         "prior": prior,
         "scaling": scaling,
+        "readout": READOUTS.spec(readout) if isinstance(readout, nn.Module) else readout,
         "column": column,
         "seed": seed,
     }
-    values: dict[str, dict[int, dict[str, list[float]]]] = {
-        title: {k: {} for k in shots} for title in built
-    }
-    with tqdm(total=splits, desc="few-shot", unit="split", disable=None, leave=False) as bar:
-        for s, split in enumerate(draws):
-            truth = samples.labels[split.queries].to(samples.features.device)
-            for k in shots:
-                known, asked = _known(samples, split, k, scaling)
-                for title, method in built.items():
-                    with seeded(seed + s) as rng:
-                        scorer = method.fit(Problem(**known, graph=relation, rng=rng))
-                    with torch.no_grad():
-                        scores = scorer(asked).detach()
-                    require_scores(scores, len(asked), samples.num_classes, title)
-                    measured = _measures(protocol, scores, truth, split.novel, prior)
-                    for name, value in measured.items():
-                        values[title][k].setdefault(name, []).append(value)
-            bar.update()
+    measured = functools.partial(_measures, protocol, prior)
     result = FewShotResult(
         samples.spec,
         protocol,
-        _everywhere(values, splits),
+        _values(samples, draws, built, shots, relation, scaling, seed, measured),
         reference,
         agreement,
         base,
-        _notes(encoder),
+        encoder_notes(encoder),
         None if out is None else Path(out),
     )
     if out is not None:
@@ -161,6 +146,42 @@ def few_shot(
         folder.write_results({**empty, **more, **result.to_json()})
         result.plot(folder.path / "plots" / "few_shot.png")
     return result
+
+
+def _values(
+    samples: Samples,
+    draws: Sequence[Draw],
+    methods: Mapping[str, Method],
+    shots: Sequence[int],
+    graph: CategoryGraph | None,
+    scaling: str,
+    seed: int,
+    measured: Callable[[Tensor, Tensor, Tensor], dict[str, float]],
+) -> dict[str, dict[int, dict[str, list[float]]]]:
+    """A value per split, by method, shots and measure."""
+    values: dict[str, dict[int, dict[str, list[float]]]] = {
+        title: {k: defaultdict(list) for k in shots} for title in methods
+    }
+    for s, split in enumerate(tqdm(draws, "few-shot", unit="split", disable=None, leave=False)):
+        truth = samples.labels[split.queries].to(samples.features.device)
+        for k in shots:
+            known, asked = _known(samples, split, k, scaling)
+            for title, method in methods.items():
+                with seeded(seed + s) as rng:  # no method's numbers depend on who came before
+                    scorer = method.fit(Problem(**known, graph=graph, rng=rng))
+                with torch.no_grad():
+                    scores = scorer(asked).detach()
+                require_scores(scores, len(asked), samples.num_classes, title)
+                for name, value in measured(scores, truth, split.novel.to(truth.device)).items():
+                    values[title][k][name].append(value)
+    # One split may have too few novel classes for five guesses: such a measure is left out.
+    return {
+        title: {
+            k: {name: column for name, column in by_name.items() if len(column) == len(draws)}
+            for k, by_name in by_shots.items()
+        }
+        for title, by_shots in values.items()
+    }
 
 
 def _known(samples: Samples, split: Draw, k: int, scaling: str) -> tuple[dict[str, Any], Tensor]:
@@ -194,22 +215,11 @@ def _scaled(features: Tensor, known: Tensor, scaling: str) -> Tensor:
 
 
 def _measures(
-    protocol: str, scores: Tensor, labels: Tensor, novel: Tensor, prior: float
+    protocol: str, prior: float, scores: Tensor, labels: Tensor, novel: Tensor
 ) -> dict[str, float]:
     if protocol == "k_shot":
         return k_shot_measures(scores, labels)
-    return base_novel_measures(scores, labels, novel.to(labels.device), prior)
-
-
-def _everywhere(values: Any, splits: int) -> dict[str, dict[int, dict[str, list[float]]]]:
-    """Only measures that every split has: one may have too few novel classes for five guesses."""
-    return {
-        title: {
-            k: {name: column for name, column in by_name.items() if len(column) == splits}
-            for k, by_name in by_shots.items()
-        }
-        for title, by_shots in values.items()
-    }
+    return base_novel_measures(scores, labels, novel, prior)
 
 
 def _drawn(samples: Samples, shots: int, queries: float | None, novel: Any, seed: int) -> Draw:
@@ -247,24 +257,3 @@ def _check_options(
         raise ConfigError(f"`splits` is {splits}, expected at least 1")
     if not 0 < prior < 1:
         raise ConfigError(f"`prior` is {prior}, expected a share between 0 and 1")
-
-
-def _encoder_spec(encoder: Any) -> Any:
-    if isinstance(encoder, Encoder):
-        return ENCODERS.spec(encoder)
-    if isinstance(encoder, (Run, Model)):
-        folder = None if encoder.folder is None else str(encoder.folder.path)
-        return {**ENCODERS.spec(encoder.encoder), "folder": folder}
-    return None if encoder is None else encoder if isinstance(encoder, Mapping) else str(encoder)
-
-
-def _notes(encoder: Any) -> tuple[str, ...]:
-    named = isinstance(encoder, Mapping) or (
-        isinstance(encoder, str) and encoder in ENCODERS.names()
-    )
-    if not named:
-        return ()
-    return (
-        "the encoder was built by its name and not trained: its features are random projections; "
-        "give the folder of a pre-training run for trained ones",
-    )

@@ -106,12 +106,12 @@ def _numbers(samples: Samples, classes: Sequence[Any] | Tensor) -> list[int]:
     numbers = []
     for one in given:
         number = samples.names.index(one) if one in samples.names else one
-        if not isinstance(number, int) or not 0 <= number < samples.num_classes:
+        if isinstance(number, (str, float)) or not 0 <= number < samples.num_classes:
             raise ConfigError(
                 f"`novel` names {one!r}, expected names of classes or numbers from 0 to "
                 f"{samples.num_classes - 1}"
             )
-        numbers.append(number)
+        numbers.append(int(number))
     return numbers
 
 

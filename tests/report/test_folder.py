@@ -29,6 +29,13 @@ def _methods(found, place=0):
     return {method.title: method for method in found.comparison.data_sets[place].methods}
 
 
+def test_few_shot_runs_are_passed_over_and_change_no_title(write_run, tmp_path):
+    write_run("alone")
+    before = str(report(tmp_path / "runs", out=tmp_path / "one"))
+    write_run("shots", metric=None, valid=None, test=None, command="fewshot", protocol="k_shot")
+    assert str(report(tmp_path / "runs", out=tmp_path / "two")) == before
+
+
 def test_runs_are_grouped_and_compared_over_their_seeds(runs):
     found = report(runs, plots=False)
     (data,) = found.comparison.data_sets
