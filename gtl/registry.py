@@ -283,6 +283,7 @@ HEADS = Registry(
         "mlp": "gtl.heads.mlp:MLP",
         "cosine": "gtl.heads.cosine:Cosine",
         "prototype": "gtl.heads.prototype:Prototype",
+        "shrinkage": "gtl.heads.shrinkage:Shrinkage",
         "gaussian": "gtl.heads.gaussian:Gaussian",
         "kgtn": "gtl.heads.kgtn:KGTN",
     },

@@ -289,6 +289,10 @@ class Weighting(Recorded, ABC, nn.Module):
 class Head(Recorded, ABC, nn.Module):
     """Turns features ``(b, h)`` into predictions ``(b, c)``."""
 
+    def penalty(self) -> Tensor | None:
+        """What training adds to the mean loss, ``()``; the default is nothing."""
+        return None
+
     @abstractmethod
     def forward(self, features: Tensor) -> Tensor:
         """Predictions ``(b, c)``: logits, or values for a regression."""

@@ -6,5 +6,6 @@ from gtl.heads.kgtn import KGTN
 from gtl.heads.linear import Linear
 from gtl.heads.mlp import MLP
 from gtl.heads.prototype import Prototype
+from gtl.heads.shrinkage import Shrinkage
 
-__all__ = ["KGTN", "MLP", "Cosine", "Gaussian", "Linear", "Prototype"]
+__all__ = ["KGTN", "MLP", "Cosine", "Gaussian", "Linear", "Prototype", "Shrinkage"]

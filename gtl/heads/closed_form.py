@@ -44,7 +44,11 @@ class ClosedForm(Head):
     def use(self: Fitted, statistics: ClassStatistics) -> Fitted:
         """Fit to statistics instead of samples."""
         self.classes.write(statistics)
+        self.settle()
         return self
+
+    def settle(self) -> None:
+        """Work out what follows from new statistics; the default keeps nothing but them."""
 
     @property
     def statistics(self) -> ClassStatistics:

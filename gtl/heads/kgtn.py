@@ -7,26 +7,29 @@ and their scores are combined (KGTN-ens, Filipiak et al. 2024).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 
-from gtl.errors import ConfigError, DataError, ShapeError
+from gtl.errors import ConfigError
 from gtl.graph import Graph, ops
+from gtl.heads.class_graph import Graphs, as_triples, edge_weights, graphs_of_classes
+from gtl.heads.shrinkage import Shrinkage
 from gtl.roles import Head
 
 CLASSIFIERS = ("inner", "cosine", "pearson")
 _COMBINE = ("mean", "max")
 _TINY = 1e-12  # beside a squared length: keeps a zero vector, and its gradient, finite
-Triples = Sequence[Sequence[float]]
 
 
 class KGTN(Head):
     """A classifier whose weights pass messages along graphs of classes.
 
-    There is no bias per class, as published. With ``steps=0`` it is the plain classifier. A loop of
-    your own may add :meth:`regularizer` to its loss; gtl's loops leave it aside.
+    There is no bias per class, as published. With ``steps=0`` it is the plain classifier.
+
+    Trained together with the rest, as published, weights of classes with few samples are free to
+    memorize them, and the graph is not used (``benchmarks/category_graph_pays.py``).
+    :func:`gtl.train.kgtn_episodes.train_by_episodes` starts at a closed form instead, with base
+    classes that pretend to have few samples.
 
     Args:
         width: Columns of the features ``d``.
@@ -42,6 +45,12 @@ class KGTN(Head):
         residual: Add what the graph says to the plain weights. Without it the weights are what
             the output map makes of them, as published, and a class without neighbors changes too.
         combine: ``"mean"`` or ``"max"`` of the scores by several graphs.
+        decay: What :meth:`penalty` multiplies :meth:`regularizer` with, 0.001 in the paper.
+        metric: Keep a center and a map of the features, which :meth:`start` sets.
+
+    Attributes:
+        speaks: How much of what each class says is heard, ``(c,)``; 1 to begin with.
+        listens: How much each class changes by what it hears, ``(c,)``; 1 to begin with.
 
     Raises:
         ConfigError: If an option is outside its range, or there is no graph.
@@ -54,30 +63,70 @@ class KGTN(Head):
         torch.Size([5, 3])
     """
 
+    speaks: Tensor
+    listens: Tensor
+    center: Tensor
+    map: Tensor
+
     def __init__(
         self,
         width: int,
         outputs: int,
-        graphs: Graph | Sequence[Graph | Triples],
+        graphs: Graphs,
         steps: int = 2,
         classifier: str = "inner",
         scale: float = 10.0,
         residual: bool = True,
         combine: str = "mean",
+        decay: float = 1e-3,
+        metric: bool = False,
     ):
         super().__init__()
-        _require_options(steps, classifier, scale, combine)
-        given = [graphs] if isinstance(graphs, Graph) else list(graphs)
-        if not given:
-            raise ConfigError("`graphs` is empty; give one graph of the classes or more")
-        self._graphs = [_graph_of_classes(graph, outputs) for graph in given]
+        _require_options(steps, classifier, scale, combine, decay)
+        self._graphs = graphs_of_classes(graphs, outputs)
         # A graph is no plain option; as triples a run folder can remember it.
-        self.arguments["graphs"] = [_triples(graph) for graph in self._graphs]
+        self.arguments["graphs"] = [as_triples(graph) for graph in self._graphs]
         self.classifier, self.residual, self.combine = classifier, residual, combine
+        self.decay, self.metric = decay, metric
         self.weight = nn.Parameter(torch.randn(outputs, width) * (2 / width) ** 0.5)
         self.parts = nn.ModuleList(Propagation(width, steps) for _ in self._graphs if steps)
         if classifier != "inner":
             self.scale = nn.Parameter(torch.tensor(float(scale)))
+        self.register_buffer("speaks", torch.ones(outputs))
+        self.register_buffer("listens", torch.ones(outputs))
+        if metric:
+            self.register_buffer("center", torch.zeros(width))
+            self.register_buffer("map", torch.eye(width))
+
+    def start(self, shrinkage: Shrinkage, few: Tensor) -> KGTN:
+        """Begin where a fitted head ``shrinkage`` ends: with its class vectors and its features.
+
+        The propagation then says nothing until it is trained. Classes with few samples listen and
+        do not speak; the others speak and stay as they are.
+
+        Args:
+            shrinkage: A fitted head, of the same width and classes.
+            few: Which classes have few samples, boolean ``(c,)``.
+
+        Returns:
+            The head.
+
+        Raises:
+            ConfigError: If the head has no room for the map of the features, or no cosines.
+        """
+        if not self.metric or self.classifier != "cosine" or not self.residual:
+            raise ConfigError(
+                "only a head with metric=True, classifier='cosine' and residual=True can start "
+                "from another one"
+            )
+        state = started(shrinkage, few)
+        with torch.no_grad():
+            self.weight.copy_(state.pop("weight"))
+            for name, value in state.items():
+                getattr(self, name).copy_(value)
+            for parameter in self.parts.parameters():
+                parameter.zero_()
+        return self
 
     def class_weights(self) -> list[Tensor]:
         """The weights that each graph makes of the plain ones, not normalized, each ``(c, d)``."""
@@ -85,8 +134,9 @@ class KGTN(Head):
             return [self.weight]
         device = self.weight.device
         self._graphs = [graph.to(device) for graph in self._graphs]
-        told = [part(graph, self.weight) for part, graph in zip(self.parts, self._graphs)]
-        return [self.weight + more for more in told] if self.residual else told
+        told = [part(g, self.weight, self.speaks) for part, g in zip(self.parts, self._graphs)]
+        heard = self.listens.unsqueeze(1)
+        return [self.weight + heard * more for more in told] if self.residual else told
 
     def regularizer(self) -> Tensor:
         """Squared length ``()`` of all class weights, the mean over graphs.
@@ -96,8 +146,14 @@ class KGTN(Head):
         """
         return torch.stack([weight.square().sum() for weight in self.class_weights()]).mean()
 
+    def penalty(self) -> Tensor:
+        """What loops add to the loss, ``()``."""
+        return self.decay * self.regularizer()
+
     def forward(self, features: Tensor) -> Tensor:
         """Logits ``(b, outputs)`` of features ``(b, width)``."""
+        if self.metric:
+            features = (features - self.center) @ self.map
         scores = [self._scores(features, weight) for weight in self.class_weights()]
         if len(scores) == 1:
             return scores[0]
@@ -132,13 +188,20 @@ class Propagation(nn.Module):
         nn.init.normal_(self.output.weight, std=0.01)
         nn.init.zeros_(self.output.bias)
 
-    def states(self, graph: Graph, h: Tensor) -> list[Tensor]:
-        """Class vectors before the first step and after each, each ``(c, d)``."""
-        weight = _weights(graph).to(h.dtype)
+    def states(self, graph: Graph, h: Tensor, speaks: Tensor | None = None) -> list[Tensor]:
+        """Class vectors before the first step and after each, each ``(c, d)``.
+
+        Args:
+            graph: Of the classes.
+            h: Their vectors.
+            speaks: How much of what each class says is heard, ``(c,)``; all of it by default.
+        """
+        weight = edge_weights(graph).to(h.dtype)
         back = graph.remember("reverse", graph.reverse)
         states = [h]
         for _ in range(self.steps):
-            heard = [ops.weighted_sum_neighbors(way, h, weight) for way in (graph, back)]
+            said = h if speaks is None else speaks.unsqueeze(1) * h
+            heard = [ops.weighted_sum_neighbors(way, said, weight) for way in (graph, back)]
             a = torch.cat(heard, 1)  # (c, 2d)
             update = torch.sigmoid(self.update(a, h))
             reset = torch.sigmoid(self.reset(a, h))
@@ -146,9 +209,9 @@ class Propagation(nn.Module):
             states.append(h)
         return states
 
-    def forward(self, graph: Graph, h: Tensor) -> Tensor:
+    def forward(self, graph: Graph, h: Tensor, speaks: Tensor | None = None) -> Tensor:
         """What the graph says the weights ``(c, d)`` should be, of those without it."""
-        return self.output(torch.cat([self.states(graph, h)[-1], h], 1))
+        return self.output(torch.cat([self.states(graph, h, speaks)[-1], h], 1))
 
 
 class Gate(nn.Module):
@@ -170,50 +233,23 @@ class Gate(nn.Module):
         return self.heard(heard) + self.own(own)
 
 
+def started(shrinkage: Shrinkage, few: Tensor) -> dict[str, Tensor]:
+    """What :meth:`KGTN.start` sets, by name: for :func:`torch.func.functional_call`."""
+    listens = few.to(shrinkage.vectors)
+    return {
+        "weight": _unit(shrinkage.vectors),
+        "center": shrinkage.center,
+        "map": shrinkage.map,
+        "speaks": 1 - listens,
+        "listens": listens,
+    }
+
+
 def _unit(rows: Tensor) -> Tensor:
     return rows * (rows.square().sum(1, keepdim=True) + _TINY).rsqrt()
 
 
-def _weights(graph: Graph) -> Tensor:
-    return torch.ones_like(graph.src) if graph.e is None else graph.e[:, 0]
-
-
-def _triples(graph: Graph) -> list[list[float]]:
-    edges = zip(graph.src.tolist(), graph.dst.tolist(), _weights(graph).tolist())
-    return [[src, dst, weight] for src, dst, weight in edges]
-
-
-def _graph_of_classes(given: Graph | Triples, classes: int) -> Graph:
-    """Only what is needed of a graph, made of triples if it is no Graph yet; checked."""
-    graph = given if isinstance(given, Graph) else _from_triples(given, classes)
-    if graph.num_nodes != classes:
-        raise ShapeError(
-            f"`graphs` has one of {graph.num_nodes} nodes, expected {classes}, one per class"
-        )
-    if graph.e is not None and graph.e.shape[1] != 1:
-        raise ShapeError(
-            f"`e` of a graph of classes has shape {tuple(graph.e.shape)}, expected (m, 1), one "
-            "weight per edge"
-        )
-    weight = _weights(graph).double().unsqueeze(1).detach()
-    return Graph(graph.src, graph.dst, classes, e=weight).validate()
-
-
-def _from_triples(triples: Triples, classes: int) -> Graph:
-    try:
-        table = torch.tensor([list(row) for row in triples], dtype=torch.float64).reshape(-1, 3)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise DataError(
-            "`graphs` has something that is neither a Graph nor a list of [src, dst, weight]: "
-            f"{error}; several graphs are a list of such lists, and one is too"
-        ) from error
-    if (table[:, :2] != table[:, :2].round()).any():
-        raise DataError("`graphs` has an edge whose end is not a whole number")
-    src, dst = table[:, :2].long().unbind(1)
-    return Graph(src.contiguous(), dst.contiguous(), classes, e=table[:, 2:])
-
-
-def _require_options(steps: int, classifier: str, scale: float, combine: str) -> None:
+def _require_options(steps: int, classifier: str, scale: float, combine: str, decay: float) -> None:
     if steps < 0:
         raise ConfigError(f"`steps` is {steps}, expected 0 or more")
     if classifier not in CLASSIFIERS:
@@ -222,3 +258,5 @@ def _require_options(steps: int, classifier: str, scale: float, combine: str) ->
         raise ConfigError(f"`scale` is {scale}, expected a positive number")
     if combine not in _COMBINE:
         raise ConfigError(f"`combine` is {combine!r}, expected one of {_COMBINE}")
+    if not 0 <= decay < float("inf"):
+        raise ConfigError(f"`decay` is {decay}, expected 0 or more")

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from gtl.errors import ConfigError, DataError, ShapeError
 from gtl.graph import Graph, Schema, ops
 from gtl.graph.pairs import pair_features
-from gtl.roles import Task, View
+from gtl.roles import Head, Task, View
 from gtl.tasks.links import Links
 from gtl.tasks.ready import first_setup
 
@@ -132,7 +132,7 @@ class Supervised(Task):
         return known.any(1) if known.dim() > 1 else known
 
     def losses(self, nodes: Tensor, view: View) -> Tensor:
-        """Loss of each item with a known label, ``(b,)``.
+        """Loss of each item with a known label, ``(b,)``, and the penalty of the head, if any.
 
         Raises:
             ConfigError: If the task was not set up, or the kind cannot be told from the labels.
@@ -144,6 +144,9 @@ class Supervised(Task):
         _require_match(kind, predictions, y)
         rows = self.labeled(view).nonzero().flatten()
         predictions, y = predictions.index_select(0, rows), y[rows]
+        return self._each(kind, predictions, y) + self._penalty(predictions)
+
+    def _each(self, kind: str, predictions: Tensor, y: Tensor) -> Tensor:
         if kind == "multiclass":
             return F.cross_entropy(predictions, y, reduction="none")
         known = _known(y)
@@ -162,6 +165,11 @@ class Supervised(Task):
             return predictions
         self._require_unit(predictions)
         return predictions * self.scale.to(predictions) + self.mean.to(predictions)
+
+    def _penalty(self, predictions: Tensor) -> Tensor:
+        head = getattr(self.predictor, "head", None)
+        found = head.penalty() if isinstance(head, Head) else None
+        return predictions.new_zeros(()) if found is None else found
 
     def _predictions(self, graph: Graph, nodes: Tensor) -> Tensor:
         if self.predictor is None:

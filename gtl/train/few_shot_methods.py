@@ -16,6 +16,9 @@ from gtl.errors import ConfigError
 from gtl.registry import Registry
 from gtl.train.few_shot_graph import graph_for
 from gtl.train.few_shot_problem import Method, Problem, Scorer, head_for, imprint, train_head
+from gtl.train.kgtn_episodes import train_by_episodes
+
+TRAININGS = ("episodes", "joint")
 
 
 class Linear(Method):
@@ -94,39 +97,74 @@ class Gaussian(Method):
         return head_for(problem, {"name": "gaussian", **self.options}).fit(*problem.samples)
 
 
+class Shrinkage(Method):
+    """The head ``shrinkage``, fitted: class means that borrow from related classes.
+
+    Args:
+        graph: The graph of classes, as for ``kgtn``.
+        strength: Share of the spread of classes that follows the graph; the likeliest by default.
+        metric: ``"within"`` or ``"plain"``.
+    """
+
+    def __init__(self, graph: Any = "given", strength: float | None = None, metric: str = "within"):
+        self.graph = graph
+        self.options = {"strength": strength, "metric": metric}
+
+    def fit(self, problem: Problem) -> Scorer:
+        """Posterior means of the classes."""
+        graphs = graph_for(self.graph, problem).graph()
+        head = head_for(problem, {"name": "shrinkage", "graphs": graphs, **self.options})
+        return head.fit(*problem.samples)
+
+
 class KGTN(Method):
-    """The head ``kgtn``, trained on base and novel classes together, as published.
+    """The head ``kgtn``, trained on base classes that pretend to be novel, or as published.
 
     Args:
         graph: The graph that weights travel along: ``"given"``, a control (``"identity"``,
             ``"uniform"``, or ``"random"`` with as many edges as the given one), ``"prototypes"``
             (each class hears the 10 whose training samples have the nearest means), or a
             :class:`gtl.data.CategoryGraph`.
+        training: ``"episodes"`` (:func:`gtl.train.kgtn_episodes.train_by_episodes`) or ``"joint"``:
+            base and novel classes together, as published.
         self_weight: How much a class hears itself, 2 in the paper; ``None`` leaves the graph as it
             is.
-        decay: Weight of the head's regularizer, 0.001 in the paper.
-        steps: Steps of L-BFGS at most.
-        head: Options of the head, such as ``{"classifier": "cosine"}``.
+        episodes: Steps of training by episodes.
+        decay: Weight of the head's regularizer in joint training, 0.001 in the paper.
+        steps: Steps of L-BFGS at most in joint training.
+        head: Options of the head in joint training, such as ``{"classifier": "cosine"}``.
     """
 
     def __init__(
         self,
         graph: Any = "given",
+        training: str = "episodes",
         self_weight: float | None = None,
+        episodes: int = 60,
         decay: float = 1e-3,
         steps: int = 50,
         head: Mapping[str, Any] | None = None,
     ):
-        self.graph, self.self_weight, self.head = graph, self_weight, dict(head or {})
+        if training not in TRAININGS:
+            known = ", ".join(TRAININGS)
+            raise ConfigError(f"`training` is {training!r}, expected one of: {known}")
+        self.graph, self.training, self.self_weight = graph, training, self_weight
+        self.episodes, self.head = episodes, dict(head or {})
         self.decay, self.steps = decay, steps
 
     def fit(self, problem: Problem) -> Scorer:
-        """Minimize weighted cross-entropy and the regularizer."""
+        """Start at the closed form and learn from episodes, or minimize the joint loss."""
         graph = graph_for(self.graph, problem)
         if self.self_weight is not None:
             graph = graph.with_self_weight(self.self_weight)
-        head = head_for(problem, {"name": "kgtn", "graphs": graph.graph(), **self.head})
-        return train_head(head, problem, lambda: self.decay * head.regularizer(), self.steps)
+        if self.training == "joint":
+            head = head_for(problem, {"name": "kgtn", "graphs": graph.graph(), **self.head})
+            return train_head(head, problem, lambda: self.decay * head.regularizer(), self.steps)
+        how = {"name": "kgtn", "classifier": "cosine", "metric": True}
+        head = head_for(problem, {**how, "graphs": graph.normalized().graph()})
+        closed = head_for(problem, {"name": "shrinkage", "graphs": graph.graph()})
+        few, rng = problem.novel, problem.rng
+        return train_by_episodes(head, closed, *problem.samples, few, rng, episodes=self.episodes)
 
 
 METHODS = Registry(
@@ -136,6 +174,7 @@ METHODS = Registry(
         "cosine": "gtl.train.few_shot_methods:Cosine",
         "prototype": "gtl.train.few_shot_methods:Prototype",
         "gaussian": "gtl.train.few_shot_methods:Gaussian",
+        "shrinkage": "gtl.train.few_shot_methods:Shrinkage",
         "kgtn": "gtl.train.few_shot_methods:KGTN",
     },
     base=Method,

@@ -21,6 +21,7 @@ CASES = {
         {"kind": "qda", "task": "within"},
         {"kind": "proto"},
     ],
+    "shrinkage": [{"graphs": CLASSES}, {"graphs": CLASSES[:1], "metric": "plain"}],
     "kgtn": [
         {"graphs": CLASSES},
         {"graphs": CLASSES[:1], "residual": False},

@@ -1,0 +1,72 @@
+"""Graphs of classes as heads are given them: without it, each would check and keep its own way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from gtl.errors import ConfigError, DataError, ShapeError
+from gtl.graph import Graph
+
+Triples = Sequence[Sequence[float]]
+Graphs = Graph | Sequence[Graph | Triples]
+
+
+def graphs_of_classes(graphs: Graphs, classes: int) -> list[Graph]:
+    """One graph or several, each a :class:`gtl.Graph` or a list of ``[src, dst, weight]``.
+
+    Returns:
+        Graphs with the weights in ``e``, float64 ``(m, 1)``.
+
+    Raises:
+        ConfigError: If there is none.
+        ShapeError: If one has other than ``classes`` nodes or other than one weight an edge.
+        DataError: If an edge leads nowhere or its weight is not a finite number.
+    """
+    given = [graphs] if isinstance(graphs, Graph) else list(graphs)
+    if not given:
+        raise ConfigError("`graphs` is empty; give one graph of the classes or more")
+    return [_graph_of_classes(graph, classes) for graph in given]
+
+
+def edge_weights(graph: Graph) -> Tensor:
+    """Weights ``(m,)``, 1 where a graph has none."""
+    return torch.ones_like(graph.src) if graph.e is None else graph.e[:, 0]
+
+
+def as_triples(graph: Graph) -> list[list[float]]:
+    """Edges as ``[src, dst, weight]``: a plain option, which a run folder can remember."""
+    edges = zip(graph.src.tolist(), graph.dst.tolist(), edge_weights(graph).tolist())
+    return [[src, dst, weight] for src, dst, weight in edges]
+
+
+def _graph_of_classes(given: Graph | Triples, classes: int) -> Graph:
+    """Only what is needed of a graph, made of triples if it is no Graph yet; checked."""
+    graph = given if isinstance(given, Graph) else _from_triples(given, classes)
+    if graph.num_nodes != classes:
+        raise ShapeError(
+            f"`graphs` has one of {graph.num_nodes} nodes, expected {classes}, one per class"
+        )
+    if graph.e is not None and graph.e.shape[1] != 1:
+        raise ShapeError(
+            f"`e` of a graph of classes has shape {tuple(graph.e.shape)}, expected (m, 1), one "
+            "weight per edge"
+        )
+    weight = edge_weights(graph).double().unsqueeze(1).detach()
+    return Graph(graph.src, graph.dst, classes, e=weight).validate()
+
+
+def _from_triples(triples: Triples, classes: int) -> Graph:
+    try:
+        table = torch.tensor([list(row) for row in triples], dtype=torch.float64).reshape(-1, 3)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise DataError(
+            "`graphs` has something that is neither a Graph nor a list of [src, dst, weight]: "
+            f"{error}; several graphs are a list of such lists, and one is too"
+        ) from error
+    if (table[:, :2] != table[:, :2].round()).any():
+        raise DataError("`graphs` has an edge whose end is not a whole number")
+    src, dst = table[:, :2].long().unbind(1)
+    return Graph(src.contiguous(), dst.contiguous(), classes, e=table[:, 2:])

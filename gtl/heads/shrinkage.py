@@ -1,0 +1,207 @@
+"""Class means that borrow from related classes: without it, one sample would be taken at its word.
+
+Empirical Bayes (Efron & Morris 1973) on a graph: means of classes are a Gaussian Markov random
+field, samples scatter about them, and the data themselves say how much the graph is worth. A class
+with few samples is moved toward what its neighbors make likely, one with many stays where it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from gtl.errors import ConfigError, DataError
+from gtl.graph import Graph
+from gtl.heads.class_graph import Graphs, as_triples, edge_weights, graphs_of_classes
+from gtl.heads.class_statistics import ClassMemory, ClassStatistics
+from gtl.heads.closed_form import ClosedForm
+from gtl.heads.cosine import unit_rows
+
+METRICS = ("within", "plain")
+_TIES = (0.3, 1.0, 3.0)  # how much a difference along an edge costs, beside the class's own spread
+_SHARES = (0.25, 0.5, 0.75, 1.0)  # of the spread of classes that follows the graph
+
+
+class Shrinkage(ClosedForm):
+    """Cosines with class means that were shrunk along a graph of classes.
+
+    Means ``m`` of ``n`` samples each are seen with noise ``s / n`` about true ones, which have the
+    covariance ``t K``, ``K = (1 - share) I + share (I + tie L)^-1`` with the graph's Laplacian
+    ``L``, scaled to a diagonal of ones. The class vectors are the posterior means. ``s`` and ``t``
+    come from the analysis of variance, ``tie`` and ``share`` are the most likely ones for the
+    means at hand, all classes together; a graph that says nothing gets the share 0. Directions of
+    edges do not matter, and neither do self-loops. Time goes with the cube of the number of
+    classes, in :meth:`fit` alone.
+
+    Until :meth:`fit` the class vectors are parameters, trained like those of any head.
+
+    Args:
+        width: Columns of the features ``d``.
+        outputs: Number of classes ``c``.
+        graphs: Of the classes, as for :class:`gtl.heads.KGTN`; of several the likeliest is used.
+            Weights are 0 or more.
+        strength: Share of the spread that follows the graph, 0 to 1, instead of the likeliest.
+        metric: ``"within"``: features are mapped so that classes scatter alike in all directions,
+            by their pooled covariance, itself shrunk where samples are few; or ``"plain"``.
+        scale: What cosines are multiplied with to begin with; it is learned.
+
+    Attributes:
+        vectors: Posterior means less the common mean, mapped, ``(c, d)``.
+        share: Share of the spread that follows the graph, ``()``.
+
+    Raises:
+        ConfigError: If an option is outside its range, or there is no graph.
+        DataError: If a weight is negative.
+
+    Example:
+        >>> x = torch.tensor([[4.0], [6.0], [1.0], [-4.0], [-6.0]])
+        >>> y, friends = torch.tensor([0, 0, 1, 2, 2]), [[[0, 1, 1.0]]]
+        >>> moved = [Shrinkage(1, 3, friends, share).fit(x, y).vectors[1] for share in (0.0, 1.0)]
+        >>> bool(moved[1] > moved[0])  # class 1, known from one sample, toward class 0
+        True
+    """
+
+    vectors: Tensor
+    center: Tensor
+    map: Tensor
+    share: Tensor
+
+    def __init__(
+        self,
+        width: int,
+        outputs: int,
+        graphs: Graphs,
+        strength: float | None = None,
+        metric: str = "within",
+        scale: float = 10.0,
+    ):
+        super().__init__()
+        if strength is not None and not 0 <= strength <= 1:
+            raise ConfigError(f"`strength` is {strength}, expected 0 to 1, or None")
+        if metric not in METRICS:
+            raise ConfigError(f"`metric` is {metric!r}, expected one of: {', '.join(METRICS)}")
+        given = graphs_of_classes(graphs, outputs)
+        self.arguments["graphs"] = [as_triples(graph) for graph in given]
+        self._laplacians = [_laplacian(graph) for graph in given]
+        self.strength, self.metric = strength, metric
+        self.classes = ClassMemory(width, outputs, 1)
+        self.scale = nn.Parameter(torch.tensor(float(scale)))
+        self.register_buffer("vectors", torch.zeros(outputs, width))
+        self.register_buffer("center", torch.zeros(width))
+        self.register_buffer("map", torch.eye(width))
+        self.register_buffer("share", torch.zeros(()))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Logits ``(b, c)`` of features ``(b, width)``."""
+        fitted = self.classes.counts.sum() > 0
+        vectors = torch.where(fitted, self.vectors, self.classes.centers)
+        mapped = (features - self.center) @ self.map
+        return self.scale * unit_rows(mapped) @ unit_rows(vectors).T
+
+    def settle(self) -> None:
+        """Class vectors from the statistics."""
+        held = self.statistics
+        self.map = _map(held, self.metric)
+        mapped = held.means @ self.map
+        spread = _spread(held, mapped, self.map)
+        field, self.share = self._likeliest(spread)
+        self.center = spread.mean @ held.means
+        self.vectors = field @ (mapped - spread.mean @ mapped)
+
+    def _likeliest(self, spread: Spread) -> tuple[Tensor, Tensor]:
+        """The matrix ``(c, c)`` that shrinks means, and the share it stands for."""
+        found = []
+        shares = _SHARES if self.strength is None else (self.strength,)
+        for share in (0.0, *shares) if self.strength is None else shares:
+            for kernel in self._kernels(spread.noise) if share else [torch.eye(len(spread.noise))]:
+                prior = (1 - share) * torch.eye(len(kernel)).to(kernel) + share * kernel
+                found.append((spread.likelihood(prior.to(spread.noise)), share, prior))
+        _, share, prior = max(found, key=lambda each: each[0])
+        return spread.posterior(prior.to(spread.noise)), spread.noise.new_tensor(share)
+
+    def _kernels(self, like: Tensor) -> list[Tensor]:
+        found = []
+        for laplacian in self._laplacians:
+            for tie in _TIES:
+                kernel = torch.linalg.inv(torch.eye(len(laplacian)).double() + tie * laplacian)
+                root = kernel.diagonal().rsqrt()
+                found.append((kernel * root * root.unsqueeze(1)).to(like))
+        return found
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How class means scatter, and how well they are known.
+
+    Attributes:
+        apart: Means less the common mean, mapped, ``(c, d)``.
+        mean: Weight of each class in the common mean, ``(c,)``.
+        between: Variance of true means in each column, ``()``.
+        noise: Variance of each mean about the true one, ``(c,)``.
+    """
+
+    apart: Tensor
+    mean: Tensor
+    between: Tensor
+    noise: Tensor
+
+    def likelihood(self, prior: Tensor) -> float:
+        """Logarithm of the density of the means if true ones correlate so ``(c, c)``."""
+        apart = self.apart.detach()
+        root = torch.linalg.cholesky(self._seen(prior).detach())
+        white = torch.linalg.solve_triangular(root, apart, upper=False)
+        return float(-0.5 * white.square().sum() - apart.shape[1] * root.diagonal().log().sum())
+
+    def posterior(self, prior: Tensor) -> Tensor:
+        """What turns means into posterior ones, ``(c, c)``."""
+        return torch.linalg.solve(self._seen(prior), self.between * prior).mT
+
+    def _seen(self, prior: Tensor) -> Tensor:
+        return self.between * prior + torch.diag(self.noise)
+
+
+def _spread(held: ClassStatistics, mapped: Tensor, to: Tensor) -> Spread:
+    """Variances between and within classes by the analysis of variance."""
+    n, c, d = held.counts, *mapped.shape
+    total = n.sum()
+    rest = (to.T @ held.within() @ to).diagonal().sum()
+    apart = mapped - (n @ mapped) / total
+    between = (n * apart.square().sum(1)).sum() / d / max(c - 1, 1)
+    single = bool(total <= c)  # no class has two samples: half of what is seen is taken for noise
+    within = between / 2 if single else rest / d / (total - c).clamp(min=1)
+    each = (total - n.square().sum() / total) / max(c - 1, 1)
+    true = (between - within) / each.clamp(min=1)
+    true = torch.maximum(true, 1e-3 * within)
+    true = torch.where(true > 0, true, torch.ones_like(true))  # all samples are the same
+    noise = within / n + 1e-6 * true
+    weight = 1 / (true + noise)
+    weight = weight / weight.sum()
+    return Spread(mapped - weight @ mapped, weight, true, noise)
+
+
+def _map(held: ClassStatistics, metric: str) -> Tensor:
+    """What makes the scatter within classes that of a ball, ``(d, d)``; upper triangular."""
+    d = held.means.shape[1]
+    eye = torch.eye(d, dtype=held.means.dtype, device=held.means.device)
+    spare = held.counts.sum() - len(held.counts)
+    within = held.within() / spare.clamp(min=1)
+    size = within.diagonal().mean()
+    if metric == "plain" or not bool(size > 0):
+        return eye
+    own = d / (d + spare)  # what d directions know of themselves from so many samples
+    shrunk = (1 - own) * within + (own + 1e-6) * size * eye
+    root = torch.linalg.cholesky(shrunk / size)
+    return torch.linalg.solve_triangular(root, eye, upper=False).T
+
+
+def _laplacian(graph: Graph) -> Tensor:
+    """Degrees less weights, both directions of an edge together, float64 ``(c, c)``."""
+    weight = edge_weights(graph).double()
+    if bool((weight < 0).any()):
+        raise DataError("`graphs` has a negative weight; shrinkage needs weights of 0 or more")
+    matrix = weight.new_zeros(graph.num_nodes, graph.num_nodes)
+    matrix.index_put_((graph.dst, graph.src), weight, accumulate=True)
+    matrix = (matrix + matrix.T) / 2
+    return torch.diag(matrix.sum(1)) - matrix

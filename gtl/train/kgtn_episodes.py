@@ -1,0 +1,243 @@
+"""KGTN trained on base classes that pretend to be novel: jointly trained, it memorizes the shots.
+
+Chen et al. 2020 train weights and propagation together; nothing then asks the graph to be of use
+for a class that has few samples. Here it is asked that: in each episode some base classes keep as
+few samples as novel ones have, and their other samples are the queries (Vinyals et al. 2016). The
+class vectors begin at the closed form of :class:`gtl.heads.Shrinkage`; the propagation learns what
+to add, and classes that never took part in an episode judge how much of it is used, none included.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.func import functional_call
+from torch.nn.functional import cross_entropy
+
+from gtl.errors import ConfigError, ShapeError
+from gtl.heads import KGTN, Shrinkage
+from gtl.heads.kgtn import started
+
+STRENGTHS = (0.5, 1.0)
+_CERTAIN = 2.0  # standard errors that a gain of judges must be above nothing
+_LEAST = 4  # base classes, some to learn from and some to judge
+
+
+@dataclass(frozen=True)
+class Episode:
+    """Base classes that pretend to be novel, and what is asked.
+
+    Attributes:
+        few: Classes with few samples in this episode, real and pretended, boolean ``(c,)``.
+        state: Where the head begins, by name: what the closed form makes of the support.
+        queries: Features ``(q, d)``.
+        labels: Their base classes, int64 ``(q,)``.
+        asked: Classes that pretend, boolean ``(c,)``.
+    """
+
+    few: Tensor
+    state: Mapping[str, Tensor]
+    queries: Tensor
+    labels: Tensor
+    asked: Tensor
+
+
+class Episodes:
+    """Draws episodes from labeled features.
+
+    Args:
+        closed: Head whose closed form class vectors begin at; a fitted copy is made.
+        features: Of all samples, ``(b, d)``.
+        labels: Their classes, int64 ``(b,)``.
+        few: Which classes have few samples, boolean ``(c,)``.
+        queries: Samples of each base class that are asked.
+        rng: Draws classes and samples.
+    """
+
+    def __init__(
+        self,
+        closed: Shrinkage,
+        features: Tensor,
+        labels: Tensor,
+        few: Tensor,
+        queries: int,
+        rng: torch.Generator,
+    ):
+        self.closed = copy.deepcopy(closed)
+        self.features, self.labels, self.few = features, labels, few
+        self.queries, self.rng = queries, rng
+        counts = torch.bincount(labels, minlength=len(few)).cpu()
+        self.shots = counts[few.cpu()].clamp(min=1)
+        rich = ~few.cpu() & (counts >= 2 * int(self.shots.max() if len(self.shots) else 1) + 2)
+        order = rich.nonzero().flatten()
+        self.rich = order[torch.randperm(len(order), generator=rng)]
+        self.judges = self.rich[: max(2, len(self.rich) // 4)]
+
+    def draw(self, judged: bool) -> Episode:
+        """An episode to learn from, or one that judges: by classes that no other one asks about."""
+        learners = self.rich[len(self.judges) :]
+        count = min(max(2, len(self.few[self.few])), max(2, 2 * len(self.rich) // 5), len(learners))
+        drawn = learners[torch.randperm(len(learners), generator=self.rng)[:count]]
+        if judged:
+            drawn = torch.cat([self.judges, drawn[len(self.judges) :]])
+        few, asked = self.few.cpu().clone(), torch.zeros(len(self.few), dtype=torch.bool)
+        few[drawn] = True
+        asked[self.judges if judged else drawn] = True
+        support, queries = self._samples(set(drawn.tolist()))
+        with torch.no_grad():
+            self.closed.fit(self.features[support], self.labels[support])
+            state = started(self.closed, few.to(self.features.device))
+        return Episode(
+            few.to(self.features.device),
+            state,
+            self.features[queries],
+            self.labels[queries],
+            asked.to(self.features.device),
+        )
+
+    def _samples(self, drawn: set[int]) -> tuple[Tensor, Tensor]:
+        """Numbers of the samples of the support and of the queries, which share none."""
+        support, queries = [], []
+        for number in range(len(self.few)):
+            own = (self.labels == number).nonzero().flatten().cpu()
+            if bool(self.few[number]) or len(own) < 2:
+                support.append(own)
+                continue
+            own = own[torch.randperm(len(own), generator=self.rng)]
+            asked = min(self.queries, len(own) // 2)
+            queries.append(own[:asked])
+            rest = own[asked:]
+            if number in drawn:
+                pick = int(torch.randint(len(self.shots), (), generator=self.rng))
+                rest = rest[: int(self.shots[pick])]
+            support.append(rest)
+        return torch.cat(support), torch.cat(queries)
+
+
+def train_by_episodes(
+    head: KGTN,
+    closed: Shrinkage,
+    features: Tensor,
+    labels: Tensor,
+    few: Tensor,
+    rng: torch.Generator,
+    *,
+    episodes: int = 60,
+    judged: int = 20,
+    queries: int = 8,
+    lr: float = 3e-4,
+    weight_decay: float = 1e-2,
+) -> KGTN:
+    """Start a head at the closed form and let its propagation learn what to add.
+
+    What the propagation adds is used at full or half strength, or not at all: it must gain on
+    classes that took no part in training, by more than two standard errors. Where the closed form
+    finds that the graph says nothing (:attr:`gtl.heads.Shrinkage.share`), where there are fewer
+    than four base classes with samples to spare, or no class with few, nothing is trained.
+
+    Args:
+        head: With ``metric=True`` and cosines; trained in place.
+        closed: Its closed form; fitted in place to all samples.
+        features: Of the samples of all classes, ``(b, d)``.
+        labels: Their classes, int64 ``(b,)``.
+        few: Which classes have few samples, boolean ``(c,)``.
+        rng: Draws the episodes.
+        episodes: Steps of training.
+        judged: Episodes that judge, before training, half way and after it.
+        queries: Samples of each base class that an episode asks about.
+        lr: Learning rate (AdamW).
+        weight_decay: Weight decay.
+
+    Returns:
+        The head, without derivatives; ``head.listens`` is 0 where nothing is added.
+
+    Raises:
+        ShapeError: If ``few`` is no boolean of all classes.
+        ConfigError: If a number is out of range, or the head cannot start from a closed form.
+    """
+    if few.dtype != torch.bool or few.shape != head.listens.shape:
+        raise ShapeError(
+            f"`few` is {few.dtype} of shape {tuple(few.shape)}, expected bool "
+            f"{tuple(head.listens.shape)}, one per class"
+        )
+    for name, value in (("episodes", episodes), ("judged", judged), ("queries", queries)):
+        if value < 1:
+            raise ConfigError(f"`{name}` is {value}, expected at least 1")
+    with torch.no_grad():
+        head.start(closed.fit(features, labels), few)
+    strength = 0.0
+    if bool(few.any()) and bool(closed.share > 0) and len(head.parts):
+        source = Episodes(closed, features, labels, few, queries, rng)
+        source.closed.strength = float(closed.share)  # the likeliest of all is kept
+        if len(source.rich) >= _LEAST:
+            with torch.enable_grad():
+                strength = _train(head, source, episodes, judged, lr, weight_decay)
+    with torch.no_grad():
+        head.listens.mul_(strength)
+    return head.eval().requires_grad_(False)
+
+
+def _train(
+    head: KGTN, source: Episodes, episodes: int, judged: int, lr: float, weight_decay: float
+) -> float:
+    """Train the propagation, keep its best state, and return the strength that judges chose."""
+    judges = [source.draw(judged=True) for _ in range(judged)]
+    trained = [*head.parts.parameters()]
+    for parameter in trained:
+        parameter.requires_grad_(True)
+    optimizer = torch.optim.AdamW(trained, lr=lr, weight_decay=weight_decay)
+    best, strength, kept = 0.0, 0.0, copy.deepcopy(head.parts.state_dict())
+    stops = {(episodes + 1) // 2, episodes}
+    for step in range(1, episodes + 1):
+        optimizer.zero_grad()
+        _loss(head, source.draw(judged=False)).backward()
+        optimizer.step()
+        if step in stops:
+            for share in STRENGTHS:
+                gain = _certain_gain(head, judges, share)
+                if gain > best:
+                    best, strength = gain, share
+                    kept = copy.deepcopy(head.parts.state_dict())
+    head.parts.load_state_dict(kept)
+    return strength
+
+
+def _loss(head: KGTN, episode: Episode) -> Tensor:
+    """Queries among all base classes, and those of pretenders among pretenders."""
+    logits = _logits(head, episode, 1.0)
+    mine = episode.asked[episode.labels]
+    among = logits[mine].masked_fill(~episode.asked, -torch.inf)
+    loss = cross_entropy(logits, episode.labels)
+    return loss + cross_entropy(among, episode.labels[mine])
+
+
+def _logits(head: KGTN, episode: Episode, strength: float) -> Tensor:
+    """Logits ``(q, c)``; classes that really have few samples are not asked about and left out."""
+    state = {**episode.state, "listens": strength * episode.state["listens"]}
+    logits = functional_call(head, state, (episode.queries,))
+    base = torch.zeros_like(episode.few)
+    base[episode.labels.unique()] = True
+    return logits.masked_fill(~base, -torch.inf)
+
+
+def _certain_gain(head: KGTN, judges: list[Episode], strength: float) -> float:
+    """Gain in accuracy of a strength over none, less two standard errors."""
+    with torch.no_grad():
+        gains = torch.stack(
+            [_accuracy(head, e, strength) - _accuracy(head, e, 0.0) for e in judges]
+        )
+    error = gains.std() / len(gains) ** 0.5 if len(gains) > 1 else gains.new_tensor(torch.inf)
+    return float(gains.mean() - _CERTAIN * error)
+
+
+def _accuracy(head: KGTN, episode: Episode, strength: float) -> Tensor:
+    """Of the asked classes' queries: mean of accuracy among all and among the few."""
+    mine = episode.asked[episode.labels]
+    logits, labels = _logits(head, episode, strength)[mine], episode.labels[mine]
+    among = logits.masked_fill(~episode.few, -torch.inf)
+    hits = [(scores.argmax(1) == labels).double().mean() for scores in (logits, among)]
+    return torch.stack(hits).mean()
