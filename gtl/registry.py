@@ -272,7 +272,12 @@ WEIGHTINGS = Registry(
 ADAPTERS = Registry(
     "adapter",
     {
+        "bottleneck": "gtl.adapters.bottleneck:Bottleneck",
+        "layerwise": "gtl.adapters.layerwise:Layerwise",
+        "parallel": "gtl.adapters.parallel:Parallel",
+        "lora": "gtl.adapters.lora:LoRA",
         "film": "gtl.adapters.film:FiLM",
+        "prompt": "gtl.adapters.prompt:Prompt",
     },
     base=Adapter,
 )

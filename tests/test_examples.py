@@ -10,6 +10,10 @@ import pytest
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 SMALL = {
+    "adapter_or_full": [
+        *("--data", "demo:shapes", "--corpus", "demo:shapes", "--seeds", "2"),
+        *("--epochs", "1", "--width", "8"),
+    ],
     "auxiliary_tasks": [
         *("--data", "demo:shapes", "--seeds", "2", "--epochs", "1", "--width", "8"),
     ],

@@ -11,14 +11,24 @@ from gtl.adapters.attach import (
     read_adapter,
     save_adapter,
 )
+from gtl.adapters.bottleneck import Bottleneck
 from gtl.adapters.film import FiLM
+from gtl.adapters.layerwise import Layerwise
+from gtl.adapters.lora import LoRA
+from gtl.adapters.parallel import Parallel
+from gtl.adapters.prompt import Prompt
 from gtl.adapters.trainable import print_trainable_parameters
 
 __all__ = [
     "Adapted",
     "AdaptedEncoder",
     "AdaptedModule",
+    "Bottleneck",
     "FiLM",
+    "Layerwise",
+    "LoRA",
+    "Parallel",
+    "Prompt",
     "adapter_state",
     "attach",
     "detach",

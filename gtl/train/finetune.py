@@ -13,13 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gtl.adapters import attach
+from gtl.adapters import Adapted, attach
 from gtl.data.dataset import Dataset
 from gtl.errors import ConfigError, DataError
 from gtl.graph.pairs import without_pairs
-from gtl.registry import HEADS, READOUTS, TASKS, WEIGHTINGS
+from gtl.registry import ADAPTERS, HEADS, READOUTS, TASKS, WEIGHTINGS
 from gtl.report.plots import write_plots
-from gtl.roles import Weighting
+from gtl.roles import Encoder, Weighting
 from gtl.run_folder import RunFolder, read_json
 from gtl.tasks.links import Links
 from gtl.train import loop
@@ -49,6 +49,7 @@ def finetune(
     batch_size: int = 32,
     fan_out: Sequence[int | None] | None = None,
     lr: float = 1e-3,
+    rates: Mapping[str, float] | None = None,
     weight_decay: float = 0.0,
     optimizer: str = "adam",
     meta_share: float = 0.0,
@@ -88,6 +89,8 @@ def finetune(
             node draws at each hop from the nodes of a batch, a number for each layer of the
             encoder, such as ``[10, 10]``; ``None`` among them draws all.
         lr: Learning rate.
+        rates: Learning rates of parts that have another: ``encoder``, ``head``, or an adapter or
+            an auxiliary task by its name, such as ``{"head": 5e-3, "layerwise": 1e-3}``.
         weight_decay: Weight decay.
         optimizer: ``adam``, ``adamw`` or ``sgd`` (momentum 0.9).
         meta_share: Share of the training split set aside to judge look-aheads; 0 means that
@@ -160,12 +163,14 @@ def finetune(
             "batch_size": batch_size,
             "fan_out": fan_out,
             "lr": lr,
+            "rates": dict(rates) if rates else None,
             "weight_decay": weight_decay,
             "optimizer": optimizer,
             "meta_share": meta_share,
             "guard": guard,
             "seed": seed,
         }
+        loop.build_optimizer(model, optimizer, lr, weight_decay, rates)  # so that it complains now
         folder = None if out is None else RunFolder(out, config, resume)
         entrants = []
         for name, how in ways.items():
@@ -176,7 +181,7 @@ def finetune(
             job = loop.Job(
                 mine,
                 how,
-                loop.build_optimizer(mine, optimizer, lr, weight_decay),
+                loop.build_optimizer(mine, optimizer, lr, weight_decay, _rates_for(mine, rates)),
                 dataset,
                 train,
                 epochs,
@@ -202,6 +207,9 @@ def finetune(
         "seed": seed,
         "footprint": loop.footprint(answer, sum(e.training.history.seconds for e in entrants)),
     }
+    findings = _findings(model_encoder)
+    if findings:
+        answer.results["adapter"] = findings
     if len(entrants) > 1:
         answer.results["race"] = {"winner": best.name, "entrants": standings(entrants)}
     if folder is not None:
@@ -231,6 +239,12 @@ def _place(
     config["tasks"] = {k: spec for k, spec in config["tasks"].items() if k in tasks}
     plain = re.sub(r"[^A-Za-z0-9.=_-]+", "-", name).strip("-")
     return RunFolder(folder.path / "race" / plain, config, resume)
+
+
+def _rates_for(model: TaskModel, rates: Mapping[str, float] | None) -> dict[str, float]:
+    """The rates of parts that this training has; a twin has no auxiliary tasks."""
+    parts = loop.parts_of(model).values()
+    return {name: rate for name, rate in (rates or {}).items() if name in parts}
 
 
 def _validation(
@@ -302,6 +316,13 @@ def _test_value(model: Model, dataset: Dataset) -> float | None:
     except DataError as error:  # the training is not lost because a tiny test split has one class
         log.warning("no test result: %s", error)
         return None
+
+
+def _findings(encoder: Encoder) -> dict[str, Any]:
+    """What each adapter tells about the task, by its name."""
+    parts = encoder.parts() if isinstance(encoder, Adapted) else []
+    told = {ADAPTERS.name_of(part): part.findings() for part in parts}
+    return {name: found for name, found in told.items() if found}
 
 
 def _origin(encoder: Any) -> str | None:

@@ -8,6 +8,7 @@ import math
 import resource
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,6 +24,7 @@ from gtl.data.dataset import Dataset, direction
 from gtl.errors import ConfigError, GtlError
 from gtl.graph import Graph
 from gtl.graph.sample import draw_numbers
+from gtl.registry import ADAPTERS
 from gtl.roles import View, Weighting
 from gtl.run_folder import RunFolder
 from gtl.train.model import module_device
@@ -244,12 +246,23 @@ def batches(items: Tensor, size: int, rng: torch.Generator) -> Iterator[Tensor]:
 
 
 def build_optimizer(
-    model: nn.Module, name: str, lr: float, weight_decay: float
+    model: TaskModel,
+    name: str,
+    lr: float,
+    weight_decay: float,
+    rates: Mapping[str, float] | None = None,
 ) -> torch.optim.Optimizer:
     """An optimizer of the parameters that may move.
 
+    Args:
+        model: Encoder and tasks.
+        name: A key of :data:`OPTIMIZERS`.
+        lr: Learning rate.
+        weight_decay: Weight decay.
+        rates: Learning rates of some parts, by the names of :func:`parts_of`.
+
     Raises:
-        ConfigError: If the name is unknown or nothing may move.
+        ConfigError: If the name is unknown, a rate is for no part, or nothing may move.
     """
     if name not in OPTIMIZERS:
         raise ConfigError(f"unknown optimizer {name!r}; known: {', '.join(OPTIMIZERS)}")
@@ -257,7 +270,42 @@ def build_optimizer(
     if not trained:
         raise ConfigError("no parameter may move; unfreeze some or attach an adapter")
     extra = {"momentum": 0.9} if name == "sgd" else {}
-    return OPTIMIZERS[name](trained, lr=lr, weight_decay=weight_decay, **extra)
+    groups: Any = trained if not rates else _by_rate(model, lr, rates)
+    return OPTIMIZERS[name](groups, lr=lr, weight_decay=weight_decay, **extra)
+
+
+def parts_of(model: TaskModel) -> dict[str, str]:
+    """Beginnings of parameters' names by the part that they belong to, the longest first.
+
+    Parts are the adapters in use and the auxiliary tasks by name, ``head`` (with its readout) and
+    ``encoder``.
+    """
+    parts = {}
+    if isinstance(model.encoder, Adapted):
+        for i, part in enumerate(model.encoder.parts()):
+            parts[f"encoder.adapters.{model.encoder.in_use}.{i}."] = ADAPTERS.name_of(part)
+    parts["encoder."] = "encoder"
+    for name, _ in model.named_tasks():
+        parts[f"tasks.{name}."] = "head" if name == "supervised" else name
+    return parts
+
+
+def _by_rate(model: TaskModel, lr: float, rates: Mapping[str, float]) -> list[dict[str, Any]]:
+    """The parameters that may move, in groups of one learning rate each."""
+    parts, groups = parts_of(model), defaultdict(list)
+    for name, rate in rates.items():
+        if name not in parts.values():
+            raise ConfigError(
+                f"`rates` names {name!r}, which is no part of this training; parts: "
+                f"{', '.join(dict.fromkeys(parts.values()))}"
+            )
+        if not rate > 0:
+            raise ConfigError(f"the rate of {name!r} is {rate}, expected a positive number")
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            part = next(part for start, part in parts.items() if name.startswith(start))
+            groups[rates.get(part, lr)].append(parameter)
+    return [{"params": group, "lr": rate} for rate, group in groups.items()]
 
 
 def footprint(model: nn.Module, seconds: float) -> dict[str, Any]:

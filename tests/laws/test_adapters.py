@@ -16,13 +16,26 @@ from gtl.roles import Adapter
 from gtl.testing import ADAPTER_LAWS, MOLECULES, check_adapter
 
 # Options worth trying beside those that an adapter has by itself.
-CASES: dict[str, list[dict[str, object]]] = {}
+CASES: dict[str, list[dict[str, object]]] = {
+    "bottleneck": [{}, {"hidden": 3, "activation": "gelu", "norm": "after", "dropout": 0.2}],
+    "layerwise": [{}, {"hidden": 5, "residual": False}],
+    "parallel": [{"groups": 2}, {"kind": "bottleneck", "scale": 0.5}],
+    "lora": [{"rank": 2, "alpha": 3.0}],
+    "prompt": [{}, {"count": 3}],
+}
+SKIP = {
+    # The published norm makes the first steps as large as if the branch were: the loss may rise.
+    "bottleneck": [set(), {"it_learns"}],
+    # The published form stands in the place of the encoder's output.
+    "layerwise": [set(), {"untrained_it_changes_nothing"}],
+}
 
 
 @pytest.mark.parametrize("name", ADAPTERS.names())
 def test_an_adapter_obeys_the_laws(name):
-    for options in CASES.get(name, [{}]):
-        check_adapter(lambda options=options: ADAPTERS.build({"name": name, **options}))
+    for i, options in enumerate(CASES.get(name, [{}])):
+        skip = SKIP[name][i] if name in SKIP else ()
+        check_adapter(lambda options=options: ADAPTERS.build({"name": name, **options}), skip=skip)
 
 
 # -- the laws themselves -------------------------------------------------------------------------

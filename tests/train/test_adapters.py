@@ -110,6 +110,36 @@ def test_a_pretrained_adapter_goes_on_in_fine_tuning(shapes, tmp_path):
         torch.testing.assert_close(mine[name], value, atol=1e-6, rtol=0)
 
 
+def test_both_adapters_of_the_paper_are_trained_together_and_the_depth_is_told(shapes, tmp_path):
+    model = gtl.finetune(
+        GIN, shapes, adapter=["bottleneck", "layerwise"], lr=1e-2, out=tmp_path / "a", **QUICK
+    )
+    depth = json.loads((tmp_path / "a/results.json").read_text())["adapter"]["layerwise"]["depth"]
+    assert depth == model.encoder.parts()[1].findings()["depth"]
+    assert len(depth) == 3
+    assert sum(depth) == pytest.approx(1, abs=1e-3)
+    loaded = gtl.Model.load(tmp_path / "a")
+    assert torch.equal(gtl.predict(loaded, shapes), gtl.predict(model, shapes))
+
+
+def test_parts_learn_at_rates_of_their_own(shapes, tmp_path):
+    both = {"adapter": ["bottleneck", "layerwise"], "auxiliary": ["infomax"], **QUICK}
+    still = {"bottleneck": 1e-12, "infomax": 1e-12}
+    model = gtl.finetune(GIN, shapes, lr=1e-2, rates=still, out=tmp_path / "a", **both)
+    state = adapters.adapter_state(model.encoder)
+    assert state["0.maps.0.up.weight"].abs().max() < 1e-9
+    assert state["1.up.weight"].abs().max() > 1e-4
+    assert json.loads((tmp_path / "a/config.json").read_text())["rates"] == still
+
+
+def test_a_rate_for_no_part_is_refused_before_anything_is_written(shapes, tmp_path):
+    with pytest.raises(ConfigError, match=r"'lora', which is no part .*: film, encoder, head"):
+        gtl.finetune(GIN, shapes, adapter="film", rates={"lora": 1.0}, out=tmp_path / "a", **QUICK)
+    with pytest.raises(ConfigError, match=r"the rate of 'head' is 0, expected a positive number"):
+        gtl.finetune(GIN, shapes, rates={"head": 0}, out=tmp_path / "a", **QUICK)
+    assert not (tmp_path / "a").exists()
+
+
 def test_auxiliary_tasks_are_refused_where_all_of_the_encoder_is_frozen(shapes):
     with pytest.raises(ConfigError, match="all of it is frozen; attach an `adapter`"):
         gtl.finetune(GIN, shapes, adapter=[], auxiliary=["infomax"], **QUICK)

@@ -1,0 +1,63 @@
+"""The E-adapter: after each layer a small map that a frozen layer lacks.
+
+Otake et al. 2023, "Parameter efficient transfer learning for various speech processing tasks"; the
+adapter itself is that of Houlsby et al. 2019.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from torch import Tensor, nn
+
+from gtl.adapters.narrow import NORMS, Narrow, check_narrow
+from gtl.errors import ConfigError
+from gtl.roles import Adapter, Anatomy
+
+
+class Bottleneck(Adapter):
+    """After each block ``h + up(act(down(norm(h))))``, with ``up`` at zero to begin with.
+
+    The published adapter has its layer norm at the end and starts ``up`` near zero. But a layer
+    norm brings whatever it is given to length 1: of a branch that is nearly zero only the ``eps``
+    of the norm keeps it small, and the first steps are as large as if it were not. So here the
+    norm comes before; ``norm="after"`` is the published place.
+
+    Args:
+        hidden: Columns of the bottleneck; ``None`` means an eighth of the block's.
+        activation: ``"relu"``, ``"gelu"`` or ``"none"``.
+        norm: ``"before"``, ``"after"`` or ``None``.
+        dropout: Probability of dropping a value inside the bottleneck.
+
+    Raises:
+        ConfigError: If an option is outside its range.
+    """
+
+    def __init__(
+        self,
+        hidden: int | None = None,
+        activation: str = "relu",
+        norm: str | None = "before",
+        dropout: float = 0.0,
+    ):
+        super().__init__()
+        check_narrow(hidden, activation, dropout)
+        if norm not in NORMS:
+            raise ConfigError(f"`norm` is {norm!r}, expected one of {NORMS}")
+        self.options = (hidden, activation, norm, dropout)
+
+    def setup(self, anatomy: Anatomy) -> None:
+        """Make a bottleneck for each block."""
+        self.paths = [block.path for block in anatomy.blocks]
+        self.maps = nn.ModuleList(
+            Narrow(block.width, block.width, *self.options) for block in anatomy.blocks
+        )
+
+    def wraps(self) -> Mapping[str, Callable[..., Tensor]]:
+        """Add to the output of each block."""
+        return {path: partial(self._add, i) for i, path in enumerate(self.paths)}
+
+    def _add(self, i: int, call: Callable[..., Tensor], *inputs: object) -> Tensor:
+        h = call(*inputs)
+        return h + self.maps[i](h)

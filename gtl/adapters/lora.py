@@ -1,0 +1,80 @@
+"""LoRA: changes of low rank to the weights of a frozen encoder (Hu et al. 2022)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from gtl.adapters.adapted import Call
+from gtl.adapters.weights import all_matrices, merge_matrices, moved
+from gtl.errors import ConfigError
+from gtl.roles import Adapter, Anatomy
+
+
+class LoRA(Adapter):
+    """Every matrix ``W`` of every block becomes ``W + (alpha / rank) up down``, ``up`` at zero.
+
+    ``down`` has ``rank`` rows and ``up`` as many columns; where a layer keeps a matrix for each
+    type, each has its own. The mean of several such adapters is not the mean of what they do: send
+    the products, or use ``parallel``.
+
+    Args:
+        rank: Rank of the changes; less for matrices that have less.
+        alpha: Size of the changes; ``None`` means ``rank``, a factor of 1.
+
+    Raises:
+        ConfigError: If an option is outside its range.
+    """
+
+    mergeable = True
+
+    def __init__(self, rank: int = 4, alpha: float | None = None):
+        super().__init__()
+        if rank < 1:
+            raise ConfigError(f"`rank` is {rank}, expected at least 1")
+        self.rank = rank
+        self.scale = 1.0 if alpha is None else alpha / rank
+
+    def setup(self, anatomy: Anatomy) -> None:
+        """Make two thin matrices for each one in the blocks.
+
+        Raises:
+            ConfigError: If the blocks have no matrices.
+        """
+        matrices = all_matrices(anatomy, "lora")
+        self.paths = [block.path for block in anatomy.blocks]
+        self.down = nn.ModuleList(self._thin(weights, rows=False) for weights in matrices)
+        self.up = nn.ModuleList(self._thin(weights, rows=True) for weights in matrices)
+
+    def wraps(self) -> Mapping[str, Callable[..., Tensor]]:
+        """Call each block with other matrices."""
+        return {path: partial(self._around, i) for i, path in enumerate(self.paths)}
+
+    def merge(self, anatomy: Anatomy) -> None:
+        """Add the changes to the matrices."""
+        merge_matrices(anatomy, {i: self._changes(i) for i in range(len(self.paths))})
+
+    def _around(self, i: int, call: Call, *inputs: object) -> Tensor:
+        with moved(call.module, self._changes(i)):
+            return call(*inputs)
+
+    def _changes(self, i: int) -> list[Tensor]:
+        up, down = self.up[i], self.down[i]
+        return [self.scale * (left @ right) for left, right in zip(up, down)]  # type: ignore[call-overload]
+
+    def _thin(self, weights: list[Tensor], rows: bool) -> nn.ParameterList:
+        """Zero matrices with all the rows, or random ones with all the columns."""
+        made = nn.ParameterList()
+        for weight in weights:
+            *types, n, d = weight.shape
+            rank = min(self.rank, n, d)
+            if rows:
+                made.append(nn.Parameter(torch.zeros(*types, n, rank)))
+            else:
+                bound = 1 / math.sqrt(d)
+                made.append(nn.Parameter(torch.empty(*types, rank, d).uniform_(-bound, bound)))
+        return made

@@ -1,0 +1,128 @@
+"""Parallel adapters: a second way beside the frozen one, linear so that means of it mean something.
+
+Rebuffi et al. 2018 ("Efficient parametrization of multi-domain deep neural networks"); their use in
+federated learning, where adapters of many clients are averaged, is that of "Adaptive
+parameterization of deep learning models for federated learning" (Elvebakken et al. 2023).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from gtl.adapters.adapted import Call
+from gtl.adapters.anatomy import vectors_of
+from gtl.adapters.narrow import Narrow, check_narrow
+from gtl.adapters.weights import all_matrices, merge_matrices, moved
+from gtl.errors import ConfigError
+from gtl.roles import Adapter, Anatomy
+
+KINDS = ("linear", "bottleneck")
+
+
+class Parallel(Adapter):
+    """A linear map beside every linear map, or a bottleneck beside every block; zero at first.
+
+    ``kind="linear"``: every matrix ``W`` of every block becomes ``W + scale A``. As the paper's 1x1
+    convolution beside a 3x3 one, ``A`` is as wide as ``W`` and has fewer parameters: it is zero
+    outside ``groups`` blocks on its diagonal (fewer where so many do not divide its sides). Its
+    rank may be full and it is linear in its parameters, so it can be merged, and the mean of
+    several adapters does what they do on average.
+
+    ``kind="bottleneck"``: ``block(graph, h) + scale up(act(down(h)))`` of the block's input.
+
+    Args:
+        kind: ``"linear"`` or ``"bottleneck"``.
+        groups: Of a linear one, blocks on the diagonal.
+        hidden: Of a bottleneck, its columns; ``None`` means an eighth of the block's.
+        activation: Of a bottleneck, ``"relu"``, ``"gelu"`` or ``"none"``.
+        scale: Factor of what is added.
+
+    Raises:
+        ConfigError: If an option is outside its range.
+    """
+
+    def __init__(
+        self,
+        kind: str = "linear",
+        groups: int = 8,
+        hidden: int | None = None,
+        activation: str = "relu",
+        scale: float = 1.0,
+    ):
+        super().__init__()
+        check_narrow(hidden, activation)
+        if kind not in KINDS:
+            raise ConfigError(f"`kind` is {kind!r}, expected one of {KINDS}")
+        if groups < 1:
+            raise ConfigError(f"`groups` is {groups}, expected at least 1")
+        self.kind, self.groups, self.scale = kind, groups, scale
+        self.hidden, self.activation = hidden, activation
+        self.mergeable = kind == "linear"
+
+    def setup(self, anatomy: Anatomy) -> None:
+        """Make the maps beside each block.
+
+        Raises:
+            ConfigError: If a linear one finds no matrices, or a bottleneck no input of a block.
+        """
+        self.paths = [block.path for block in anatomy.blocks]
+        if self.kind == "linear":
+            matrices = all_matrices(anatomy, "parallel")
+            self.maps = nn.ModuleList(
+                nn.ParameterList(self._zeros(weight) for weight in weights) for weights in matrices
+            )
+            return
+        if not all(block.inputs for block in anatomy.blocks):
+            raise ConfigError(
+                "a block takes no node vectors by position that an adapter could read; hand them "
+                "over so, or use 'bottleneck'"
+            )
+        self.maps = nn.ModuleList(
+            Narrow(block.inputs, block.width, self.hidden, self.activation, norm=None)
+            for block in anatomy.blocks
+        )
+
+    def wraps(self) -> Mapping[str, Callable[..., Tensor]]:
+        """Add to the matrices of each block, or to its output."""
+        around = self._linear if self.kind == "linear" else self._bottleneck
+        return {path: partial(around, i) for i, path in enumerate(self.paths)}
+
+    def merge(self, anatomy: Anatomy) -> None:
+        """Add the maps to the matrices."""
+        if not self.mergeable:
+            super().merge(anatomy)
+        merge_matrices(anatomy, {i: self._changes(i) for i in range(len(self.paths))})
+
+    def _linear(self, i: int, call: Call, *inputs: object) -> Tensor:
+        with moved(call.module, self._changes(i)):
+            return call(*inputs)
+
+    def _bottleneck(self, i: int, call: Call, *inputs: object) -> Tensor:
+        h = vectors_of(inputs)
+        return call(*inputs) + self.scale * self.maps[i](h)
+
+    def _changes(self, i: int) -> list[Tensor]:
+        return [self.scale * _on_the_diagonal(blocks) for blocks in self.maps[i]]  # type: ignore[attr-defined]
+
+    def _zeros(self, weight: Tensor) -> nn.Parameter:
+        *types, n, d = weight.shape
+        groups = max(g for g in range(1, self.groups + 1) if n % g == 0 and d % g == 0)
+        return nn.Parameter(torch.zeros(*types, groups, n // groups, d // groups))
+
+
+def _on_the_diagonal(blocks: Tensor) -> Tensor:
+    """Matrices ``(..., g n, g d)`` with blocks ``(..., g, n, d)`` on their diagonals.
+
+    Example:
+        >>> _on_the_diagonal(torch.tensor([[[1.0, 2.0]], [[3.0, 4.0]]]))
+        tensor([[1., 2., 0., 0.],
+                [0., 0., 3., 4.]])
+    """
+    groups = blocks.shape[-3]
+    apart = torch.eye(groups, dtype=blocks.dtype, device=blocks.device)
+    spread = torch.einsum("...gnd,gk->...gnkd", blocks, apart)
+    return spread.flatten(-2).flatten(-3, -2)
