@@ -360,6 +360,44 @@ def cell(result: FewShotResult, method: str, k: int, measure: str) -> str:
     return f"{100 * mean.mean:.1f} ({100 * gap.mean:+.1f}{width}){mark}"
 
 
+def described(result: FewShotResult) -> dict[str, Any]:
+    """By measure, method and shots: mean and half its interval, then those of the difference.
+
+    And the splits' own values of the first measure.
+    """
+    found = result.to_json()
+    del found["summary"]
+    first = result.measures[0]
+    found["measures"] = {
+        measure: {
+            method: {k: numbers(result, method, k, measure) for k in result.shots}
+            for method in result.methods
+        }
+        for measure in result.measures
+    }
+    found["values"] = {
+        method: {k: by_measure[first] for k, by_measure in by_shots.items()}
+        for method, by_shots in result.values.items()
+    }
+    return rounded(found)
+
+
+def numbers(result: FewShotResult, method: str, k: int, measure: str) -> list[float | None]:
+    found: list[float | None] = []
+    for one in (result.mean(method, k, measure), result.difference(method, k, measure)):
+        found += [one.mean, None if one.high is None else one.high - one.mean]
+    return found
+
+
+def rounded(value: Any) -> Any:
+    """Nested values with four decimals."""
+    if isinstance(value, dict):
+        return {key: rounded(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [rounded(one) for one in value]
+    return round(value, 4) if isinstance(value, float) else value
+
+
 def plot(found: Mapping[str, FewShotResult], file: Path) -> None:
     """Differences to the reference over shots with their intervals, a panel for each set."""
     colors = {name: f"C{i % 10}" for i, name in enumerate(METHODS["base_novel"])}
@@ -371,7 +409,7 @@ def plot(found: Mapping[str, FewShotResult], file: Path) -> None:
             for i, method in enumerate(others):
                 gaps = [result.difference(method, k) for k in SHOTS]
                 ax.errorbar(
-                    [j + 0.05 * (i - len(others) / 2) for j in range(len(SHOTS))],
+                    [j + 0.5 * (i + 0.5) / len(others) - 0.25 for j in range(len(SHOTS))],
                     [100 * gap.mean for gap in gaps],
                     yerr=[100 * ((gap.high or gap.mean) - gap.mean) for gap in gaps],
                     label=method,
@@ -387,7 +425,10 @@ def plot(found: Mapping[str, FewShotResult], file: Path) -> None:
             what = result.measures[0].replace("_", " ")
             ax.set_ylabel(f"{what}, points over {result.reference}", fontsize="small")
             ax.set_title(name, fontsize="medium")
-        axes[0].legend(fontsize="x-small", frameon=False)
+        lines, labels = axes[0].get_legend_handles_labels()
+        axes[0].figure.legend(
+            lines, labels, loc="outside right upper", fontsize="small", frameon=False
+        )
 
     panels(draw, len(found), file, 3.6)
 
@@ -424,7 +465,7 @@ def main() -> None:
     if found and not options.no_write:
         plot(found, RESULTS / "few_shot.png")
         settings = {"methods": METHODS, "shots": SHOTS, "reference": REFERENCE, "most": MOST}
-        sets = {name: result.to_json() for name, result in found.items()}
+        sets = {name: described(result) for name, result in found.items()}
         write_results("few_shot", {"settings": settings, "sets": sets})
 
 

@@ -36,8 +36,9 @@ def plot_shots(
     def draw(*axes: Axes) -> None:
         for ax, measure in zip(axes, measures):
             _draw(ax, values, measure)
-        axes[-1].legend(
-            loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False, fontsize="small"
+        lines, names = axes[0].get_legend_handles_labels()
+        axes[0].figure.legend(
+            lines, names, loc="outside right upper", frameon=False, fontsize="small"
         )
 
     return panels(draw, len(measures), file, max(3.4, 0.8 + 0.2 * len(values)))
@@ -49,7 +50,7 @@ def _draw(
     shots = list(next(iter(values.values())))
     for number, (method, by_shots) in enumerate(values.items()):
         columns = [by_shots[k][measure] for k in shots]
-        step = 0.06 * (number - (len(values) - 1) / 2)  # so that intervals do not hide one another
+        step = 0.5 * (number + 0.5) / len(values) - 0.25  # so that intervals do not hide each other
         ax.errorbar(
             [place + step for place in range(len(shots))],
             [100 * statistics.fmean(column) for column in columns],
