@@ -3,7 +3,9 @@
 Every method trains the same encoder on the same few labels, seed by seed; validation data choose
 epoch and setting, and the test split is looked at once. Every weighting with a setting of its own
 has two values of it to choose from, as ``aux_ts`` has two masses. The guard's twin is the method
-"target only", so results with the guard follow from the same runs.
+"target only", so results with the guard follow from the same runs. Methods "pre-trained + ..."
+start from the encoder that the same auxiliary tasks were pre-trained on and are compared with
+training it on the target alone.
 """
 
 from __future__ import annotations
@@ -24,13 +26,16 @@ from typing import Any
 
 import torch
 from _measure import RESULTS, write_results
+from torch import Tensor, nn
 
 import gtl
 from gtl import checkpoint
 from gtl.data import Dataset
 from gtl.data.dataset import METRICS
+from gtl.graph import Graph, Schema
 from gtl.registry import ENCODERS
 from gtl.report.compare import Difference, mean_ranks, paired, spread
+from gtl.roles import Task, View
 
 OUT = Path("runs") / "auxiliary_weighting"
 REFERENCE = "target only"
@@ -50,8 +55,29 @@ GCN = {
     "training": {"epochs": 60, "lr": 0.01, "weight_decay": 5e-3},
     "pretraining": {"epochs": 60, "lr": 0.01},
 }
+NOISY = {**GCN, "auxiliary": (*NODE, "noise")}
 LARGE = {**GCN, "training": {**GCN["training"], "epochs": 40}}
 HGT = {**LARGE, "encoder": {"name": "hgt", "width": 32, "depth": 2, "dropout": 0.5}}
+
+
+@gtl.register_task("noise")
+class Noise(Task):
+    """Tells the nodes' random classes, the same in every step: there is nothing to learn."""
+
+    classes = 7
+
+    def setup(self, schema: Schema, width: int) -> None:
+        self.head = nn.Linear(width, self.classes)
+
+    def view(self, graph: Graph, rng: torch.Generator) -> View:
+        fixed = torch.Generator().manual_seed(0)
+        y = torch.randint(self.classes, (graph.num_nodes,), generator=fixed)
+        return View(graph, {"classes": y})
+
+    def losses(self, nodes: Tensor, view: View) -> Tensor:
+        return nn.functional.cross_entropy(
+            self.head(nodes), view.targets["classes"], reduction="none"
+        )
 
 
 @dataclass(frozen=True)
@@ -64,6 +90,7 @@ class Target:
         options: Of the data.
         labels: Training items, drawn by the seed; ``None`` for the whole training split.
         seeds: How many seeds by default.
+        methods: The only ones that are trained on it; by default all.
     """
 
     spec: str
@@ -71,13 +98,29 @@ class Target:
     options: Mapping[str, Any] = field(default_factory=dict)
     labels: int | None = None
     seeds: int = 10
+    methods: Sequence[str] = ()
 
 
+# What a set gets on which one seed of all methods takes half an hour.
+FEW = ("target only", "pre-trained", "equal", "metabalance", "aux_ts", "pre-trained + aux_ts")
+# Where one of the tasks is useless: methods that decide how a total is shared.
+SHARERS = (
+    "target only",
+    "equal",
+    "gcs",
+    "metabalance",
+    "auto_lambda",
+    "selar",
+    "torchjd:upgrad",
+    "aux_ts",
+    "aux_ts, no network",
+    "aux_ts, no consistency",
+)
 TARGETS = {
-    "molbace": Target("ogb:ogbg-molbace", GIN, labels=300, seeds=5),
-    "molbbbp": Target("ogb:ogbg-molbbbp", GIN, labels=300, seeds=5),
-    "molclintox": Target("ogb:ogbg-molclintox", GIN, labels=300, seeds=5),
-    "moltox21": Target("ogb:ogbg-moltox21", GIN, labels=300, seeds=5),
+    "molbace": Target("ogb:ogbg-molbace", GIN, labels=300),
+    "molbbbp": Target("ogb:ogbg-molbbbp", GIN, labels=300),
+    "molclintox": Target("ogb:ogbg-molclintox", GIN, labels=300),
+    "moltox21": Target("ogb:ogbg-moltox21", GIN, labels=300),
     "MUTAG": Target("tu:MUTAG", GIN),
     "PROTEINS": Target("tu:PROTEINS", GIN, labels=200),
     "Cora, 5 a class": Target("planetoid:cora", GCN, {"labels_per_class": 5}),
@@ -87,6 +130,15 @@ TARGETS = {
     ),
     "CS, 5 a class": Target("npz:ms_academic_cs", LARGE, {"labels_per_class": 5}, seeds=3),
     "ACM": Target("typed:acm", HGT, {"labels_per_class": 20}, seeds=3),
+    "Cora, 5 a class, noise": Target(
+        "planetoid:cora", NOISY, {"labels_per_class": 5}, methods=SHARERS
+    ),
+    "Cora, 20 a class, noise": Target(
+        "planetoid:cora", NOISY, {"labels_per_class": 20}, methods=SHARERS
+    ),
+    "DBLP": Target(
+        "typed:dblp", HGT, {"labels_per_class": 20, "features": ["a", "t"]}, seeds=3, methods=FEW
+    ),
 }
 
 
@@ -114,10 +166,17 @@ JOINT: dict[str, list[Any]] = {
     "aux_ts, parameters": [{"name": "aux_ts", "consistency": "parameters"}],
 }
 ABLATIONS = tuple(name for name in JOINT if name.startswith("aux_ts, "))
-ABLATED = ("molbbbp", "MUTAG", "PROTEINS", "Cora, 5 a class", "Cora, 20 a class")
-OTHERS = ("untrained encoder", REFERENCE, "pre-trained", "pre-trained + aux_ts")
-METHODS = (*OTHERS, *JOINT)
-GUARDED = "aux_ts + guard"
+ABLATED = ("molbbbp", "MUTAG", "PROTEINS", *(name for name in TARGETS if name[:4] == "Cora"))
+START = "pre-trained"
+STARTED = tuple(f"{START} + {name}" for name in ("equal", "metabalance", "aux_ts"))
+OTHERS = ("untrained encoder", REFERENCE, START)
+METHODS = (*OTHERS, *JOINT, *STARTED)
+# A method, the method that is the guard's twin, and the two together.
+GUARDED = {
+    "aux_ts": (REFERENCE, "aux_ts + guard"),
+    f"{START} + aux_ts": (START, f"{START} + aux_ts + guard"),
+}
+LINES = (*METHODS, *(both for _, both in GUARDED.values()))
 
 
 # -- one seed of one data set ----------------------------------------------------------------------
@@ -127,14 +186,15 @@ def work(target: str, seed: int, methods: Sequence[str], root: str, out: Path) -
     """Train what is missing; each method leaves a file when it is done."""
     warnings.filterwarnings("ignore")
     torch.set_num_threads(1)
-    wanted = [method for method in methods if method not in ABLATIONS or target in ABLATED]
+    known = TARGETS[target].methods or METHODS
+    wanted = [m for m in methods if m in known and (m not in ABLATIONS or target in ABLATED)]
     missing = [method for method in wanted if not place(out, target, method, seed).exists()]
     if not missing:
         return
     data, corpus = prepared(TARGETS[target], root, seed)
     pretrained = None
     for method in missing:
-        if method.startswith("pre-trained") and pretrained is None:
+        if method.startswith(START) and pretrained is None:
             how = TARGETS[target].how
             pretrained = gtl.pretrain(
                 how["encoder"], corpus, how["auxiliary"], seed=seed, **how["pretraining"]
@@ -150,14 +210,14 @@ def work(target: str, seed: int, methods: Sequence[str], root: str, out: Path) -
 
 def train(target: Target, data: Dataset, method: str, seed: int, pretrained: Any) -> gtl.Model:
     how = target.how
-    encoder = pretrained if method.startswith("pre-trained") else how["encoder"]
+    encoder = pretrained if method.startswith(START) else how["encoder"]
     auxiliary, weighting = (), "equal"
     if method == "untrained encoder":
         torch.manual_seed(seed)
         encoder = ENCODERS.build(how["encoder"], data.schema).requires_grad_(False)
-    elif method not in OTHERS or method.endswith("aux_ts"):
+    elif method not in OTHERS:
         auxiliary = how["auxiliary"]
-        settings = JOINT.get(method, ["aux_ts"])
+        settings = JOINT[method.removeprefix(f"{START} + ")]
         weighting = [choice(auxiliary) if callable(choice) else choice for choice in settings]
     return gtl.finetune(
         encoder,
@@ -212,8 +272,9 @@ def collect(out: Path, targets: Sequence[str], methods: Sequence[str]) -> dict[s
             files = sorted(place(out, target, method, 0).parent.glob("*.json"))
             if files:
                 runs[method] = {int(file.stem): json.loads(file.read_text()) for file in files}
-        if "aux_ts" in runs and REFERENCE in runs:
-            runs[GUARDED] = guarded(runs["aux_ts"], runs[REFERENCE])
+        for method, (twin, both) in GUARDED.items():
+            if method in runs and twin in runs:
+                runs[both] = guarded(runs[method], runs[twin])
         if runs:
             found[target] = runs
     return found
@@ -232,21 +293,30 @@ def guarded(helped: Mapping[int, Any], alone: Mapping[int, Any]) -> dict[int, An
 
 
 def summarize(found: Mapping[str, Any]) -> dict[str, Any]:
-    """Spread, difference to the target alone and mean rank of every method."""
+    """Spread, difference to the target alone and mean rank of every method.
+
+    Ranks are over the sets that have every method.
+    """
     sets = {}
     for target, runs in found.items():
         tests = {method: {s: r["test"] for s, r in by.items()} for method, by in runs.items()}
         better = METRICS[next(iter(runs[REFERENCE].values()))["metric"]]
         sets[target] = {
-            method: describe(values, tests[REFERENCE], better, runs[method])
+            method: describe(values, tests[reference_of(method)], better, runs[method])
             for method, values in tests.items()
         }
-    ranked = [*JOINT, REFERENCE, "pre-trained", GUARDED]
-    ranked = [m for m in ranked if m not in ABLATIONS and all(m in by for by in sets.values())]
+    ranked = [m for m in LINES if m not in ABLATIONS and m != "untrained encoder"]
     means = {
-        target: {method: by[method]["test"] for method in ranked} for target, by in sets.items()
+        target: {method: by[method]["test"] for method in ranked}
+        for target, by in sets.items()
+        if all(method in by for method in ranked)
     }
     return {"sets": sets, "mean_rank": mean_ranks(means, dict.fromkeys(means, "higher"))}
+
+
+def reference_of(method: str) -> str:
+    """What a method is compared with: training on the target alone from the same start."""
+    return START if method.startswith(f"{START} + ") else REFERENCE
 
 
 def describe(
@@ -268,9 +338,9 @@ def describe(
 
 
 def markdown(summary: Mapping[str, Any]) -> str:
-    """The table of ``benchmarks/README.md``: mean difference to the target alone in points."""
+    """The table of ``benchmarks/README.md``: mean difference to the reference in points."""
     sets = summary["sets"]
-    methods = [m for m in (*METHODS, GUARDED) if any(m in by for by in sets.values())]
+    methods = [m for m in LINES if any(m in by for by in sets.values())]
     lines = ["| method | " + " | ".join(sets) + " | mean rank | better / worse |"]
     lines.append("|---" * (len(sets) + 3) + "|")
     for method in methods:
@@ -294,7 +364,7 @@ def markdown(summary: Mapping[str, Any]) -> str:
 
 
 def plot(summary: Mapping[str, Any], file: Path) -> None:
-    """Differences to the target alone with their intervals, a panel for each data set."""
+    """Differences to the reference with their intervals, a panel for each data set."""
     from matplotlib.figure import Figure
 
     sets = summary["sets"]
@@ -302,7 +372,7 @@ def plot(summary: Mapping[str, Any], file: Path) -> None:
     rows = -(-len(sets) // columns)
     figure = Figure(figsize=(3.4 * columns, 3.6 * rows), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False, sharey=True).flatten()
-    names = [m for m in (*METHODS, GUARDED) if m not in (REFERENCE, "untrained encoder")]
+    names = [m for m in LINES if m not in (REFERENCE, "untrained encoder")]
     for ax, (target, by) in zip(axes, sets.items()):
         ax.axvline(0, color="0.7", linewidth=0.8)
         for row, name in enumerate(names):
@@ -314,7 +384,7 @@ def plot(summary: Mapping[str, Any], file: Path) -> None:
         ax.set_yticks(range(len(names)), names, fontsize="small")
         ax.set_ylim(len(names) - 0.5, -0.5)
         ax.set_title(f"{target} ({by[REFERENCE]['seeds']} seeds)", fontsize="medium")
-        ax.set_xlabel("points over target only", fontsize="small")
+        ax.set_xlabel("points over target only from the same start", fontsize="small")
         ax.spines[["top", "right"]].set_visible(False)
     for ax in axes[len(sets) :]:
         ax.set_visible(False)

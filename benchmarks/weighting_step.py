@@ -37,6 +37,7 @@ from _measure import compare, peak_memory, write_results
 from batching import random_molecules, read_molecules
 from torch import Tensor, nn
 
+import gtl
 from gtl.encoders import GCN, GIN
 from gtl.graph import Columns, Graph, Schema
 from gtl.graph.pack import PackedGraphs
@@ -55,6 +56,8 @@ NODES, EDGES = 20_000, 200_000
 CASES = (
     "molecules, one graph",
     "molecules, own views",
+    "cora, one graph",
+    "cora, own views",
     "large graph, one graph",
     "large graph, own views",
 )
@@ -88,7 +91,8 @@ class Training:
                 [AttributeMasking(), EdgePrediction(), ContextPrediction(), Infomax()],
             )
         else:
-            self.graphs, schema = large_graph(self.rng)
+            draw = cora if graphs == "cora" else large_graph
+            self.graphs, schema = draw(root, self.rng)
             width = 128
             encoder, real = GCN(schema, width, 3), [AttributeMasking(), EdgePrediction(), Infomax()]
         own = layout == "own views"
@@ -116,7 +120,7 @@ def molecules(root: str, rng: torch.Generator) -> tuple[list[Graph], Schema]:
     return [graph.replace(y=y) for graph, y in zip(batches, labels)], packed.schema
 
 
-def large_graph(rng: torch.Generator) -> tuple[list[Graph], Schema]:
+def large_graph(_: str, rng: torch.Generator) -> tuple[list[Graph], Schema]:
     ends = [torch.randint(NODES, (EDGES // 2,), generator=rng) for _ in "ab"]
     graph = Graph(
         torch.cat(ends),
@@ -127,6 +131,14 @@ def large_graph(rng: torch.Generator) -> tuple[list[Graph], Schema]:
         y=torch.randint(4, (1000,), generator=rng),
     )
     return [graph], Schema(node=Columns(width=64))
+
+
+def cora(root: str, rng: torch.Generator) -> tuple[list[Graph], Schema]:
+    data = gtl.load("planetoid:cora", root=root)
+    assert data.graph is not None
+    seeds = data.split["train"]
+    y = torch.randint(4, (len(seeds),), generator=rng)
+    return [data.graph.replace(seeds=seeds, y=y)], data.schema
 
 
 def is_real(root: str) -> bool:
@@ -274,6 +286,8 @@ def main() -> None:
         return
     timing, memory = {}, {}
     for case in options.case or CASES:
+        if case.startswith("cora") and not options.root:
+            continue
         for count in (1, 2, 4, 8) if case == CASES[1] else (4,):
             names = list(SIDES) if count == 4 else OWN
             sides = {name: SIDES[name](Training(case, count, options.root)) for name in names}
@@ -287,7 +301,7 @@ def main() -> None:
     if not options.no_write:
         payload = {
             "what": f"{STEPS} training steps, GIN {DEPTH} x {WIDTH} on {MOLECULES} molecules, or "
-            f"GCN 3 x 128 on a graph of {NODES} nodes and {EDGES} edges",
+            f"GCN 3 x 128 on Cora and on a graph of {NODES} nodes and {EDGES} edges",
             "data": "ogbg-molbbbp" if is_real(options.root) else "random molecule-like graphs",
             "timing": timing,
             "memory": memory,
