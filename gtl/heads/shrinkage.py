@@ -44,7 +44,8 @@ class Shrinkage(ClosedForm):
             Weights are 0 or more.
         strength: Share of the spread that follows the graph, 0 to 1, instead of the likeliest.
         metric: ``"within"``: features are mapped so that classes scatter alike in all directions,
-            by their pooled covariance, itself shrunk where samples are few; or ``"plain"``.
+            by their pooled covariance, itself shrunk toward that of a ball (Chen et al. 2010); or
+            ``"plain"``.
         scale: What cosines are multiplied with to begin with; it is learned.
 
     Attributes:
@@ -190,10 +191,20 @@ def _map(held: ClassStatistics, metric: str) -> Tensor:
     size = within.diagonal().mean()
     if metric == "plain" or not bool(size > 0):
         return eye
-    own = d / (d + spare)  # what d directions know of themselves from so many samples
-    shrunk = (1 - own) * within + (own + 1e-6) * size * eye
+    ball = _roundness(within, spare)
+    shrunk = (1 - ball) * within + (ball + 1e-6) * size * eye
     root = torch.linalg.cholesky(shrunk / size)
     return torch.linalg.solve_triangular(root, eye, upper=False).T
+
+
+def _roundness(covariance: Tensor, samples: Tensor) -> Tensor:
+    """How far to shrink a covariance ``(d, d)`` of so many samples toward a ball's, ``()``.
+
+    Oracle approximating shrinkage (Chen et al. 2010): 1 where it may well be a ball's.
+    """
+    squares, size = covariance.square().mean(), covariance.diagonal().mean() ** 2
+    apart = (samples + 1) * (squares - size / len(covariance))
+    return ((squares + size) / torch.maximum(apart, squares + size)).clamp(max=1)
 
 
 def _laplacian(graph: Graph) -> Tensor:

@@ -126,7 +126,7 @@ def train_by_episodes(
     few: Tensor,
     rng: torch.Generator,
     *,
-    episodes: int = 60,
+    episodes: int = 30,
     judged: int = 20,
     queries: int = 8,
     lr: float = 3e-4,

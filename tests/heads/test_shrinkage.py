@@ -8,7 +8,7 @@ import torch
 from gtl.data import CategoryGraph
 from gtl.errors import ConfigError, DataError
 from gtl.heads import Prototype, Shrinkage
-from gtl.heads.shrinkage import _spread
+from gtl.heads.shrinkage import _roundness, _spread
 from gtl.testing import check_head
 
 PATHS = [
@@ -123,6 +123,22 @@ def test_features_are_mapped_so_that_classes_scatter_alike_in_all_directions() -
     assert torch.linalg.cond(mapped) < 0.1 * torch.linalg.cond(head.statistics.within())
     plain = Shrinkage(23, 36, TREE.graph(), metric="plain").double().fit(x, y)
     assert torch.equal(plain.map, torch.eye(23).double())
+
+
+def test_the_covariance_is_shrunk_as_scikit_learn_does() -> None:
+    from sklearn.covariance import oas
+
+    x, y, _ = classes_along_the_tree(0.5)
+    x = x * torch.linspace(0.1, 3, 23).double()
+    within = Shrinkage(23, 36, TREE.graph()).double().measure(x, y).within()
+    spare = len(y) - 36
+    rows = torch.linalg.qr(torch.randn(spare, 23).double())[0] @ torch.linalg.cholesky(within).T
+    _, expected = oas(rows.numpy(), assume_centered=True)
+    assert torch.isclose(
+        _roundness(within / spare, torch.tensor(spare)), torch.tensor(expected).double()
+    )
+    ball = torch.eye(23).double() + 1e-3 * torch.diag(torch.arange(23.0).double())
+    assert _roundness(ball, torch.tensor(29)) == 1
 
 
 def test_with_many_samples_it_is_the_prototype_head_about_the_common_mean() -> None:
