@@ -278,6 +278,7 @@ ADAPTERS = Registry(
         "lora": "gtl.adapters.lora:LoRA",
         "film": "gtl.adapters.film:FiLM",
         "prompt": "gtl.adapters.prompt:Prompt",
+        "spatio_temporal": "gtl.adapters.spatio_temporal:SpatioTemporal",
     },
     base=Adapter,
 )

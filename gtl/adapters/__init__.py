@@ -17,6 +17,7 @@ from gtl.adapters.layerwise import Layerwise
 from gtl.adapters.lora import LoRA
 from gtl.adapters.parallel import Parallel
 from gtl.adapters.prompt import Prompt
+from gtl.adapters.spatio_temporal import SpatioTemporal
 from gtl.adapters.trainable import print_trainable_parameters
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "LoRA",
     "Parallel",
     "Prompt",
+    "SpatioTemporal",
     "adapter_state",
     "attach",
     "detach",

@@ -267,6 +267,10 @@ class Scale:
     mean: Tensor
     std: Tensor
 
+    def to(self, device: torch.device) -> Scale:
+        """The same on another device."""
+        return Scale(self.mean.to(device), self.std.to(device))
+
     def apply(self, values: Tensor) -> Tensor:
         """Z-scores of values ``(..., d)``, in their dtype."""
         return (values - self.mean.to(values.dtype)) / self.std.to(values.dtype)

@@ -102,15 +102,8 @@ def time_graph(
 
 
 def _rows(graph: Graph, history: int) -> Tensor:
-    sizes, n = graph.graph_sizes(), graph.num_nodes
-    origin = graph.origin
-    if origin is None:
-        if bool((sizes != sizes[:1]).any()):
-            raise ShapeError(
-                f"snapshots have {int(sizes.min())} to {int(sizes.max())} nodes; say in `origin` "
-                "which node each row is"
-            )
-        return torch.arange(n, device=graph.device).view(-1, history, n // max(graph.num_graphs, 1))
+    n = graph.num_nodes
+    origin = _places(graph, history) if graph.origin is None else graph.origin
     nodes = int(origin.max()) + 1 if n else 0
     place = graph.graph_ids() * nodes + origin
     if len(place.unique()) < n:
@@ -118,6 +111,18 @@ def _rows(graph: Graph, history: int) -> Tensor:
     table = torch.full((graph.num_graphs * nodes,), -1, device=graph.device)
     table[place] = torch.arange(n, device=graph.device)
     return table.view(graph.num_graphs // history, history, nodes)
+
+
+def _places(graph: Graph, history: int) -> Tensor:
+    """Place of each row in its own snapshot."""
+    sizes = graph.graph_sizes()
+    if history > 1 and bool((sizes != sizes[:1]).any()):
+        raise ShapeError(
+            f"snapshots have {int(sizes.min())} to {int(sizes.max())} nodes; say in `origin` which "
+            "node each row is"
+        )
+    starts = (sizes.cumsum(0) - sizes).index_select(0, graph.graph_ids())
+    return torch.arange(graph.num_nodes, device=graph.device) - starts
 
 
 def _links(rows: Tensor, causal: bool, reach: int | None) -> tuple[Tensor, Tensor]:

@@ -22,6 +22,8 @@ CASES: dict[str, list[dict[str, object]]] = {
     "parallel": [{"groups": 2}, {"kind": "bottleneck", "scale": 0.5}],
     "lora": [{"rank": 2, "alpha": 3.0}],
     "prompt": [{}, {"count": 3}],
+    # Graphs of different sizes are windows of one step each; tests/adapters has longer ones.
+    "spatio_temporal": [{"history": 1}, {"history": 1, "parts": ["joint"], "hidden": 2}],
 }
 SKIP = {
     # The published norm makes the first steps as large as if the branch were: the loss may rise.

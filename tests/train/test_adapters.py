@@ -14,7 +14,7 @@ from gtl.registry import ADAPTERS, HEADS
 
 GIN = {"name": "gin", "width": 16, "depth": 2}
 QUICK = {"epochs": 2, "batch_size": 8}
-NAMES = ADAPTERS.names()
+NAMES = [name for name in ADAPTERS.names() if name != "spatio_temporal"]  # that is for series
 CLASSES = [[[0, 1, 0.5], [1, 0, 0.3]]]
 NEEDED = {"kgtn": {"graphs": CLASSES}, "shrinkage": {"graphs": CLASSES}}
 

@@ -1,0 +1,146 @@
+"""AIM: a frozen encoder of single graphs becomes one of sequences of graphs.
+
+Yang et al. 2023 ("AIM: Adapting image models for efficient video action recognition"): the frozen
+layer that mixes what lies side by side mixes along time as well, once small adapters around it say
+how. There it is the attention of an image model; here it is any block of a graph encoder, run on
+the graph of a node's history (:func:`gtl.graph.history.time_graph`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from gtl.adapters.narrow import Narrow, check_narrow
+from gtl.errors import ConfigError
+from gtl.graph import Graph
+from gtl.graph.history import history_rows, time_graph
+from gtl.roles import Adapter, Anatomy
+
+PARTS = ("temporal", "spatial", "joint")
+
+
+class SpatioTemporal(Adapter):
+    """Temporal, spatial and joint adaptation (Yang et al. 2023, Section 3).
+
+    The graph is a batch of snapshots, ``history`` of them in a row being one window. With ``f`` a
+    frozen block, ``u`` what it adds to its input (its output, or less its input where it has a
+    residual connection), and ``A(z) = W' gelu(W z + b) + b'``, each block becomes
+
+    - temporal: ``h <- h + A_t(u(history of each node, h))``, the same ``f`` along time;
+    - spatial: ``y = f(snapshot, h) + A_s(u(snapshot, h))``;
+    - joint: ``y <- y + scale * A_j(h)``, beside the block.
+
+    A learned vector for each step of a window, zero at first, is added to the input embedding where
+    there is temporal adaptation. As ``W'`` and ``b'`` are zero at first, an untrained adapter gives
+    the vectors that the frozen encoder gives snapshot by snapshot.
+
+    Where the paper adapts attention and MLP of a transformer's layer one after the other, a block
+    here is one piece, so the joint adapter stands beside the whole block.
+
+    Args:
+        history: Steps of a window.
+        hidden: Columns inside each ``A``; an eighth of the block's by default.
+        parts: Which of ``"temporal"``, ``"spatial"`` and ``"joint"``.
+        scale: Weight of the joint adapter.
+        causal: A step sees earlier ones alone; otherwise the whole window.
+        reach: How many steps away it sees; ``None`` for the whole window. Several numbers are
+            those of the blocks, in order.
+        edge_type: Type of the edges along time, for encoders that tell types apart. Where edges
+            have features, theirs are zero.
+
+    Raises:
+        ConfigError: If an option is outside its range.
+    """
+
+    def __init__(
+        self,
+        history: int,
+        hidden: int | None = None,
+        parts: Sequence[str] = PARTS,
+        scale: float = 0.5,
+        causal: bool = True,
+        reach: int | Sequence[int | None] | None = None,
+        edge_type: int = 0,
+    ):
+        super().__init__()
+        if history < 1:
+            raise ConfigError(f"`history` is {history}, expected at least 1 step")
+        check_narrow(hidden, "gelu")
+        if isinstance(parts, str) or not parts or not set(parts) <= set(PARTS):
+            raise ConfigError(f"`parts` is {parts!r}, expected some of {PARTS}")
+        self.history, self.hidden, self.scale = history, hidden, scale
+        self.parts = tuple(part for part in PARTS if part in parts)
+        self.causal, self.reach, self.edge_type = causal, reach, edge_type
+
+    def setup(self, anatomy: Anatomy) -> None:
+        """Make the adapters of each block and the vectors of the steps.
+
+        Raises:
+            ConfigError: If the encoder has no input embedding of its own, a block changes the
+                number of columns, or ``reach`` does not name one number for each block.
+        """
+        if anatomy.embed is None:
+            raise ConfigError(
+                "spatio_temporal runs blocks of a gtl encoder on graphs along time; the encoder is "
+                "none, derive it from gtl.roles.Encoder"
+            )
+        for place in anatomy.blocks:
+            if place.inputs != place.width:
+                raise ConfigError(
+                    f"{place.path} turns {place.inputs} columns into {place.width}; "
+                    "spatio_temporal needs blocks that keep their number"
+                )
+        self.embed = anatomy.embed.path
+        self.paths = [place.path for place in anatomy.blocks]
+        self.reaches = self._reach_of_each(len(self.paths))
+        widths = [place.width for place in anatomy.blocks]
+        self.maps = nn.ModuleDict(
+            {
+                part: nn.ModuleList(Narrow(w, w, self.hidden, "gelu", None) for w in widths)
+                for part in self.parts
+            }
+        )
+        if "temporal" in self.parts:
+            self.steps = nn.Parameter(torch.zeros(self.history, anatomy.embed.width))
+
+    def wraps(self) -> Mapping[str, Callable[..., Tensor]]:
+        """Add the steps' vectors to the embedding, adapt every block."""
+        wrapped = {path: partial(self._block, i) for i, path in enumerate(self.paths)}
+        return {self.embed: self._embed, **wrapped} if "temporal" in self.parts else wrapped
+
+    def _embed(self, call: Callable[..., Tensor], graph: Graph) -> Tensor:
+        history_rows(graph, self.history)  # refuses what is no whole number of windows
+        step = graph.graph_ids() % self.history
+        return call(graph) + self.steps.index_select(0, step)
+
+    def _block(self, i: int, call: Callable[..., Tensor], graph: Graph, h: Tensor) -> Tensor:
+        residual = getattr(call.module, "residual", False)  # type: ignore[attr-defined]
+
+        def update(out: Tensor) -> Tensor:
+            return out - h if residual else out
+
+        maps = {part: self.maps[part][i] for part in self.parts}  # type: ignore[index]
+        if "temporal" in maps:
+            past = time_graph(
+                graph, self.history, self.causal, self.reaches[i], edge_type=self.edge_type
+            )
+            h = h + maps["temporal"](update(call(past, h)))
+        out = call(graph, h)
+        if "spatial" in maps:
+            out = out + maps["spatial"](update(out))
+        if "joint" in maps:
+            out = out + self.scale * maps["joint"](h)
+        return out
+
+    def _reach_of_each(self, blocks: int) -> list[int | None]:
+        if self.reach is None or isinstance(self.reach, int):
+            return [self.reach] * blocks
+        if len(self.reach) != blocks:
+            raise ConfigError(
+                f"`reach` is {list(self.reach)}, expected a number for each of {blocks} blocks"
+            )
+        return list(self.reach)
