@@ -2,8 +2,9 @@
 
 Every method gets the same frozen features and the same splits. On sets with a hierarchy of classes,
 half of them are novel, and KGTN with graphs that know something (the hierarchy, nearness of class
-means) stands beside KGTN with graphs that know nothing (identity, uniform, random); on the others
-every class has k samples. Differences are paired, split by split.
+means) stands beside KGTN with graphs that know nothing (identity, uniform, random), and beside its
+joint training as published; on the others every class has k samples. Differences are paired, split
+by split.
 """
 
 from __future__ import annotations
@@ -49,11 +50,15 @@ PLAIN: dict[str, Any] = {
     "QDA": {"name": "gaussian", "kind": "qda"},
 }
 WITH_GRAPH: dict[str, Any] = {
+    "shrinkage, hierarchy": "shrinkage",
+    "shrinkage, identity": {"name": "shrinkage", "graph": "identity"},
     "KGTN, hierarchy": "kgtn",
     "KGTN, class means": {"name": "kgtn", "graph": "prototypes"},
     "KGTN, identity": {"name": "kgtn", "graph": "identity"},
     "KGTN, uniform": {"name": "kgtn", "graph": "uniform"},
     "KGTN, random": {"name": "kgtn", "graph": "random"},
+    "KGTN as published, hierarchy": {"name": "kgtn", "training": "joint"},
+    "KGTN as published, identity": {"name": "kgtn", "training": "joint", "graph": "identity"},
 }
 METHODS = {"base_novel": {**PLAIN, **WITH_GRAPH}, "k_shot": PLAIN}
 
@@ -400,7 +405,8 @@ def rounded(value: Any) -> Any:
 
 def plot(found: Mapping[str, FewShotResult], file: Path) -> None:
     """Differences to the reference over shots with their intervals, a panel for each set."""
-    colors = {name: f"C{i % 10}" for i, name in enumerate(METHODS["base_novel"])}
+    every = [name for name in METHODS["base_novel"] if name != REFERENCE]
+    looks = {name: (f"C{i % 8}", ("-", "--")[i // 8]) for i, name in enumerate(every)}
 
     def draw(*axes: Any) -> None:
         for ax, (name, result) in zip(axes, found.items()):
@@ -413,8 +419,8 @@ def plot(found: Mapping[str, FewShotResult], file: Path) -> None:
                     [100 * gap.mean for gap in gaps],
                     yerr=[100 * ((gap.high or gap.mean) - gap.mean) for gap in gaps],
                     label=method,
-                    color=colors.get(method),
-                    linestyle="--" if method.startswith("KGTN") else "-",
+                    color=looks[method][0],
+                    linestyle=looks[method][1],
                     marker="o",
                     markersize=3,
                     linewidth=1.2,

@@ -31,9 +31,11 @@ PATHS = [f"/{family}/{name}" for family, names in FAMILIES.items() for name in n
 METHODS = {
     "prototype": {"name": "prototype", "similarity": "cosine"},
     "linear": "linear",
+    "shrinkage, tree": "shrinkage",
     "kgtn, tree": "kgtn",
     "kgtn, no edges": {"name": "kgtn", "graph": "identity"},
     "kgtn, random": {"name": "kgtn", "graph": "random"},
+    "kgtn as published, tree": {"name": "kgtn", "training": "joint"},
 }
 
 
@@ -90,7 +92,7 @@ def main() -> None:
         for method in result.methods:
             values = spread(result.values[method][k]["novel_in_all_top1"])
             gain = "" if method == result.reference else result.difference(method, k).text()
-            print(f"  {method:15}  {values.text()}  {gain}".rstrip())
+            print(f"  {method:23}  {values.text()}  {gain}".rstrip())
 
 
 def agreement_of(graph: CategoryGraph, data: tuple[torch.Tensor, torch.Tensor]) -> str:
