@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from gtl.train.evaluate import embed, evaluate, predict
     from gtl.train.few_shot import few_shot
     from gtl.train.finetune import finetune
+    from gtl.train.forecast import forecast
     from gtl.train.model import Model
     from gtl.train.parts import Run
     from gtl.train.pretrain import pretrain
@@ -41,6 +42,7 @@ _LAZY = {
             "evaluate",
             "few_shot",
             "finetune",
+            "forecast",
             "predict",
             "pretrain",
         ),
@@ -78,6 +80,7 @@ __all__ = [
     "evaluate",
     "few_shot",
     "finetune",
+    "forecast",
     "load",
     "predict",
     "pretrain",

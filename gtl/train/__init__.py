@@ -3,6 +3,8 @@
 from gtl.train.evaluate import embed, evaluate, predict
 from gtl.train.few_shot import few_shot
 from gtl.train.finetune import finetune
+from gtl.train.forecast import forecast
+from gtl.train.forecaster import Forecaster
 from gtl.train.model import Model, Predictor
 from gtl.train.parts import Run
 from gtl.train.pretrain import pretrain
@@ -10,6 +12,7 @@ from gtl.train.score import score
 from gtl.train.step import Step, TaskModel
 
 __all__ = [
+    "Forecaster",
     "Model",
     "Predictor",
     "Run",
@@ -19,6 +22,7 @@ __all__ = [
     "evaluate",
     "few_shot",
     "finetune",
+    "forecast",
     "predict",
     "pretrain",
     "score",

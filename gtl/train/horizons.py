@@ -1,0 +1,74 @@
+"""How far off forecasts are, horizon by horizon: one number for all would hide how errors grow."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from gtl.data.series import Series, Windows
+from gtl.errors import DataError, ShapeError
+
+ERRORS = ("mae", "rmse", "mape")
+
+
+def future_of(series: Series, windows: Windows) -> Tensor:
+    """What came, ``(w, horizons, n, d)`` in the unit of the series; NaN for an absent node."""
+    return known_values(series)[windows.future()]
+
+
+def present_of(series: Series, windows: Windows) -> Tensor:
+    """What is there now, ``(w, 1, n, d)``, likewise."""
+    return known_values(series)[windows.now.unsqueeze(1)]
+
+
+def known_values(series: Series) -> Tensor:
+    """Values ``(T, n, d)`` with NaN for absent nodes."""
+    return series.values.masked_fill(~series.present().unsqueeze(2), torch.nan)
+
+
+def errors(forecast: Tensor, future: Tensor, horizons: tuple[int, ...]) -> dict[int, dict]:
+    """Mean errors at each horizon.
+
+    Args:
+        forecast: ``(w, horizons, n, d)``; NaN where there is none.
+        future: What came, likewise.
+        horizons: Steps ahead, to name the answers by.
+
+    Returns:
+        By horizon: ``mae``, ``rmse`` in the unit of the values, and ``mape`` in percent, over all
+        values for which there is a forecast. ``mape`` leaves out values of 0 and is ``None`` if
+        there are no others.
+
+    Raises:
+        ShapeError: If the shapes differ.
+        DataError: If at some horizon no value has a forecast.
+
+    Example:
+        >>> errors(torch.tensor([[[[3.0], [1.0]]]]), torch.tensor([[[[2.0], [0.0]]]]), (1,))
+        {1: {'mae': 1.0, 'rmse': 1.0, 'mape': 50.0}}
+    """
+    if forecast.shape != future.shape or forecast.dim() != 4 or future.shape[1] != len(horizons):
+        raise ShapeError(
+            f"`forecast` has shape {tuple(forecast.shape)} and `future` {tuple(future.shape)}, "
+            f"expected both to be (w, {len(horizons)}, n, d)"
+        )
+    return {h: _at(forecast[:, i], future[:, i], h) for i, h in enumerate(horizons)}
+
+
+def mean_of(found: dict[int, dict], error: str) -> float:
+    """Mean of an error over the horizons."""
+    return sum(found[h][error] for h in found) / len(found)
+
+
+def _at(forecast: Tensor, future: Tensor, horizon: int) -> dict[str, float | None]:
+    known = ~(forecast.isnan() | future.isnan())
+    truth, gap = future[known].double(), (forecast[known].double() - future[known].double())
+    if not len(gap):
+        raise DataError(f"no value {horizon} steps ahead has a forecast; take other windows")
+    counts = truth != 0
+    relative = (gap[counts] / truth[counts]).abs()
+    return {
+        "mae": gap.abs().mean().item(),
+        "rmse": gap.square().mean().sqrt().item(),
+        "mape": 100 * relative.mean().item() if len(relative) else None,
+    }
