@@ -17,6 +17,7 @@ SMALL = {
     "auxiliary_tasks": [
         *("--data", "demo:shapes", "--seeds", "2", "--epochs", "1", "--width", "8"),
     ],
+    "film_transfer": ["--tasks", "2", "--episodes", "2", "--epochs", "1", "--width", "8"],
     "few_shot_with_category_graph": ["--splits", "2", "--shots", "1"],
 }
 

@@ -1,5 +1,6 @@
 """Parts in, trained parts out: the only place where encoders, tasks, weightings and heads meet."""
 
+from gtl.train.episodes import finetune_by_episodes
 from gtl.train.evaluate import embed, evaluate, predict
 from gtl.train.few_shot import few_shot
 from gtl.train.finetune import finetune
@@ -22,6 +23,7 @@ __all__ = [
     "evaluate",
     "few_shot",
     "finetune",
+    "finetune_by_episodes",
     "forecast",
     "predict",
     "pretrain",

@@ -140,7 +140,7 @@ class KGTN(Method):
         graph: Any = "given",
         training: str = "episodes",
         self_weight: float | None = None,
-        episodes: int = 30,
+        episodes: int = 20,
         decay: float = 1e-3,
         steps: int = 50,
         head: Mapping[str, Any] | None = None,
