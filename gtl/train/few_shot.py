@@ -73,7 +73,8 @@ def few_shot(
         shots: Numbers of samples per class.
         splits: Repetitions.
         graph: How classes relate: a CategoryGraph, or a table between tabs with ``class_id`` and
-            ``path``. Whether it agrees with the features of the base classes is tested first.
+            ``path``. Whether it agrees with the features of base classes, those of the first
+            split, is tested before any training.
         novel: Share of the classes that are novel, drawn anew in each split, or a list of their
             numbers or names (base_novel only). In Python also a function of a generator.
         queries: What is held out to be asked: a share of each class, or a number of samples of

@@ -137,9 +137,9 @@ def _checked(
             f"`labels` is {labels.dtype} of shape {tuple(labels.shape)}, expected int64 classes "
             f"({len(features)},)"
         )
-    labels = labels.long()
+    labels = labels.long().cpu()
     known = labels >= 0
-    wrong = ~features.isfinite().all(1)
+    wrong = ~features.isfinite().all(1).cpu() & known
     if bool(wrong.any()):
         raise DataError(
             f"features of {int(wrong.sum())} of {len(features)} samples are NaN or infinite "
@@ -151,9 +151,8 @@ def _checked(
     for part in ("train", "test"):
         mask = torch.zeros(len(labels), dtype=torch.bool)
         mask[split.get(part, [])] = True
-        parts[part] = mask[known.cpu()] if bool(mask.any()) else None
+        parts[part] = mask[known] if bool(mask.any()) else None
     count = max(outputs, int(labels.max()) + 1)
     place = device or features.device
-    kept = features.detach()[known].to(place)
-    chosen = labels[known].cpu()
-    return Samples(kept, chosen, names, parts["train"], parts["test"], spec, count)
+    kept = features.detach()[known.to(features.device)].to(place)
+    return Samples(kept, labels[known], names, parts["train"], parts["test"], spec, count)
