@@ -5,7 +5,8 @@ PYTHON ?= $(shell for p in $(CANDIDATES); do $$p $(FIT) 2>/dev/null && echo $$p 
 WORKERS ?= 2
 BIN := .venv/bin
 # OGB runners and comparisons of methods take up to hours: they are run by hand.
-LONG := benchmarks/ogb_%.py benchmarks/auxiliary_weighting.py benchmarks/few_shot.py
+LONG := benchmarks/ogb_%.py benchmarks/auxiliary_weighting.py benchmarks/few_shot.py \
+	benchmarks/adapters.py
 CLAIMS := $(filter-out $(LONG),$(wildcard benchmarks/[a-z]*.py))
 
 .PHONY: help demo test slow check bench

@@ -12,9 +12,11 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from gtl.adapters import trainable
+from gtl.adapters.kept import Kept
 from gtl.errors import ConfigError
 from gtl.graph import Graph, Schema
 from gtl.roles import Adapter, Anatomy, Encoder
@@ -93,8 +95,7 @@ class Adapted(nn.Module):
             return function(*inputs, **options)
 
     def _encode(self, *inputs: Any, **options: Any) -> Tensor:
-        parts = self.parts()
-        changing = [part for part in parts if type(part).output is not Adapter.output]
+        changing = _changing(self.parts())
         layers: list[Tensor] = []
         with self._wrapped(layers if changing else None):
             out = self.base(*inputs, **options)
@@ -147,9 +148,27 @@ class AdaptedEncoder(Adapted, Encoder):
 
     base: Encoder
 
+    def __init__(self, base: Encoder, anatomy: Anatomy):
+        super().__init__(base, anatomy)
+        self._kept = Kept()
+
     def forward(self, graph: Graph) -> Tensor:
         """Node vectors ``(n, width)``."""
-        return self._encode(graph)
+        parts = self.parts()
+        if any(part.wraps() for part in parts) or any(
+            p.requires_grad for p in self.base.parameters()
+        ):
+            return self._encode(graph)
+
+        def frozen() -> tuple[list[Tensor], Tensor]:
+            layers: list[Tensor] = []
+            with self._wrapped(layers), torch.inference_mode(False), torch.no_grad():
+                return layers, self.base(graph)
+
+        layers, out = self._kept.get(graph, self.base, frozen)
+        for part in _changing(parts):
+            out = part.output(layers, out)
+        return out
 
     def layers(self, graph: Graph) -> list[Tensor]:
         """Node vectors after the adapted embedding and after each adapted block."""
@@ -215,6 +234,11 @@ class _Inside(nn.Module):
 
     def forward(self, *inputs: Any) -> Tensor:
         return self.owner._call(self.module, *inputs)  # type: ignore[operator,union-attr]
+
+
+def _changing(parts: Sequence[Adapter]) -> list[Adapter]:
+    """Those that have something to say about the output."""
+    return [part for part in parts if type(part).output is not Adapter.output]
 
 
 def _through(wrap: Callable[..., Tensor], call: Call, *inputs: Any, **options: Any) -> Tensor:

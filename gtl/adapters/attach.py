@@ -67,8 +67,10 @@ def attach(
     anatomy = known.anatomy if known else anatomy_of(encoder, blocks, example)
     parts = _built(adapter, anatomy, known.base if known else encoder)
     if known is None:
-        kind = AdaptedEncoder if isinstance(encoder, Encoder) else AdaptedModule
-        known = kind(encoder, anatomy)
+        if isinstance(encoder, Encoder):
+            known = AdaptedEncoder(encoder, anatomy)
+        else:
+            known = AdaptedModule(encoder, anatomy)
     known.adapters[name] = nn.ModuleList(parts)
     return known.use(name).train(known.training)
 

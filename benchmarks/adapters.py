@@ -1,0 +1,344 @@
+"""Is a small adapter as good as fine-tuning all of a pre-trained encoder, and what does it cost?
+
+One encoder, pre-trained once without labels, is adapted to small molecular targets in every way,
+seed by seed, on the same few labels. Each way has the same learning rates to choose from;
+validation data choose rate and epoch, and the test split is looked at once. Beside auxiliary tasks
+the rate is that of the adapter alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import os
+import random
+import sys
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import torch
+from _measure import RESULTS, write_results
+
+import gtl
+from gtl import checkpoint
+from gtl.data import Dataset
+from gtl.encoders import load_pretrained
+from gtl.report.compare import paired, spread
+from gtl.roles import Encoder
+from gtl.train.parts import Run
+
+OUT = Path("runs") / "adapters"
+TARGETS = ("molbace", "molbbbp", "molclintox", "moltox21")
+LABELS = 300
+ENCODER = {"name": "gin", "width": 64, "depth": 5}
+MOLECULES = 8000
+PRETRAINING = {"tasks": ["attribute_masking", "context_prediction"], "epochs": 10, "lr": 3e-3}
+TRAINING = {"epochs": 12, "batch_size": 50}
+RATES = (1e-3, 5e-3, 2e-2)
+AUXILIARY = ("attribute_masking", "edge_prediction", "infomax")
+REFERENCE = "full"
+BOTH = "bottleneck + layerwise"
+
+# Adapters by method; ``None`` trains the encoder, an empty list the head alone.
+METHODS: dict[str, Any] = {
+    "from scratch": None,
+    REFERENCE: None,
+    "head alone": [],
+    "bottleneck": "bottleneck",
+    "layerwise": "layerwise",
+    BOTH: ["bottleneck", "layerwise"],
+    "bottleneck + layerwise, published": [
+        "bottleneck",
+        {"name": "layerwise", "residual": False},
+    ],
+    "parallel": "parallel",
+    "lora": "lora",
+    "film": "film",
+    "prompt": "prompt",
+    "bottleneck + aux_ts": "bottleneck",
+}
+STARTS = ("muv", "published")
+
+
+# -- one seed of one data set ----------------------------------------------------------------------
+
+
+def work(target: str, seed: int, methods: Sequence[str], start: str, root: str, out: Path) -> None:
+    """Train what is missing; each method leaves a file when it is done."""
+    warnings.filterwarnings("ignore")
+    torch.set_num_threads(1)
+    missing = [method for method in methods if not place(out, target, method, seed).exists()]
+    if not missing:
+        return
+    encoder, data = begin(start, root, out), few_labels(target, root, seed)
+    for method in missing:
+        rates, alone = RATES, place(out, target, "bottleneck", seed)
+        if method.endswith("aux_ts") and alone.exists():
+            rates = (json.loads(alone.read_text())["rate"],)
+        results = best_rate(method, encoder, data, seed, rates)
+        path = place(out, target, method, seed)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        checkpoint.write_text(path, json.dumps(results))
+
+
+def best_rate(
+    method: str, encoder: Encoder, data: Dataset, seed: int, rates: Sequence[float]
+) -> dict[str, Any]:
+    """Results of the learning rate that validation data prefer, with what it cost."""
+    best: dict[str, Any] = {}
+    for rate in rates:
+        if method == "from scratch":
+            start: Any = {"name": ENCODER["name"], **encoder.arguments}
+            start.pop("schema", None)
+        else:
+            start = copy.deepcopy(encoder)
+        helped = method.endswith("aux_ts")
+        started = time.process_time()
+        model = gtl.finetune(
+            start,
+            data,
+            adapter=METHODS[method],
+            auxiliary=AUXILIARY if helped else (),
+            weighting={"name": "aux_ts", "mass": 0.3},
+            guard=False,
+            lr=rate,
+            seed=seed,
+            **TRAINING,
+        )
+        seconds = round(time.process_time() - started, 2)
+        if not best or model.results["valid"] > best["valid"]:
+            best = {**model.results, "rate": rate, "cpu_seconds": seconds}
+            best["bytes"] = step_bytes(model, data)
+    return best
+
+
+def step_bytes(model: gtl.Model, data: Dataset) -> dict[str, int]:
+    """Bytes that a step on the target holds: for the backward pass, in gradients, in Adam."""
+    model = copy.deepcopy(model).train()
+    moving = [p for p in model.parameters() if p.requires_grad]
+    kept: dict[int, int] = {}
+    weights = {tensor.untyped_storage().data_ptr() for tensor in model.state_dict().values()}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    graph = data.batch(data.split["train"][: TRAINING["batch_size"]], torch.device("cpu"))
+    view = model.target.view(graph, torch.Generator().manual_seed(0))
+    model.encoder(view.graph)  # what a graph remembers is no part of a step
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        loss = model.target.losses(model.encoder(view.graph), view).mean()
+    loss.backward()
+    optimizer = torch.optim.Adam(moving)
+    optimizer.step()
+    states = [value for state in optimizer.state.values() for value in state.values()]
+    return {
+        "backward": sum(kept.values()),
+        "gradients": sum(p.numel() * p.element_size() for p in moving),
+        "optimizer": sum(value.numel() * value.element_size() for value in states),
+    }
+
+
+def few_labels(target: str, root: str, seed: int) -> Dataset:
+    data = gtl.load(f"ogb:ogbg-{target}", root=root)
+    train = data.split["train"]
+    order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))
+    return replace(data, split={**data.split, "train": train[order[:LABELS]].sort().values})
+
+
+def place(out: Path, target: str, method: str, seed: int) -> Path:
+    name = method.replace(" ", "_").replace(",", "").replace("+", "and")
+    return out / target / name / f"{seed}.json"
+
+
+# -- where all begin -------------------------------------------------------------------------------
+
+
+def begin(start: str, root: str, out: Path) -> Encoder:
+    """The pre-trained encoder, made once."""
+    if start == "published":
+        file = Path(root) / "pretrain-gnns" / "chem" / "gcn_contextpred.pth"
+        return load_pretrained(file, features="ogb")
+    return Run.load(out / "pretraining").encoder
+
+
+def pretrain(root: str, out: Path) -> None:
+    """Pre-train on some molecules of MUV, unless that is done."""
+    if (out / "pretraining" / "results.json").exists():
+        return
+    import pandas as pd
+
+    out.mkdir(parents=True, exist_ok=True)
+    smiles = pd.read_csv(Path(root) / "moleculenet" / "muv.csv.gz", usecols=["smiles"])["smiles"]
+    chosen = random.Random(0).sample(sorted(set(smiles)), MOLECULES)
+    (out / "muv.smi").write_text("\n".join(chosen) + "\n", encoding="utf-8")
+    corpus = gtl.load(f"smiles:{out / 'muv.smi'}", on_invalid="skip")
+    gtl.pretrain(ENCODER, corpus, out=out / "pretraining", resume=True, **PRETRAINING)
+
+
+# -- tables ----------------------------------------------------------------------------------------
+
+
+def collect(out: Path, targets: Sequence[str], methods: Sequence[str]) -> dict[str, Any]:
+    """Results by data set, method and seed."""
+    found: dict[str, Any] = {}
+    for target in targets:
+        for method in methods:
+            files = sorted(place(out, target, method, 0).parent.glob("*.json"))
+            if files:
+                runs = {int(file.stem): json.loads(file.read_text()) for file in files}
+                found.setdefault(target, {})[method] = runs
+    return found
+
+
+def summarize(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Spread and difference to full fine-tuning by set and on their mean, and costs."""
+    sets = {
+        target: {
+            method: describe(tests(by), tests(runs.get(REFERENCE, {})))
+            for method, by in runs.items()
+        }
+        for target, runs in found.items()
+    }
+    methods = [m for m in METHODS if found and all(m in runs for runs in found.values())]
+    means = {method: mean_over_sets(found, method) for method in methods}
+    overall = {m: describe(means[m], means.get(REFERENCE, {})) for m in methods}
+    costs = {method: cost([found[t][method] for t in found]) for method in methods}
+    return {"sets": sets, "mean": overall, "costs": costs}
+
+
+def tests(runs: Mapping[int, Any]) -> dict[int, float]:
+    return {seed: result["test"] for seed, result in runs.items()}
+
+
+def mean_over_sets(found: Mapping[str, Any], method: str) -> dict[int, float]:
+    """Mean test value over the sets, for each seed that all of them have."""
+    each = [tests(runs[method]) for runs in found.values()]
+    seeds = set.intersection(*(set(values) for values in each))
+    return {seed: sum(values[seed] for values in each) / len(each) for seed in sorted(seeds)}
+
+
+def describe(values: Mapping[int, float], reference: Mapping[int, float]) -> dict[str, Any]:
+    middle = spread(values.values())
+    entry: dict[str, Any] = {
+        "test": round(middle.mean, 4),
+        "std": None if middle.std is None else round(middle.std, 4),
+        "seeds": middle.n,
+        "values": {str(seed): round(value, 5) for seed, value in sorted(values.items())},
+    }
+    if reference:
+        gain = paired(values, reference)
+        ends = None if gain.low is None else [round(gain.low, 4), round(gain.high or 0, 4)]
+        entry.update(difference=round(gain.mean, 4), interval=ends, verdict=gain.verdict("higher"))
+    return entry
+
+
+def cost(runs: Sequence[Mapping[int, Any]]) -> dict[str, Any]:
+    """Means over sets and seeds, and how often each rate was chosen."""
+    every = [result for by in runs for result in by.values()]
+
+    def mean(read: Callable[[Any], float]) -> float:
+        return float(f"{sum(map(read, every)) / len(every):.4g}")
+
+    depths = [r["adapter"]["layerwise"]["depth"] for r in every if "adapter" in r]
+    return {
+        "parameters_trained": mean(lambda r: r["footprint"]["parameters_trained"]),
+        "share": mean(
+            lambda r: r["footprint"]["parameters_trained"] / r["footprint"]["parameters_total"]
+        ),
+        "stored_bytes": mean(lambda r: r["footprint"]["stored_bytes"]),
+        "optimizer_bytes": mean(lambda r: r["bytes"]["optimizer"]),
+        "step_bytes": mean(lambda r: sum(r["bytes"].values())),
+        "cpu_seconds": mean(lambda r: r["cpu_seconds"]),
+        "rates": dict(Counter(str(r["rate"]) for r in every)),
+        "depth": [round(sum(w) / len(w), 3) for w in zip(*depths)] or None,
+    }
+
+
+def markdown(summary: Mapping[str, Any]) -> str:
+    """The table of ``benchmarks/README.md``: points of ROC-AUC over full fine-tuning, and costs."""
+    titles = [*summary["sets"], "mean"]
+    heads = ["trained", "stored kB", "optimizer kB", "step MB", "CPU s"]
+    lines = ["| method | " + " | ".join([*titles, *heads]) + " |"]
+    lines.append("|---" * (len(titles) + len(heads) + 1) + "|")
+    for method, costs in summary["costs"].items():
+        cells = [_cell(by[method], method) for by in summary["sets"].values()]
+        cells.append(_cell(summary["mean"][method], method))
+        cells.append(f"{costs['share']:.1%}")
+        cells += [f"{costs[name] / 1e3:.1f}" for name in ("stored_bytes", "optimizer_bytes")]
+        cells += [f"{costs['step_bytes'] / 1e6:.2f}", f"{costs['cpu_seconds']:.1f}"]
+        lines.append(f"| {method} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _cell(entry: Mapping[str, Any], method: str) -> str:
+    if method == REFERENCE or "difference" not in entry:
+        return f"{100 * entry['test']:.1f}"
+    mark = {"better": " **+**", "worse": " **-**"}.get(entry["verdict"], "")
+    return f"{100 * entry['difference']:+.1f}{mark}"
+
+
+# -- command line ----------------------------------------------------------------------------------
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--root", default=os.environ.get("GTL_DATA", ""), help="folder of data")
+    parser.add_argument("--start", choices=STARTS, default="muv", help="pre-trained encoder")
+    parser.add_argument("--target", action="append", choices=TARGETS, help="only these sets")
+    parser.add_argument("--method", action="append", choices=METHODS, help="only these methods")
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=2, help="processes of one thread each")
+    parser.add_argument("--out", type=Path, default=OUT, help="where finished runs are kept")
+    parser.add_argument("--no-write", action="store_true", help="print, write no results")
+    parser.add_argument("--only-collect", action="store_true", help="train nothing")
+    options = parser.parse_args()
+    if not options.root and not options.only_collect:
+        print("adapters: give the folder of data sets as --root or GTL_DATA; left out")
+        return
+    targets, methods = options.target or list(TARGETS), options.method or list(METHODS)
+    out = options.out / options.start
+    if not options.only_collect:
+        if options.start == "muv":
+            pretrain(options.root, out)
+        run_all(targets, methods, options, out)
+    summary = summarize(collect(out, targets, methods))
+    print(markdown(summary))
+    if not options.no_write:
+        settings = {"labels": LABELS, "training": TRAINING, "rates": RATES, "methods": METHODS}
+        if options.start == "muv":
+            settings |= {"encoder": ENCODER, "molecules": MOLECULES, "pretraining": PRETRAINING}
+        name = "adapters" if options.start == "muv" else f"adapters_{options.start}"
+        write_results(name, {"settings": settings, **summary}, RESULTS)
+
+
+def run_all(
+    targets: Sequence[str], methods: Sequence[str], options: argparse.Namespace, out: Path
+) -> None:
+    """Seed by seed, so that what is there at any time compares all methods."""
+    seeds = range(options.first_seed, options.first_seed + options.seeds)
+    jobs = [(target, seed) for seed in seeds for target in targets]
+    with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool:
+        started = time.monotonic()
+        futures = [
+            pool.submit(work, *job, methods, options.start, options.root, out) for job in jobs
+        ]
+        for count, (job, future) in enumerate(zip(jobs, futures), 1):
+            future.result()
+            minutes = (time.monotonic() - started) / 60
+            print(f"{count}/{len(jobs)} {job} {minutes:.1f} min", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()
