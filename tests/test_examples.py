@@ -19,6 +19,9 @@ SMALL = {
     ],
     "film_transfer": ["--tasks", "2", "--episodes", "2", "--epochs", "1", "--width", "8"],
     "few_shot_with_category_graph": ["--splits", "2", "--shots", "1"],
+    "static_encoder_through_time": [
+        *("--seeds", "2", "--epochs", "1", "--width", "8"),
+    ],
 }
 
 
@@ -27,12 +30,13 @@ def test_every_example_is_run_here():
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_an_example_prints_a_comparison_with_its_spread(name):
+def test_an_example_prints_a_comparison_with_its_spread(name, tmp_path):
     done = subprocess.run(
         [sys.executable, str(EXAMPLES / f"{name}.py"), *SMALL[name]],
         capture_output=True,
         text=True,
         check=False,
+        cwd=tmp_path,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("±") >= 2
