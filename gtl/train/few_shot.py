@@ -28,7 +28,7 @@ from gtl.train.few_shot_data import Samples, as_samples
 from gtl.train.few_shot_draw import Draw, draw
 from gtl.train.few_shot_graph import as_relation, base_agreement, graph_spec
 from gtl.train.few_shot_methods import METHODS, as_methods
-from gtl.train.few_shot_problem import Method, Problem
+from gtl.train.few_shot_problem import Method, Problem, Source
 from gtl.train.few_shot_record import encoder_notes, encoder_spec, novel_spec
 from gtl.train.few_shot_score import base_novel_measures, k_shot_measures, require_scores
 from gtl.train.seed import seeded
@@ -200,8 +200,16 @@ def _known(samples: Samples, split: Draw, k: int, scaling: str) -> tuple[dict[st
         "labels": y[shown],
         "novel": split.novel.to(x.device),
         "shots": k,
+        "source": _source(samples, torch.cat([base, shown]), split.queries),
     }
     return fields, _scaled(x[split.queries], x[torch.cat([base, shown])], scaling)
+
+
+def _source(samples: Samples, train: Tensor, queries: Tensor) -> Source | None:
+    if samples.model is None or samples.data is None:
+        return None
+    items, asked = samples.numbers[train], samples.numbers[queries]
+    return Source(samples.model, samples.data, items, asked)
 
 
 def _scaled(features: Tensor, known: Tensor, scaling: str) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -28,6 +28,9 @@ class Samples:
         test: Which are asked.
         spec: What the data was loaded from.
         num_classes: ``c``.
+        numbers: Of the samples among the items of the data, int64 ``(b,)``.
+        model: What encoded the data; ``None`` where the features were given.
+        data: What was encoded.
     """
 
     features: Tensor
@@ -37,6 +40,9 @@ class Samples:
     test: Tensor | None
     spec: str
     num_classes: int
+    numbers: Tensor
+    model: Model | None = None
+    data: Dataset | None = None
 
     def named(self, number: int) -> str:
         """A class in words."""
@@ -76,9 +82,11 @@ def as_samples(
         return _checked(features, labels, (), {}, "memory", 0, device)
     data = as_dataset(data)
     labels = _classes(data, column)
-    vectors = _vectors(data, encoder, readout, seed, device)
+    model = _encoding(data, encoder, readout, seed, device)
+    vectors = _own(data) if model is None else embed(model, data)
     outputs = 2 if data.kind == "binary" else data.num_outputs
-    return _checked(vectors, labels, data.class_names, data.split, data.spec, outputs, device)
+    found = _checked(vectors, labels, data.class_names, data.split, data.spec, outputs, device)
+    return replace(found, model=model, data=data)
 
 
 def _classes(data: Dataset, column: int | None) -> Tensor:
@@ -100,24 +108,31 @@ def _classes(data: Dataset, column: int | None) -> Tensor:
     return data.labels[:, number].nan_to_num(-1).long()
 
 
-def _vectors(data: Dataset, encoder: Any, readout: Any, seed: int, device: str | None) -> Tensor:
+def _own(data: Dataset) -> Tensor:
+    x = None if data.graph is None or data.level != "node" else data.graph.x
+    if x is None or not x.is_floating_point():
+        raise ConfigError(
+            f"{data.spec} has no vectors of its own for its items; give an encoder (--encoder)"
+        )
+    return x
+
+
+def _encoding(
+    data: Dataset, encoder: Any, readout: Any, seed: int, device: str | None
+) -> Model | None:
+    """What encodes the data; ``None`` where no encoder was given."""
     if encoder is None:
-        x = None if data.graph is None or data.level != "node" else data.graph.x
-        if x is None or not x.is_floating_point():
-            raise ConfigError(
-                f"{data.spec} has no vectors of its own for its items; give an encoder (--encoder)"
-            )
-        return x
+        return None
     if data.level == "edge":
         raise ConfigError(f"the items of {data.spec} are pairs; few_shot needs nodes or graphs")
     if isinstance(encoder, Model):
-        return embed(encoder, data)
+        return encoder
     with seeded(seed):
         built, _ = as_encoder(encoder, data.schema)
         shape = {"kind": data.kind, "outputs": data.num_outputs, "level": data.level}
         model = Model(built, build_target(built, shape, "linear", readout), data.level)
     model.train(built.training)  # which embed restores: an instance stays in the mode it was in
-    return embed(model.to(device) if device else model, data)
+    return model.to(device) if device else model
 
 
 def _checked(
@@ -155,4 +170,5 @@ def _checked(
     count = max(outputs, int(labels.max()) + 1)
     place = device or features.device
     kept = features.detach()[known.to(features.device)].to(place)
-    return Samples(kept, labels[known], names, parts["train"], parts["test"], spec, count)
+    numbers = known.nonzero().flatten()
+    return Samples(kept, labels[known], names, parts["train"], parts["test"], spec, count, numbers)

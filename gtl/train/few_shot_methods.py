@@ -1,6 +1,7 @@
 """Methods for classes with few samples, by name: without a table, each would need its own loop.
 
-Most fit or train a head of :mod:`gtl.heads` on the samples of base and novel classes. A new one
+Most fit or train a head of :mod:`gtl.heads` on the samples of base and novel classes; those of
+:mod:`gtl.train.few_shot_adaptive` also change the encoder. A new one
 derives from :class:`gtl.train.few_shot_problem.Method` and is a line in :data:`METHODS`, or comes
 with ``@METHODS.register("my_method")``.
 """
@@ -176,6 +177,8 @@ METHODS = Registry(
         "gaussian": "gtl.train.few_shot_methods:Gaussian",
         "shrinkage": "gtl.train.few_shot_methods:Shrinkage",
         "kgtn": "gtl.train.few_shot_methods:KGTN",
+        "fit": "gtl.train.few_shot_adaptive:FiT",
+        "finetune": "gtl.train.few_shot_adaptive:FineTune",
     },
     base=Method,
 )

@@ -11,11 +11,30 @@ import torch
 from torch import Tensor
 
 from gtl.data.category_graph import CategoryGraph
+from gtl.data.dataset import Dataset
 from gtl.errors import ConfigError, DataError
 from gtl.registry import HEADS
 from gtl.roles import Head, Recorded
+from gtl.train.model import Model
 
 Scorer = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the features of a problem come from: for methods that encode anew.
+
+    Attributes:
+        model: What encoded the data; a method that changes it takes a copy.
+        data: Graphs or a graph, with one class an item.
+        items: Items of the training samples, in the order of :attr:`Problem.samples`.
+        queries: Items that will be asked, in their order.
+    """
+
+    model: Model
+    data: Dataset
+    items: Tensor
+    queries: Tensor
 
 
 @dataclass(frozen=True)
@@ -32,6 +51,7 @@ class Problem:
         shots: Samples of each novel class, ``k``.
         graph: How classes relate, with a node for each of the ``c`` classes; may be ``None``.
         rng: Generator for random choices; torch's global ones are seeded too.
+        source: Where the features come from; ``None`` where they were given.
     """
 
     base_features: Tensor
@@ -42,6 +62,7 @@ class Problem:
     shots: int
     graph: CategoryGraph | None
     rng: torch.Generator
+    source: Source | None = None
 
     @property
     def num_classes(self) -> int:
