@@ -141,7 +141,7 @@ def forecast(
             "frozen": frozen,
             "difference": difference,
             "head": HEADS.spec(answer.head),
-            "scale": {"mean": scale.mean.tolist(), "std": scale.std.tolist()},
+            "target": {"mean": scale.mean.tolist(), "std": scale.std.tolist()},
             "epochs": epochs,
             "batch_size": batch_size,
             "lr": lr,

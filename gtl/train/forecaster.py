@@ -127,7 +127,7 @@ class Forecaster(nn.Module):
             raise CheckpointError(f"{folder} is a run of {what!r}, not of a trained forecaster")
         state = checkpoint.load(folder / "checkpoint.safetensors")["best"]["model"]
         encoder = encoder_from_config(config, folder)
-        scale = Scale(*(torch.tensor(config["scale"][k]).double() for k in ("mean", "std")))
+        scale = Scale(*(torch.tensor(config["target"][k]).double() for k in ("mean", "std")))
         answer = Forecaster(
             encoder if config["memory"] is None else Recurrent(encoder, config["history"]),
             config["head"],
