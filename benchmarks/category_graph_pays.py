@@ -255,7 +255,7 @@ def plot(controlled: Mapping[float, Any], shots: Sequence[int], file: Path) -> P
             ax.axhline(0, color="0.6", linewidth=0.8, zorder=0)
             ax.set_title(measure.removesuffix("_top1").replace("_", " "), fontsize="medium")
             ax.set_xlabel("share of the class means' spread that follows the tree")
-        axes[0].set_ylabel("accuracy, KGTN with the tree minus without (points)")
+        axes[0].set_ylabel("gain by the tree (points of accuracy)")
         axes[0].legend(frameon=False, fontsize="small")
 
     return panels(draw, len(MEASURES), file, height=3.8)
