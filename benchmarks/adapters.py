@@ -31,6 +31,7 @@ import gtl
 from gtl import checkpoint
 from gtl.data import Dataset
 from gtl.encoders import load_pretrained
+from gtl.registry import ENCODERS
 from gtl.report.compare import paired, spread
 from gtl.roles import Encoder
 from gtl.train.parts import Run
@@ -95,11 +96,8 @@ def best_rate(
     """Results of the learning rate that validation data prefer, with what it cost."""
     best: dict[str, Any] = {}
     for rate in rates:
-        if method == "from scratch":
-            start: Any = {"name": ENCODER["name"], **encoder.arguments}
-            start.pop("schema", None)
-        else:
-            start = copy.deepcopy(encoder)
+        scratch = method == "from scratch"
+        start = ENCODERS.spec(encoder) if scratch else copy.deepcopy(encoder)
         helped = method.endswith("aux_ts")
         started = time.process_time()
         model = gtl.finetune(

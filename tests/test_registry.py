@@ -162,6 +162,6 @@ def test_a_plug_in_that_fails_is_named_in_one_warning_and_skipped(plugins):
 def test_the_entry_point_groups_are_the_plurals_of_the_roles(monkeypatch):
     asked = []
     monkeypatch.setattr(registry, "entry_points", lambda group: asked.append(group) or [])
-    for role in ("encoder", "task", "weighting", "head"):
+    for role in ("encoder", "task", "weighting", "adapter", "head"):
         Registry(role, {}).names()
-    assert asked == ["gtl.encoders", "gtl.tasks", "gtl.weightings", "gtl.heads"]
+    assert asked == ["gtl.encoders", "gtl.tasks", "gtl.weightings", "gtl.adapters", "gtl.heads"]

@@ -11,6 +11,7 @@ import gtl
 from gtl import adapters
 from gtl.errors import ConfigError
 from gtl.registry import ADAPTERS, HEADS
+from gtl.roles import Adapter
 
 GIN = {"name": "gin", "width": 16, "depth": 2}
 QUICK = {"epochs": 2, "batch_size": 8}
@@ -146,6 +147,31 @@ def test_a_rate_for_no_part_is_refused_before_anything_is_written(shapes, tmp_pa
 def test_auxiliary_tasks_are_refused_where_all_of_the_encoder_is_frozen(shapes):
     with pytest.raises(ConfigError, match="all of it is frozen; attach an `adapter`"):
         gtl.finetune(GIN, shapes, adapter=[], auxiliary=["infomax"], **QUICK)
+
+
+def test_an_adapter_of_ones_own_trains_by_name_and_loads_again(shapes, tmp_path, monkeypatch):
+    monkeypatch.setattr(ADAPTERS, "_classes", dict(ADAPTERS._classes))
+
+    @gtl.register_adapter("nudge")
+    class Nudge(Adapter):
+        """Adds a vector to what the encoder returns."""
+
+        def __init__(self, size=1.0):
+            super().__init__()
+            self.size = size
+
+        def setup(self, anatomy):
+            self.vector = torch.nn.Parameter(torch.zeros(anatomy.width))
+
+        def output(self, layers, out):
+            return out + self.size * self.vector
+
+    gtl.testing.check_adapter(Nudge)
+    part = {"name": "nudge", "size": 3.0}
+    model = gtl.finetune(GIN, shapes, adapter=part, out=tmp_path / "a", **QUICK)
+    loaded = gtl.Model.load(tmp_path / "a")
+    assert loaded.encoder.parts()[0].size == 3.0
+    assert torch.equal(gtl.predict(loaded, shapes), gtl.predict(model, shapes))
 
 
 def test_the_command_line_takes_adapters(tmp_path, capsys):

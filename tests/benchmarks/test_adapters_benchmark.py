@@ -1,0 +1,62 @@
+"""The comparison of adapters: it goes on where it stopped, and its table adds up."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+import gtl
+from gtl.registry import ENCODERS
+
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+METHODS = ("full", "head alone", "bottleneck", "bottleneck + aux_ts")
+
+
+@pytest.fixture
+def script(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    module = importlib.import_module("adapters")
+
+    def begin(start, root, out):
+        torch.manual_seed(0)
+        data = gtl.load("demo:shapes")
+        return ENCODERS.build({"name": "gin", "width": 8, "depth": 2}, data.schema)
+
+    monkeypatch.setattr(module, "begin", begin)
+    monkeypatch.setattr(module, "few_labels", lambda target, root, seed: gtl.load("demo:shapes"))
+    monkeypatch.setattr(module, "TRAINING", {"epochs": 1, "batch_size": 60})
+    monkeypatch.setattr(module, "RATES", (1e-3, 1e-2))
+    return module
+
+
+def test_what_is_there_is_not_trained_again_and_costs_are_those_of_the_adapter(script, tmp_path):
+    for seed in (0, 1):
+        script.work("molbace", seed, METHODS[:2], "muv", "", tmp_path)
+    file = script.place(tmp_path, "molbace", "full", 0)
+    changed = {**json.loads(file.read_text()), "test": 0.25}
+    file.write_text(json.dumps(changed))
+    for seed in (0, 1):
+        script.work("molbace", seed, METHODS, "muv", "", tmp_path)
+    found = script.collect(tmp_path, ["molbace"], METHODS)
+    assert found["molbace"]["full"][0]["test"] == 0.25
+    adapter, helped = (found["molbace"][method][0] for method in METHODS[2:])
+    assert helped["rate"] == adapter["rate"]
+    summary = script.summarize(found)
+    costs = summary["costs"]
+    assert costs["head alone"]["parameters_trained"] == 9
+    assert costs["head alone"]["optimizer_bytes"] == 2 * 4 * 9 + 2 * 4  # and Adam's two counters
+    assert costs["bottleneck"]["step_bytes"] < costs["full"]["step_bytes"]
+    table = script.markdown(summary).splitlines()
+    assert [line.split(" | ")[0] for line in table[2:]] == [f"| {name}" for name in METHODS]
+
+
+def test_the_mean_over_sets_takes_the_seeds_that_all_have(script):
+    runs = {
+        "a": {"full": {0: {"test": 0.5}, 1: {"test": 0.7}}},
+        "b": {"full": {1: {"test": 0.9}, 2: {"test": 0.1}}},
+    }
+    assert script.mean_over_sets(runs, "full") == {1: pytest.approx(0.8)}
