@@ -53,11 +53,14 @@ Values = dict[str, dict[int, dict[str, list[float]]]]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--root", type=Path, default=os.environ.get("GTL_DATA"))
+    parser.add_argument("--root", type=Path, default=os.environ.get("GTL_DATA", ""))
     parser.add_argument("--draws", type=int, default=DRAWS)
     parser.add_argument("--agreements", type=float, nargs="+", default=AGREEMENTS)
     options = parser.parse_args()
     folder = options.root / "cora-hierarchy"
+    if not folder.is_dir():
+        print(f"skipped: there is no folder {folder}; give --root, or set GTL_DATA")
+        return
     tree = CategoryGraph.from_path_file(folder / "class_hierarchy.tsv")
     shots = {"controlled": (1, 2, 5, 10), "real": (1, 2)}
     found: dict[str, Any] = {
