@@ -1,0 +1,210 @@
+"""Few labels and a pre-trained encoder: FiLM and episodes, all of the encoder, or a head alone?
+
+k samples of every class of a target, drawn anew in each split, and an encoder that was pre-trained
+without labels: on the graph itself, or on the training molecules of the set. FiT trains FiLM and
+the few numbers of a head with a closed form on episodes; `full` trains encoder and a linear head;
+the others see frozen vectors. No validation data: settings are those of the papers or defaults.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from _measure import write_results
+from few_shot import GCN, GIN, MOLECULE, NODE, reduced
+
+import gtl
+from gtl.adapters import attach
+from gtl.adapters.trainable import count_parameters
+from gtl.report.compare import Difference, paired, spread
+from gtl.train.few_shot import few_shot
+
+OUT = Path("runs") / "film_transfer"
+SHOTS = (1, 2, 5, 10)
+REFERENCE = "full"
+QDA = {"name": "gaussian", "kind": "qda"}
+LDA = {"name": "gaussian", "kind": "lda", "task": "within"}
+METHODS: dict[str, Any] = {
+    REFERENCE: "finetune",
+    "linear": "linear",
+    "prototype": "prototype",
+    "LDA": LDA,
+    "QDA": QDA,
+    "FiT, prototype": {"name": "fit", "head": "prototype"},
+    "FiT, LDA": {"name": "fit", "head": LDA},
+    "FiT, QDA": {"name": "fit", "head": QDA},
+}
+
+
+@dataclass(frozen=True)
+class Target:
+    """A data set with one class an item, and how its encoder is pre-trained.
+
+    Attributes:
+        spec: What to load.
+        column: Of the labels, if there are several.
+        queries: As for :func:`gtl.few_shot`.
+    """
+
+    spec: str
+    column: int | None = None
+    queries: float | None = None
+
+    @property
+    def molecules(self) -> bool:
+        return self.spec.startswith("ogb:")
+
+
+TARGETS = {
+    "Cora": Target("planetoid:cora", queries=50),
+    "Photo": Target("npz:amazon_electronics_photo", queries=50),
+    "molbace": Target("ogb:ogbg-molbace", 0),
+    "molbbbp": Target("ogb:ogbg-molbbbp", 0),
+    "tox21 NR-AhR": Target("ogb:ogbg-moltox21", 2),
+    "tox21 SR-MMP": Target("ogb:ogbg-moltox21", 10),
+}
+
+
+def prepared(target: Target, root: str) -> tuple[gtl.Dataset, Any]:
+    """The data with one class an item, and the pre-trained encoder."""
+    data = gtl.load(target.spec, root=root)
+    assert data.labels is not None
+    if target.molecules:
+        assert data.graphs is not None
+        corpus = data.graphs.subset(data.split["train"])
+        labels = data.labels[:, target.column].nan_to_num(-1).long()
+        known = labels >= 0
+        split = {part: index[known[index]] for part, index in data.split.items()}
+        data = replace(data, labels=labels, split=split, kind="multiclass", metric="acc")
+        return data, gtl.pretrain(GIN, corpus, MOLECULE, epochs=10)
+    assert data.graph is not None and data.graph.x is not None
+    data = replace(data, graph=data.graph.replace(x=reduced(data.graph.x)), split={})
+    return data, gtl.pretrain(GCN, data, NODE, epochs=40, lr=0.01)
+
+
+def work(name: str, splits: Sequence[int], root: str, out: Path) -> None:
+    """Leave a file for each split of a set."""
+    files = {split: place(out, name, split) for split in splits}
+    missing = [split for split in splits if not files[split].exists()]
+    if not missing:
+        return
+    data, run = prepared(TARGETS[name], root)
+    share = trained_share(run)
+    for split in missing:
+        started = time.process_time()
+        result = few_shot(
+            data,
+            METHODS,
+            encoder=run,
+            shots=SHOTS,
+            splits=1,
+            queries=TARGETS[name].queries,
+            reference=REFERENCE,
+            seed=split,
+        )
+        measure = result.measures[0]
+        values = {m: {k: by[k][measure][0] for k in SHOTS} for m, by in result.values.items()}
+        seconds = round(time.process_time() - started, 1)
+        told = {"measure": measure, "values": values, "share": share, "cpu_seconds": seconds}
+        files[split].parent.mkdir(parents=True, exist_ok=True)
+        files[split].write_text(json.dumps(told))
+        print(f"{name}, split {split}: {seconds} s", flush=True)
+
+
+def trained_share(run: Any) -> float:
+    """What FiLM trains, of all that full fine-tuning would: the encoder."""
+    total, _ = count_parameters(run.encoder)
+    _, trained = count_parameters(attach(copy.deepcopy(run.encoder), "film"))
+    return round(trained / total, 4)
+
+
+def place(out: Path, name: str, split: int) -> Path:
+    return out / name.replace(" ", "_") / f"{split}.json"
+
+
+def collect(out: Path, names: Sequence[str]) -> dict[str, Any]:
+    """By set, shots and method: mean, spread, and the difference to full fine-tuning."""
+    found = {}
+    for name in names:
+        files = sorted(place(out, name, 0).parent.glob("*.json"), key=lambda file: int(file.stem))
+        runs = {int(file.stem): json.loads(file.read_text()) for file in files}
+        if runs:
+            first = next(iter(runs.values()))
+            found[name] = {
+                "measure": first["measure"],
+                "share": first["share"],
+                "splits": len(runs),
+                "shots": {str(k): compared(runs, str(k)) for k in SHOTS},
+            }
+    return found
+
+
+def compared(runs: Mapping[int, Any], k: str) -> dict[str, Any]:
+    tests = {m: {s: run["values"][m][k] for s, run in runs.items()} for m in METHODS}
+    return {method: described(values, tests[REFERENCE]) for method, values in tests.items()}
+
+
+def described(values: Mapping[int, float], reference: Mapping[int, float]) -> dict[str, Any]:
+    middle = spread(values.values())
+    gain: Difference = paired(values, reference)
+    return {
+        "test": round(middle.mean, 4),
+        "std": None if middle.std is None else round(middle.std, 4),
+        "difference": round(gain.mean, 4),
+        "interval": None if gain.low is None else [round(gain.low, 4), round(gain.high or 0, 4)],
+        "verdict": gain.verdict("higher"),
+    }
+
+
+def markdown(found: Mapping[str, Any]) -> str:
+    """A table: test value of full fine-tuning, and the others' points over it."""
+    lines = ["| set | k | " + " | ".join(METHODS) + " |", "|---" * (len(METHODS) + 2) + "|"]
+    for name, told in found.items():
+        for k, by in told["shots"].items():
+            cells = [cell(method, entry) for method, entry in by.items()]
+            lines.append(f"| {name} ({told['splits']} splits) | {k} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def cell(method: str, entry: Mapping[str, Any]) -> str:
+    if method == REFERENCE:
+        return f"{100 * entry['test']:.1f}"
+    mark = {"better": " **+**", "worse": " **-**"}.get(entry["verdict"], "")
+    return f"{100 * entry['difference']:+.1f}{mark}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--root", default=os.environ.get("GTL_DATA", ""), help="folder of data")
+    parser.add_argument("--set", action="append", choices=TARGETS, help="only these sets")
+    parser.add_argument("--splits", type=int, default=20)
+    parser.add_argument("--out", type=Path, default=OUT, help="where finished splits are kept")
+    parser.add_argument("--no-write", action="store_true", help="print, write no results")
+    parser.add_argument("--only-collect", action="store_true", help="train nothing")
+    options = parser.parse_args()
+    if not options.root and not options.only_collect:
+        print("film_transfer: give the folder of data sets as --root or GTL_DATA; left out")
+        return
+    names: Sequence[str] = options.set or list(TARGETS)
+    if not options.only_collect:
+        torch.set_num_threads(1)
+        for name in names:
+            work(name, range(options.splits), options.root, options.out)
+    found = collect(options.out, names)
+    print(markdown(found))
+    if not options.no_write:
+        settings = {name: vars(target) for name, target in TARGETS.items()}
+        write_results("film_transfer", {"methods": METHODS, "settings": settings, "sets": found})
+
+
+if __name__ == "__main__":
+    main()
