@@ -6,7 +6,7 @@ WORKERS ?= 2
 BIN := .venv/bin
 # OGB runners and comparisons of methods take up to hours: they are run by hand.
 LONG := benchmarks/ogb_%.py benchmarks/auxiliary_weighting.py benchmarks/few_shot.py \
-	benchmarks/adapters.py benchmarks/spatio_temporal.py
+	benchmarks/adapters.py benchmarks/spatio_temporal.py benchmarks/film_transfer.py
 CLAIMS := $(filter-out $(LONG),$(wildcard benchmarks/[a-z]*.py))
 
 .PHONY: help demo test slow check bench

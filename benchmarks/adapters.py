@@ -8,31 +8,37 @@ the rate is that of the adapter alone.
 
 from __future__ import annotations
 
-import argparse
 import copy
 import json
-import os
 import random
-import sys
 import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import torch
 from _measure import RESULTS, write_results
+from _seeds import (
+    add_seeds,
+    described,
+    finished,
+    keep,
+    parsed,
+    parser_of,
+    place,
+    points,
+    run_all,
+    table,
+    tests_of,
+)
 
 import gtl
-from gtl import checkpoint
 from gtl.data import Dataset
 from gtl.encoders import load_pretrained
 from gtl.registry import ENCODERS
-from gtl.report.compare import paired, spread
 from gtl.roles import Encoder
 from gtl.train.parts import Run
 
@@ -85,9 +91,7 @@ def work(target: str, seed: int, methods: Sequence[str], start: str, root: str, 
         if method.endswith("aux_ts") and alone.exists():
             rates = (json.loads(alone.read_text())["rate"],)
         results = best_rate(method, encoder, data, seed, rates)
-        path = place(out, target, method, seed)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        checkpoint.write_text(path, json.dumps(results))
+        keep(results, out, target, method, seed)
 
 
 def best_rate(
@@ -154,11 +158,6 @@ def few_labels(target: str, root: str, seed: int) -> Dataset:
     return replace(data, split={**data.split, "train": train[order[:LABELS]].sort().values})
 
 
-def place(out: Path, target: str, method: str, seed: int) -> Path:
-    name = method.replace(" ", "_").replace(",", "").replace("+", "and")
-    return out / target / name / f"{seed}.json"
-
-
 # -- where all begin -------------------------------------------------------------------------------
 
 
@@ -189,56 +188,32 @@ def pretrain(root: str, out: Path) -> None:
 
 def collect(out: Path, targets: Sequence[str], methods: Sequence[str]) -> dict[str, Any]:
     """Results by data set, method and seed."""
-    found: dict[str, Any] = {}
-    for target in targets:
-        for method in methods:
-            files = sorted(place(out, target, method, 0).parent.glob("*.json"))
-            if files:
-                runs = {int(file.stem): json.loads(file.read_text()) for file in files}
-                found.setdefault(target, {})[method] = runs
-    return found
+    every = {target: {m: finished(out, target, m) for m in methods} for target in targets}
+    found = {target: {m: by for m, by in runs.items() if by} for target, runs in every.items()}
+    return {target: runs for target, runs in found.items() if runs}
 
 
 def summarize(found: Mapping[str, Any]) -> dict[str, Any]:
     """Spread and difference to full fine-tuning by set and on their mean, and costs."""
     sets = {
         target: {
-            method: describe(tests(by), tests(runs.get(REFERENCE, {})))
+            method: described(tests_of(by), tests_of(runs.get(REFERENCE, {})), "higher")
             for method, by in runs.items()
         }
         for target, runs in found.items()
     }
     methods = [m for m in METHODS if found and all(m in runs for runs in found.values())]
     means = {method: mean_over_sets(found, method) for method in methods}
-    overall = {m: describe(means[m], means.get(REFERENCE, {})) for m in methods}
+    overall = {m: described(means[m], means.get(REFERENCE, {}), "higher") for m in methods}
     costs = {method: cost([found[t][method] for t in found]) for method in methods}
     return {"sets": sets, "mean": overall, "costs": costs}
 
 
-def tests(runs: Mapping[int, Any]) -> dict[int, float]:
-    return {seed: result["test"] for seed, result in runs.items()}
-
-
 def mean_over_sets(found: Mapping[str, Any], method: str) -> dict[int, float]:
     """Mean test value over the sets, for each seed that all of them have."""
-    each = [tests(runs[method]) for runs in found.values()]
+    each = [tests_of(runs[method]) for runs in found.values()]
     seeds = set.intersection(*(set(values) for values in each))
     return {seed: sum(values[seed] for values in each) / len(each) for seed in sorted(seeds)}
-
-
-def describe(values: Mapping[int, float], reference: Mapping[int, float]) -> dict[str, Any]:
-    middle = spread(values.values())
-    entry: dict[str, Any] = {
-        "test": round(middle.mean, 4),
-        "std": None if middle.std is None else round(middle.std, 4),
-        "seeds": middle.n,
-        "values": {str(seed): round(value, 5) for seed, value in sorted(values.items())},
-    }
-    if reference:
-        gain = paired(values, reference)
-        ends = None if gain.low is None else [round(gain.low, 4), round(gain.high or 0, 4)]
-        entry.update(difference=round(gain.mean, 4), interval=ends, verdict=gain.verdict("higher"))
-    return entry
 
 
 def cost(runs: Sequence[Mapping[int, Any]]) -> dict[str, Any]:
@@ -267,50 +242,33 @@ def markdown(summary: Mapping[str, Any]) -> str:
     """The table of ``benchmarks/README.md``: points of ROC-AUC over full fine-tuning, and costs."""
     titles = [*summary["sets"], "mean"]
     heads = ["trained", "stored kB", "optimizer kB", "step MB", "CPU s"]
-    lines = ["| method | " + " | ".join([*titles, *heads]) + " |"]
-    lines.append("|---" * (len(titles) + len(heads) + 1) + "|")
+    rows = []
     for method, costs in summary["costs"].items():
-        cells = [_cell(by[method], method) for by in summary["sets"].values()]
-        cells.append(_cell(summary["mean"][method], method))
+        entries = [*(by[method] for by in summary["sets"].values()), summary["mean"][method]]
+        cells = [points(entry, method == REFERENCE) for entry in entries]
         cells.append(f"{costs['share']:.1%}")
         cells += [f"{costs[name] / 1e3:.1f}" for name in ("stored_bytes", "optimizer_bytes")]
         cells += [f"{costs['step_bytes'] / 1e6:.2f}", f"{costs['cpu_seconds']:.1f}"]
-        lines.append(f"| {method} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
-
-
-def _cell(entry: Mapping[str, Any], method: str) -> str:
-    if method == REFERENCE or "difference" not in entry:
-        return f"{100 * entry['test']:.1f}"
-    mark = {"better": " **+**", "worse": " **-**"}.get(entry["verdict"], "")
-    return f"{100 * entry['difference']:+.1f}{mark}"
+        rows.append([method, *cells])
+    return table(["method", *titles, *heads], rows)
 
 
 # -- command line ----------------------------------------------------------------------------------
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--root", default=os.environ.get("GTL_DATA", ""), help="folder of data")
+    parser = parser_of(__doc__, OUT, TARGETS, METHODS)
+    add_seeds(parser, 10)
     parser.add_argument("--start", choices=STARTS, default="muv", help="pre-trained encoder")
-    parser.add_argument("--target", action="append", choices=TARGETS, help="only these sets")
-    parser.add_argument("--method", action="append", choices=METHODS, help="only these methods")
-    parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--first-seed", type=int, default=0)
-    parser.add_argument("--workers", type=int, default=2, help="processes of one thread each")
-    parser.add_argument("--out", type=Path, default=OUT, help="where finished runs are kept")
-    parser.add_argument("--no-write", action="store_true", help="print, write no results")
-    parser.add_argument("--only-collect", action="store_true", help="train nothing")
-    options = parser.parse_args()
-    if not options.root and not options.only_collect:
-        print("adapters: give the folder of data sets as --root or GTL_DATA; left out")
-        return
-    targets, methods = options.target or list(TARGETS), options.method or list(METHODS)
+    options = parsed(parser)
+    targets, methods = options.set or list(TARGETS), options.method or list(METHODS)
     out = options.out / options.start
     if not options.only_collect:
         if options.start == "muv":
             pretrain(options.root, out)
-        run_all(targets, methods, options, out)
+        seeds = range(options.first_seed, options.first_seed + options.seeds)
+        jobs = [(target, seed) for seed in seeds for target in targets]
+        run_all(work, jobs, options.workers, methods, options.start, options.root, out)
     summary = summarize(collect(out, targets, methods))
     print(markdown(summary))
     if not options.no_write:
@@ -319,23 +277,6 @@ def main() -> None:
             settings |= {"encoder": ENCODER, "molecules": MOLECULES, "pretraining": PRETRAINING}
         name = "adapters" if options.start == "muv" else f"adapters_{options.start}"
         write_results(name, {"settings": settings, **summary}, RESULTS)
-
-
-def run_all(
-    targets: Sequence[str], methods: Sequence[str], options: argparse.Namespace, out: Path
-) -> None:
-    """Seed by seed, so that what is there at any time compares all methods."""
-    seeds = range(options.first_seed, options.first_seed + options.seeds)
-    jobs = [(target, seed) for seed in seeds for target in targets]
-    with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool:
-        started = time.monotonic()
-        futures = [
-            pool.submit(work, *job, methods, options.start, options.root, out) for job in jobs
-        ]
-        for count, (job, future) in enumerate(zip(jobs, futures), 1):
-            future.result()
-            minutes = (time.monotonic() - started) / 60
-            print(f"{count}/{len(jobs)} {job} {minutes:.1f} min", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

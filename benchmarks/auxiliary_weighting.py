@@ -11,30 +11,37 @@ training it on the target alone.
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import sys
 import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import torch
 from _measure import RESULTS, write_results
+from _seeds import (
+    add_seeds,
+    described,
+    finished,
+    keep,
+    parsed,
+    parser_of,
+    place,
+    points,
+    run_all,
+    table,
+    tests_of,
+)
 from torch import Tensor, nn
 
 import gtl
-from gtl import checkpoint
 from gtl.data import Dataset
 from gtl.data.dataset import METRICS
 from gtl.graph import Graph, Schema
 from gtl.registry import ENCODERS
-from gtl.report.compare import Difference, mean_ranks, paired, spread
+from gtl.report.compare import mean_ranks, spread
 from gtl.roles import Task, View
 
 OUT = Path("runs") / "auxiliary_weighting"
@@ -203,9 +210,7 @@ def work(target: str, seed: int, methods: Sequence[str], root: str, out: Path) -
         model = train(TARGETS[target], data, method, seed, pretrained)
         results = {**model.results, "cpu_seconds": round(time.process_time() - started, 2)}
         results["weights"] = model.history[-1]["weights"]
-        path = place(out, target, method, seed)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        checkpoint.write_text(path, json.dumps(results))
+        keep(results, out, target, method, seed)
 
 
 def train(target: Target, data: Dataset, method: str, seed: int, pretrained: Any) -> gtl.Model:
@@ -255,11 +260,6 @@ def reduced(x: torch.Tensor, seed: int) -> torch.Tensor:
     return values / values.square().mean().sqrt()
 
 
-def place(out: Path, target: str, method: str, seed: int) -> Path:
-    names = [name.replace(" ", "_").replace(",", "").replace(":", "_") for name in (target, method)]
-    return out / names[0] / names[1] / f"{seed}.json"
-
-
 # -- tables ----------------------------------------------------------------------------------------
 
 
@@ -267,11 +267,8 @@ def collect(out: Path, targets: Sequence[str], methods: Sequence[str]) -> dict[s
     """Results by data set, method and seed; the guard's follow from those of two methods."""
     found: dict[str, Any] = {}
     for target in targets:
-        runs: dict[str, dict[int, Any]] = {}
-        for method in methods:
-            files = sorted(place(out, target, method, 0).parent.glob("*.json"))
-            if files:
-                runs[method] = {int(file.stem): json.loads(file.read_text()) for file in files}
+        every = {method: finished(out, target, method) for method in methods}
+        runs = {method: by for method, by in every.items() if by}
         for method, (twin, both) in GUARDED.items():
             if method in runs and twin in runs:
                 runs[both] = guarded(runs[method], runs[twin])
@@ -299,7 +296,7 @@ def summarize(found: Mapping[str, Any]) -> dict[str, Any]:
     """
     sets = {}
     for target, runs in found.items():
-        tests = {method: {s: r["test"] for s, r in by.items()} for method, by in runs.items()}
+        tests = {method: tests_of(by) for method, by in runs.items()}
         better = METRICS[next(iter(runs[REFERENCE].values()))["metric"]]
         sets[target] = {
             method: describe(values, tests[reference_of(method)], better, runs[method])
@@ -322,18 +319,10 @@ def reference_of(method: str) -> str:
 def describe(
     values: Mapping[int, float], reference: Mapping[int, float], better: str, runs: Mapping
 ) -> dict[str, Any]:
-    middle = spread(values.values())
-    gain: Difference = paired(values, reference)
     return {
-        "test": round(middle.mean, 4),
-        "std": None if middle.std is None else round(middle.std, 4),
-        "seeds": middle.n,
-        "difference": round(gain.mean, 4),
-        "interval": None if gain.low is None else [round(gain.low, 4), round(gain.high or 0, 4)],
-        "verdict": gain.verdict(better),
+        **described(values, reference, better),
         "chosen": dict(Counter(r["race"]["winner"] for r in runs.values() if "race" in r)),
         "cpu_seconds": round(spread(r["cpu_seconds"] for r in runs.values()).mean, 1),
-        "values": {str(seed): round(value, 5) for seed, value in sorted(values.items())},
     }
 
 
@@ -341,26 +330,20 @@ def markdown(summary: Mapping[str, Any]) -> str:
     """The table of ``benchmarks/README.md``: mean difference to the reference in points."""
     sets = summary["sets"]
     methods = [m for m in LINES if any(m in by for by in sets.values())]
-    lines = ["| method | " + " | ".join(sets) + " | mean rank | better / worse |"]
-    lines.append("|---" * (len(sets) + 3) + "|")
+    rows = []
     for method in methods:
-        cells, verdicts = [], []
-        for by in sets.values():
-            entry = by.get(method)
-            if entry is None:
-                cells.append("")
-                continue
-            verdicts.append(entry["verdict"])
-            mark = {"better": " **+**", "worse": " **-**"}.get(entry["verdict"], "")
-            value = entry["test"] if method == REFERENCE else entry["difference"]
-            cells.append(
-                f"{100 * value:.1f}" if method == REFERENCE else f"{100 * value:+.1f}{mark}"
-            )
+        entries = [by.get(method) for by in sets.values()]
+        verdicts = [entry.get("verdict") for entry in entries if entry]
         rank = summary["mean_rank"].get(method)
-        cells.append("" if rank is None else f"{rank:.2f}")
-        cells.append(f"{verdicts.count('better')} / {verdicts.count('worse')}")
-        lines.append(f"| {method} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        rows.append(
+            [
+                method,
+                *("" if entry is None else points(entry, method == REFERENCE) for entry in entries),
+                "" if rank is None else f"{rank:.2f}",
+                f"{verdicts.count('better')} / {verdicts.count('worse')}",
+            ]
+        )
+    return table(["method", *sets, "mean rank", "better / worse"], rows)
 
 
 def plot(summary: Mapping[str, Any], file: Path) -> None:
@@ -376,7 +359,7 @@ def plot(summary: Mapping[str, Any], file: Path) -> None:
     for ax, (target, by) in zip(axes, sets.items()):
         ax.axvline(0, color="0.7", linewidth=0.8)
         for row, name in enumerate(names):
-            if name in by:
+            if "difference" in by.get(name, {}):
                 color = {"better": "C0", "worse": "C1"}.get(by[name]["verdict"], "0.45")
                 ends = [100 * value for value in by[name]["interval"] or []]
                 ax.plot(ends, [row] * len(ends), color=color)
@@ -395,23 +378,14 @@ def plot(summary: Mapping[str, Any], file: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--root", default=os.environ.get("GTL_DATA", ""), help="folder of data")
-    parser.add_argument("--target", action="append", choices=TARGETS, help="only these sets")
-    parser.add_argument("--method", action="append", choices=METHODS, help="only these methods")
-    parser.add_argument("--seeds", type=int, help="seeds of each set; 3 to 10 by default")
-    parser.add_argument("--first-seed", type=int, default=0)
-    parser.add_argument("--workers", type=int, default=2, help="processes of one thread each")
-    parser.add_argument("--out", type=Path, default=OUT, help="where finished runs are kept")
-    parser.add_argument("--no-write", action="store_true", help="print, write no results")
-    parser.add_argument("--only-collect", action="store_true", help="train nothing")
-    options = parser.parse_args()
-    if not options.root and not options.only_collect:
-        print("auxiliary_weighting: give the folder of data sets as --root or GTL_DATA; left out")
-        return
-    targets, methods = options.target or list(TARGETS), options.method or list(METHODS)
+    parser = parser_of(__doc__, OUT, TARGETS, METHODS)
+    add_seeds(parser, None)
+    options = parsed(parser)
+    targets, methods = options.set or list(TARGETS), options.method or list(METHODS)
     if not options.only_collect:
-        run_all(targets, methods, options)
+        run_all(
+            work, jobs_of(targets, options), options.workers, methods, options.root, options.out
+        )
     summary = summarize(collect(options.out, targets, methods))
     print(markdown(summary))
     if not options.no_write:
@@ -423,22 +397,11 @@ def main() -> None:
         write_results("auxiliary_weighting", {"settings": settings, **summary})
 
 
-def run_all(targets: Sequence[str], methods: Sequence[str], options: argparse.Namespace) -> None:
+def jobs_of(targets: Sequence[str], options: argparse.Namespace) -> list[tuple[str, int]]:
     """Seed by seed, so that what is there at any time compares all methods."""
-    jobs = [
-        (target, seed)
-        for seed in range(options.first_seed, options.first_seed + (options.seeds or 10))
-        for target in targets
-        if options.seeds or seed < options.first_seed + TARGETS[target].seeds
-    ]
-    context = get_context("spawn")
-    with ProcessPoolExecutor(options.workers, mp_context=context) as pool:
-        started = time.monotonic()
-        futures = {job: pool.submit(work, *job, methods, options.root, options.out) for job in jobs}
-        for count, (job, future) in enumerate(futures.items(), 1):
-            future.result()
-            minutes = (time.monotonic() - started) / 60
-            print(f"{count}/{len(jobs)} {job} {minutes:.1f} min", file=sys.stderr, flush=True)
+    most = {target: options.seeds or TARGETS[target].seeds for target in targets}
+    every = [(target, seed) for seed in range(max(most.values())) for target in targets]
+    return [(t, options.first_seed + seed) for t, seed in every if seed < most[t]]
 
 
 if __name__ == "__main__":

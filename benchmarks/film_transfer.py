@@ -8,10 +8,7 @@ the others see frozen vectors. No validation data: settings are those of the pap
 
 from __future__ import annotations
 
-import argparse
 import copy
-import json
-import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,12 +17,12 @@ from typing import Any
 
 import torch
 from _measure import write_results
+from _seeds import described, finished, keep, parsed, parser_of, place, points, table
 from few_shot import GCN, GIN, MOLECULE, NODE, reduced
 
 import gtl
 from gtl.adapters import attach
 from gtl.adapters.trainable import count_parameters
-from gtl.report.compare import Difference, paired, spread
 from gtl.train.few_shot import few_shot
 
 OUT = Path("runs") / "film_transfer"
@@ -115,8 +112,7 @@ def work(name: str, splits: Sequence[int], root: str, out: Path) -> None:
         values = {m: {k: by[k][measure][0] for k in SHOTS} for m, by in result.values.items()}
         seconds = round(time.process_time() - started, 1)
         told = {"measure": measure, "values": values, "share": share, "cpu_seconds": seconds}
-        files[split].parent.mkdir(parents=True, exist_ok=True)
-        files[split].write_text(json.dumps(told))
+        keep(told, out, name, split)
         print(f"{name}, split {split}: {seconds} s", flush=True)
 
 
@@ -127,16 +123,11 @@ def trained_share(run: Any) -> float:
     return round(trained / total, 4)
 
 
-def place(out: Path, name: str, split: int) -> Path:
-    return out / name.replace(" ", "_") / f"{split}.json"
-
-
 def collect(out: Path, names: Sequence[str]) -> dict[str, Any]:
     """By set, shots and method: mean, spread, and the difference to full fine-tuning."""
     found = {}
     for name in names:
-        files = sorted(place(out, name, 0).parent.glob("*.json"), key=lambda file: int(file.stem))
-        runs = {int(file.stem): json.loads(file.read_text()) for file in files}
+        runs = finished(out, name)
         if runs:
             first = next(iter(runs.values()))
             found[name] = {
@@ -150,51 +141,28 @@ def collect(out: Path, names: Sequence[str]) -> dict[str, Any]:
 
 def compared(runs: Mapping[int, Any], k: str) -> dict[str, Any]:
     tests = {m: {s: run["values"][m][k] for s, run in runs.items()} for m in METHODS}
-    return {method: described(values, tests[REFERENCE]) for method, values in tests.items()}
-
-
-def described(values: Mapping[int, float], reference: Mapping[int, float]) -> dict[str, Any]:
-    middle = spread(values.values())
-    gain: Difference = paired(values, reference)
-    return {
-        "test": round(middle.mean, 4),
-        "std": None if middle.std is None else round(middle.std, 4),
-        "difference": round(gain.mean, 4),
-        "interval": None if gain.low is None else [round(gain.low, 4), round(gain.high or 0, 4)],
-        "verdict": gain.verdict("higher"),
-    }
+    return {method: described(by, tests[REFERENCE], "higher") for method, by in tests.items()}
 
 
 def markdown(found: Mapping[str, Any]) -> str:
     """A table: test value of full fine-tuning, and the others' points over it."""
-    lines = ["| set | k | " + " | ".join(METHODS) + " |", "|---" * (len(METHODS) + 2) + "|"]
-    for name, told in found.items():
-        for k, by in told["shots"].items():
-            cells = [cell(method, entry) for method, entry in by.items()]
-            lines.append(f"| {name} ({told['splits']} splits) | {k} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
-
-
-def cell(method: str, entry: Mapping[str, Any]) -> str:
-    if method == REFERENCE:
-        return f"{100 * entry['test']:.1f}"
-    mark = {"better": " **+**", "worse": " **-**"}.get(entry["verdict"], "")
-    return f"{100 * entry['difference']:+.1f}{mark}"
+    rows = [
+        [
+            f"{name} ({told['splits']} splits)",
+            k,
+            *(points(e, m == REFERENCE) for m, e in by.items()),
+        ]
+        for name, told in found.items()
+        for k, by in told["shots"].items()
+    ]
+    return table(["set, splits", "k", *METHODS], rows)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--root", default=os.environ.get("GTL_DATA", ""), help="folder of data")
-    parser.add_argument("--set", action="append", choices=TARGETS, help="only these sets")
+    parser = parser_of(__doc__, OUT, TARGETS)
     parser.add_argument("--splits", type=int, default=20)
-    parser.add_argument("--out", type=Path, default=OUT, help="where finished splits are kept")
-    parser.add_argument("--no-write", action="store_true", help="print, write no results")
-    parser.add_argument("--only-collect", action="store_true", help="train nothing")
-    options = parser.parse_args()
-    if not options.root and not options.only_collect:
-        print("film_transfer: give the folder of data sets as --root or GTL_DATA; left out")
-        return
-    names: Sequence[str] = options.set or list(TARGETS)
+    options = parsed(parser)
+    names = options.set or list(TARGETS)
     if not options.only_collect:
         torch.set_num_threads(1)
         for name in names:

@@ -7,25 +7,30 @@ data choose rate and epoch; the test part is looked at once. Errors are in the u
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-import sys
 import time
 import warnings
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import torch
 from _measure import RESULTS, write_results
+from _seeds import (
+    add_seeds,
+    described,
+    finished,
+    keep,
+    parsed,
+    parser_of,
+    place,
+    run_all,
+    table,
+    tests_of,
+)
 
 import gtl
-from gtl import checkpoint
-from gtl.report.compare import mean_ranks, paired, spread
+from gtl.report.compare import mean_ranks, spread
 
 OUT = Path("runs") / "spatio_temporal"
 OURS = "spatial + temporal + joint"
@@ -118,9 +123,7 @@ def work(name: str, seed: int, methods: Sequence[str], root: str, out: Path) -> 
         else:
             results = best(static, series, data, seed, STARTED[method]).results
         seconds = round(time.process_time() - started, 2)
-        path = place(out, name, method, seed)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        checkpoint.write_text(path, json.dumps({**results, "cpu_seconds": seconds}))
+        keep({**results, "cpu_seconds": seconds}, out, name, method, seed)
 
 
 def best(encoder: Any, series: Any, data: Data, seed: int, how: Mapping[str, Any]) -> Any:
@@ -140,25 +143,14 @@ def window(data: Data) -> dict[str, Any]:
     return {"history": data.history, "horizons": data.horizons, "stride": data.stride}
 
 
-def place(out: Path, name: str, method: str, seed: int) -> Path:
-    return out / name / method.replace(" ", "_").replace("+", "and") / f"{seed}.json"
-
-
 # -- tables ----------------------------------------------------------------------------------------
 
 
 def collect(out: Path, names: Sequence[str], methods: Sequence[str]) -> dict[str, Any]:
     """Results by set, method and seed; a baseline's, which has no seed, counts for all."""
-    found: dict[str, Any] = {}
-    for name in names:
-        runs: dict[str, dict[int, Any]] = {}
-        for method in methods:
-            files = sorted(place(out, name, method, 0).parent.glob("*.json"))
-            if files:
-                runs[method] = {int(file.stem): json.loads(file.read_text()) for file in files}
-        if runs:
-            found[name] = runs
-    return found
+    every = {name: {m: finished(out, name, m) for m in methods} for name in names}
+    found = {name: {m: by for m, by in runs.items() if by} for name, runs in every.items()}
+    return {name: runs for name, runs in found.items() if runs}
 
 
 def summarize(found: Mapping[str, Any]) -> dict[str, Any]:
@@ -167,18 +159,15 @@ def summarize(found: Mapping[str, Any]) -> dict[str, Any]:
         name: {method: describe(by, runs.get(OURS, {})) for method, by in runs.items()}
         for name, runs in found.items()
     }
-    tables = {name: {m: by[m]["mae"] for m in by} for name, by in sets.items()}
+    tables = {name: {m: by[m]["test"] for m in by} for name, by in sets.items()}
     ranks = mean_ranks(tables, dict.fromkeys(tables, "lower")) if tables else {}
     return {"sets": sets, "mean_rank": ranks}
 
 
 def describe(runs: Mapping[int, Any], ours: Mapping[int, Any]) -> dict[str, Any]:
     sizes = next(iter(runs.values()))["footprint"]
-    middle = spread(r["test"] for r in runs.values())
-    entry = {
-        "mae": round(middle.mean, 4),
-        "std": None if middle.std is None else round(middle.std, 4),
-        "seeds": middle.n,
+    return {
+        **described(tests_of(runs), tests_of(ours), "lower"),
         "trained_share": round(sizes["parameters_trained"] / max(sizes["parameters_total"], 1), 4),
         "trained": sizes["parameters_trained"],
         "horizons": {
@@ -189,14 +178,7 @@ def describe(runs: Mapping[int, Any], ours: Mapping[int, Any]) -> dict[str, Any]
             for h in next(iter(runs.values()))["horizons"]
         },
         "cpu_seconds": round(spread(r["cpu_seconds"] for r in runs.values()).mean, 1),
-        "values": {str(seed): round(r["test"], 5) for seed, r in sorted(runs.items())},
     }
-    if runs.keys() & ours.keys():
-        gap = paired(*({s: r["test"] for s, r in side.items()} for side in (runs, ours)))
-        ends = None if gap.low is None else [round(gap.low, 4), round(gap.high or 0, 4)]
-        entry |= {"difference": round(gap.mean, 4), "interval": ends}
-        entry["verdict"] = gap.verdict("lower")
-    return entry
 
 
 def markdown(summary: Mapping[str, Any]) -> str:
@@ -205,9 +187,7 @@ def markdown(summary: Mapping[str, Any]) -> str:
     for name, by in summary["sets"].items():
         ahead = list(next(iter(by.values()))["horizons"])
         heads = [f"{error.upper()} at {', '.join(ahead)}" for error in ("mae", "rmse", "mape")]
-        rows = [f"{name}:", ""]
-        rows.append("| method | " + " | ".join([*heads, "trained", f"off more than {OURS}"]) + " |")
-        rows.append("|---" * (len(heads) + 3) + "|")
+        rows = []
         for method, entry in by.items():
             cells = [
                 " / ".join(f"{entry['horizons'][h][error]:.3g}" for h in ahead)
@@ -219,8 +199,9 @@ def markdown(summary: Mapping[str, Any]) -> str:
                 mark = {"better": " **better**", "worse": " **worse**"}.get(entry["verdict"], "")
                 gap += f" [{ends[0]:+.3f}, {ends[1]:+.3f}]{mark}"
             share = f"{100 * entry['trained_share']:.1f} %" if entry["trained"] else ""
-            rows.append(f"| {method} | " + " | ".join([*cells, share, gap]) + " |")
-        parts.append("\n".join(rows))
+            rows.append([method, *cells, share, gap])
+        lines = table(["method", *heads, "trained", f"off more than {OURS}"], rows)
+        parts.append(f"{name}:\n\n{lines}")
     return "\n\n".join(parts)
 
 
@@ -228,22 +209,14 @@ def markdown(summary: Mapping[str, Any]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--root", default=os.environ.get("GTL_DATA", ""), help="folder of data")
-    parser.add_argument("--set", action="append", choices=SETS, help="only these sets")
-    parser.add_argument("--method", action="append", choices=METHODS, help="only these methods")
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--workers", type=int, default=2, help="processes of one thread each")
-    parser.add_argument("--out", type=Path, default=OUT, help="where finished runs are kept")
-    parser.add_argument("--no-write", action="store_true", help="print, write no results")
-    parser.add_argument("--only-collect", action="store_true", help="train nothing")
-    options = parser.parse_args()
-    if not options.root and not options.only_collect:
-        print("spatio_temporal: give the folder of data sets as --root or GTL_DATA; left out")
-        return
+    parser = parser_of(__doc__, OUT, SETS, METHODS)
+    add_seeds(parser, 5, first=5)  # seeds 0 to 4 served to choose the settings above
+    options = parsed(parser)
     names, methods = options.set or list(SETS), options.method or list(METHODS)
     if not options.only_collect:
-        run_all(names, methods, options)
+        seeds = range(options.first_seed, options.first_seed + options.seeds)
+        jobs = [(name, seed) for seed in seeds for name in names]
+        run_all(work, jobs, options.workers, methods, options.root, options.out)
     summary = summarize(collect(options.out, names, methods))
     print(markdown(summary))
     if not options.no_write:
@@ -259,18 +232,6 @@ def main() -> None:
             for name, data in SETS.items()
         }
         write_results("spatio_temporal", {"settings": settings, **summary}, RESULTS)
-
-
-def run_all(names: Sequence[str], methods: Sequence[str], options: argparse.Namespace) -> None:
-    """Seed by seed, so that what is there at any time compares all methods."""
-    jobs = [(name, seed) for seed in range(options.seeds) for name in names]
-    with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool:
-        started = time.monotonic()
-        futures = {job: pool.submit(work, *job, methods, options.root, options.out) for job in jobs}
-        for count, (job, future) in enumerate(futures.items(), 1):
-            future.result()
-            minutes = (time.monotonic() - started) / 60
-            print(f"{count}/{len(jobs)} {job} {minutes:.1f} min", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":
