@@ -63,7 +63,7 @@ def read(
 
     Args:
         data: What to read: ogb:NAME, smiles:FILE, planetoid:NAME, npz:NAME, tu:NAME,
-            mat:FILE, typed:FOLDER, demo:NAME or packed:FILE.
+            mat:FILE, typed:FOLDER, series:NAME, demo:NAME or packed:FILE.
         root: Folder where named data sets lie; the variable GTL_DATA by default.
         smiles_column: Column of the SMILES (smiles: only).
         target: Columns of the labels (smiles: only).
@@ -75,7 +75,8 @@ def read(
             mat:), or take the published split of so many (typed:).
         valid: Validation nodes beside labels_per_class (npz:, mat:).
         test: Test nodes beside labels_per_class (npz:, mat:).
-        fractions: Shares of train, valid and test, drawn at random (npz:, tu:, mat:).
+        fractions: Shares of train, valid and test, drawn at random (npz:, tu:, mat:) or in order
+            of time (series:).
         folds: Cross-validate with so many folds (tu: only).
         fold: Which of the folds tests, from 0; the next one validates (tu: only).
         normalize: Bring features to one scale, true by default but for npz: (planetoid:, npz:,
@@ -153,6 +154,23 @@ def fewshot(**options: Any) -> str:
     return f"{found}\n\nrun folder: {found.folder}"
 
 
+def forecast(**options: Any) -> str:
+    """Train a model of the values to come on a graph over time."""
+    from gtl import train
+    from gtl.data import Series
+
+    series = _read_from(options, seed=options["seed"])
+    if not isinstance(series, Series):
+        raise ConfigError(f"{series.spec} is no graph over time; give one, such as series:los_loop")
+    options["out"] = options["out"] or _default_folder("forecast", series.spec, options["seed"])
+    results = train.forecast(series=series, **options).results
+    lines = []
+    for ahead, errors in results["horizons"].items():
+        known = [f"{name} {value:.4g}" for name, value in errors.items() if value is not None]
+        lines.append(f"{ahead:>3} ahead: test {', '.join(known)}")
+    return "\n".join([*lines, f"run folder: {options['out']}"])
+
+
 def evaluate(run: Path, part: str, **options: Any) -> str:
     """Judge a run on labeled data; prints JSON."""
     from gtl import train
@@ -221,6 +239,7 @@ _VERBS: Mapping[str, Callable[..., str]] = {
     "pretrain": pretrain,
     "finetune": finetune,
     "fewshot": fewshot,
+    "forecast": forecast,
     "evaluate": evaluate,
     "predict": predict,
     "report": report,
@@ -256,6 +275,7 @@ def _parser() -> Any:
     for name, loop, data in (
         ("pretrain", train.pretrain, "data"),
         ("finetune", train.finetune, "dataset"),
+        ("forecast", train.forecast, "series"),
     ):
         options_of(read, name, "seed")
         options_of(loop, name, data)

@@ -272,6 +272,37 @@ def test_fewshot_refuses_what_it_cannot_use_with_one_line(rows, capsys):
     assert "give an encoder" in _refusal(capsys, "fewshot", "--data", "demo:shapes")
 
 
+@pytest.fixture
+def cases(tmp_path):
+    """Weekly cases of three places in a row, in the file of the published ones."""
+    folder = tmp_path / "spatio-temporal"
+    folder.mkdir()
+    weeks = np.sin(np.arange(60) / 4)[:, None] + np.arange(3)
+    names = {name: i for i, name in enumerate("abc")}
+    told = {"edges": [[0, 1], [1, 2], [1, 0], [2, 1]], "node_ids": names, "FX": weeks.tolist()}
+    (folder / "chickenpox.json").write_text(json.dumps(told))
+    return ["--data", "series:chickenpox", "--root", tmp_path]
+
+
+def test_forecast_goes_on_from_a_run_on_single_snapshots(cases, tmp_path, capsys):
+    sage = "{name: sage, width: 8, depth: 2, norm: layer}"
+    words = ["forecast", *cases, "--horizons", "[1, 2]", "--epochs", 1]
+    static, out = tmp_path / "static", tmp_path / "run"
+    assert _run(*words, "--encoder", sage, "--history", 1, "--out", static) == 0
+    adapted = ["--encoder", static, "--history", 3, "--adapter", "spatio_temporal"]
+    assert _run(*words, *adapted, "--out", out) == 0
+    shown = capsys.readouterr().out
+    assert "  2 ahead: test mae" in shown and f"run folder: {out}" in shown
+    results = json.loads((out / "results.json").read_text())
+    sizes = results["footprint"]
+    assert 0 < sizes["parameters_trained"] < sizes["parameters_total"]
+
+
+def test_a_series_is_forecast_and_nothing_else_is(cases, capsys):
+    assert "gtl.forecast" in _refusal(capsys, "finetune", *cases)
+    assert "no graph over time" in _refusal(capsys, "forecast", "--data", "demo:shapes")
+
+
 def test_an_existing_run_is_refused(table, tmp_path, capsys):
     words = [
         "finetune",

@@ -14,7 +14,7 @@ from gtl.data.series import PARTS, Series, Windows, as_horizons
 from gtl.errors import ConfigError
 from gtl.registry import HEADS, WEIGHTINGS
 from gtl.report.plots import write_plots
-from gtl.run_folder import RunFolder
+from gtl.run_folder import RunFolder, read_json
 from gtl.train import loop
 from gtl.train.forecaster import (
     TARGET,
@@ -66,8 +66,9 @@ def forecast(
 
     Args:
         encoder: Name, mapping with options, instance, run or its folder, or what this function
-            returned before; it is copied. Or ``last_value``, ``seasonal_naive`` or ``linear`` (an
-            autoregression that all nodes share), for which nothing is trained step by step.
+            returned before or its folder; it is copied. Or ``last_value``, ``seasonal_naive`` or
+            ``linear`` (an autoregression that all nodes share), for which nothing is trained step
+            by step.
         series: Values over time.
         adapter: Adapter, or a list of them, such as ``"spatio_temporal"``, which is told the
             history.
@@ -211,6 +212,9 @@ def _with_history(adapter: Any, history: int) -> Any:
 
 def _copied(encoder: Any) -> Any:
     """A copy of an encoder that is handed in; that of a forecaster without what it was given."""
+    config = Path(encoder) / "config.json" if isinstance(encoder, (str, Path)) else None
+    if config and config.is_file() and read_json(config).get("command") == "forecast":
+        encoder = Forecaster.load(config.parent)
     if isinstance(encoder, Forecaster):
         encoder = base_of(encoder.encoder)
     return copy.deepcopy(encoder) if isinstance(encoder, nn.Module) else encoder
