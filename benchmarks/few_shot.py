@@ -59,6 +59,7 @@ WITH_GRAPH: dict[str, Any] = {
     "KGTN, random": {"name": "kgtn", "graph": "random"},
     "KGTN as published, hierarchy": {"name": "kgtn", "training": "joint"},
     "KGTN as published, identity": {"name": "kgtn", "training": "joint", "graph": "identity"},
+    "judged, hierarchy": "judged",
 }
 METHODS = {"base_novel": {**PLAIN, **WITH_GRAPH}, "k_shot": PLAIN}
 

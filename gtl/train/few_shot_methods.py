@@ -179,6 +179,7 @@ METHODS = Registry(
         "kgtn": "gtl.train.few_shot_methods:KGTN",
         "fit": "gtl.train.few_shot_adaptive:FiT",
         "finetune": "gtl.train.few_shot_adaptive:FineTune",
+        "judged": "gtl.train.few_shot_judged:Judged",
     },
     base=Method,
 )
