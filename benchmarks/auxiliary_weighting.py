@@ -302,7 +302,12 @@ def summarize(found: Mapping[str, Any]) -> dict[str, Any]:
         sets[target] = {
             method: describe(values, tests[reference_of(method)], better, runs[method])
             for method, values in tests.items()
+            if reference_of(method) in tests
         }
+        for method, entry in sets[target].items():
+            if reference_of(method) != REFERENCE:
+                told = described(tests[method], tests[REFERENCE], better)
+                entry["over_target_only"] = [told["difference"], told["interval"], told["verdict"]]
     ranked = [m for m in LINES if m not in ABLATIONS and m != "untrained encoder"]
     means = {
         target: {method: by[method]["test"] for method in ranked}
@@ -328,7 +333,10 @@ def describe(
 
 
 def markdown(summary: Mapping[str, Any]) -> str:
-    """The table of ``benchmarks/README.md``: mean difference to the reference in points."""
+    """The table of ``benchmarks/README.md``: mean difference to the reference in points.
+
+    Below it, what starts from the pre-trained encoder against target only from scratch.
+    """
     sets = summary["sets"]
     methods = [m for m in LINES if any(m in by for by in sets.values())]
     rows = []
@@ -344,7 +352,20 @@ def markdown(summary: Mapping[str, Any]) -> str:
                 f"{verdicts.count('better')} / {verdicts.count('worse')}",
             ]
         )
-    return table(["method", *sets, "mean rank", "better / worse"], rows)
+    more = [
+        [method, *(_over_target_only(by.get(method)) for by in sets.values())]
+        for method in methods
+        if reference_of(method) != REFERENCE
+    ]
+    first = table(["method", *sets, "mean rank", "better / worse"], rows)
+    return first + "\n\n" + table(["over target only from scratch", *sets], more)
+
+
+def _over_target_only(entry: Mapping[str, Any] | None) -> str:
+    if entry is None or "over_target_only" not in entry:
+        return ""
+    difference, _, verdict = entry["over_target_only"]
+    return points({"difference": difference, "verdict": verdict}, False)
 
 
 def plot(summary: Mapping[str, Any], file: Path) -> None:
