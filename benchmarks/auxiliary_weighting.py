@@ -293,7 +293,7 @@ def guarded(helped: Mapping[int, Any], alone: Mapping[int, Any]) -> dict[int, An
 def summarize(found: Mapping[str, Any]) -> dict[str, Any]:
     """Spread, difference to the target alone and mean rank of every method.
 
-    Ranks are over the sets that have every method.
+    Ranks are over the sets that have every method, of means over the seeds that all of them have.
     """
     sets = {}
     for target, runs in found.items():
@@ -310,11 +310,16 @@ def summarize(found: Mapping[str, Any]) -> dict[str, Any]:
                 entry["over_target_only"] = [told["difference"], told["interval"], told["verdict"]]
     ranked = [m for m in LINES if m not in ABLATIONS and m != "untrained encoder"]
     means = {
-        target: {method: by[method]["test"] for method in ranked}
-        for target, by in sets.items()
-        if all(method in by for method in ranked)
+        target: means_over_shared_seeds({method: tests_of(runs[method]) for method in ranked})
+        for target, runs in found.items()
+        if all(method in runs for method in ranked)
     }
     return {"sets": sets, "mean_rank": mean_ranks(means, dict.fromkeys(means, "higher"))}
+
+
+def means_over_shared_seeds(tests: Mapping[str, Mapping[int, float]]) -> dict[str, float]:
+    shared = set.intersection(*(set(by) for by in tests.values()))
+    return {method: sum(by[s] for s in shared) / len(shared) for method, by in tests.items()}
 
 
 def reference_of(method: str) -> str:
