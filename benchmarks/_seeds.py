@@ -83,6 +83,15 @@ def finished(out: Path, *names: str) -> dict[int, Any]:
     return dict(sorted(runs.items()))
 
 
+def all_finished(
+    out: Path, sets: Iterable[str], methods: Collection[str]
+) -> dict[str, dict[str, dict[int, Any]]]:
+    """What finished runs left, by set, method and seed; what has none is left out."""
+    every = {name: {m: finished(out, name, m) for m in methods} for name in sets}
+    found = {name: {m: by for m, by in runs.items() if by} for name, runs in every.items()}
+    return {name: runs for name, runs in found.items() if runs}
+
+
 def tests_of(runs: Mapping[int, Any]) -> dict[int, float]:
     """The test value of each seed."""
     return {seed: result["test"] for seed, result in runs.items()}

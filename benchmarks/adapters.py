@@ -23,8 +23,8 @@ import torch
 from _measure import RESULTS, write_results
 from _seeds import (
     add_seeds,
+    all_finished,
     described,
-    finished,
     keep,
     parsed,
     parser_of,
@@ -186,13 +186,6 @@ def pretrain(root: str, out: Path) -> None:
 # -- tables ----------------------------------------------------------------------------------------
 
 
-def collect(out: Path, targets: Sequence[str], methods: Sequence[str]) -> dict[str, Any]:
-    """Results by data set, method and seed."""
-    every = {target: {m: finished(out, target, m) for m in methods} for target in targets}
-    found = {target: {m: by for m, by in runs.items() if by} for target, runs in every.items()}
-    return {target: runs for target, runs in found.items() if runs}
-
-
 def summarize(found: Mapping[str, Any]) -> dict[str, Any]:
     """Spread and difference to full fine-tuning by set and on their mean, and costs."""
     sets = {
@@ -269,7 +262,7 @@ def main() -> None:
         seeds = range(options.first_seed, options.first_seed + options.seeds)
         jobs = [(target, seed) for seed in seeds for target in targets]
         run_all(work, jobs, options.workers, methods, options.start, options.root, out)
-    summary = summarize(collect(out, targets, methods))
+    summary = summarize(all_finished(out, targets, methods))
     print(markdown(summary))
     if not options.no_write:
         settings = {"labels": LABELS, "training": TRAINING, "rates": RATES, "methods": METHODS}

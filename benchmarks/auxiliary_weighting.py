@@ -23,8 +23,8 @@ import torch
 from _measure import RESULTS, write_results
 from _seeds import (
     add_seeds,
+    all_finished,
     described,
-    finished,
     keep,
     parsed,
     parser_of,
@@ -266,15 +266,11 @@ def reduced(x: torch.Tensor, seed: int) -> torch.Tensor:
 
 def collect(out: Path, targets: Sequence[str], methods: Sequence[str]) -> dict[str, Any]:
     """Results by data set, method and seed; the guard's follow from those of two methods."""
-    found: dict[str, Any] = {}
-    for target in targets:
-        every = {method: finished(out, target, method) for method in methods}
-        runs = {method: by for method, by in every.items() if by}
+    found = all_finished(out, targets, methods)
+    for runs in found.values():
         for method, (twin, both) in GUARDED.items():
             if method in runs and twin in runs:
                 runs[both] = guarded(runs[method], runs[twin])
-        if runs:
-            found[target] = runs
     return found
 
 

@@ -9,9 +9,7 @@ by split.
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
 import statistics
 import sys
 import time
@@ -24,6 +22,7 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 from _measure import RESULTS, write_results
+from _seeds import parsed, parser_of
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -444,20 +443,11 @@ def plot(found: Mapping[str, FewShotResult], file: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--root", default=os.environ.get("GTL_DATA", ""), help="folder of data")
-    parser.add_argument("--set", action="append", choices=SETS, help="only these sets")
     every = list(METHODS["base_novel"])
-    parser.add_argument("--method", action="append", choices=every, help="only these methods")
+    parser = parser_of(__doc__, OUT, SETS, every)
     parser.add_argument("--splits", type=int, default=20, help="splits of each set")
-    parser.add_argument("--out", type=Path, default=OUT, help="where finished splits are kept")
-    parser.add_argument("--no-write", action="store_true", help="print, write no results")
-    parser.add_argument("--only-collect", action="store_true", help="learn nothing")
-    options = parser.parse_args()
+    options = parsed(parser)
     names, methods = options.set or list(SETS), options.method or every
-    if not options.root and not options.only_collect:
-        print("few_shot: give the folder of data sets as --root or GTL_DATA; left out")
-        return
     started = time.monotonic()
     for name in () if options.only_collect else names:
         root = Path(options.root)

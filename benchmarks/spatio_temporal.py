@@ -18,8 +18,8 @@ import torch
 from _measure import RESULTS, write_results
 from _seeds import (
     add_seeds,
+    all_finished,
     described,
-    finished,
     keep,
     parsed,
     parser_of,
@@ -146,13 +146,6 @@ def window(data: Data) -> dict[str, Any]:
 # -- tables ----------------------------------------------------------------------------------------
 
 
-def collect(out: Path, names: Sequence[str], methods: Sequence[str]) -> dict[str, Any]:
-    """Results by set, method and seed; a baseline's, which has no seed, counts for all."""
-    every = {name: {m: finished(out, name, m) for m in methods} for name in names}
-    found = {name: {m: by for m, by in runs.items() if by} for name, runs in every.items()}
-    return {name: runs for name, runs in found.items() if runs}
-
-
 def summarize(found: Mapping[str, Any]) -> dict[str, Any]:
     """Errors at each horizon, trained share, and by how much each method is off more than ours."""
     sets = {
@@ -217,7 +210,7 @@ def main() -> None:
         seeds = range(options.first_seed, options.first_seed + options.seeds)
         jobs = [(name, seed) for seed in seeds for name in names]
         run_all(work, jobs, options.workers, methods, options.root, options.out)
-    summary = summarize(collect(options.out, names, methods))
+    summary = summarize(all_finished(options.out, names, methods))
     print(markdown(summary))
     if not options.no_write:
         settings = {

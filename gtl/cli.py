@@ -57,6 +57,7 @@ def read(
     download: bool | None = None,
     undirected: bool | None = None,
     identity: bool | None = None,
+    weights: bool | None = None,
     seed: int = 0,
 ) -> Any:
     """Data: gtl.load, with the options of every kind of data.
@@ -88,6 +89,7 @@ def read(
         download: Allow a download (ogb: only).
         undirected: Let edges go both ways where OGB's do not (ogb: only).
         identity: Tell nodes without features apart by their numbers (ogb: only).
+        weights: Keep weights of edges, true by default (series: only).
         seed: Of random splits.
     """
     from gtl.data import load
@@ -113,6 +115,7 @@ def read(
         "download": download,
         "undirected": undirected,
         "identity": identity,
+        "weights": weights,
     }
     given = {name: value for name, value in choices.items() if value is not None}
     return load(data, root=root, seed=seed, **given)

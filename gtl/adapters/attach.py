@@ -159,11 +159,15 @@ def load_adapter(encoder: nn.Module, path: Path | str, name: str = DEFAULT) -> A
         ShapeError: If it was trained on an encoder of another build.
     """
     saved = read_adapter(path)
+    before = encoder.in_use if isinstance(encoder, Adapted) else None
     adapted = attach(encoder, saved["adapter"], name)
     try:
         load_adapter_state(adapted, saved["state"])
     except ShapeError:
-        _take_off(adapted, name)
+        del adapted.adapters[name]
+        adapted.use(before)
+        if not adapted.adapters:
+            detach(adapted)
         raise
     return adapted
 
@@ -221,11 +225,3 @@ def _state(encoder: Adapted) -> dict[str, Tensor]:
     if name is None:
         raise ConfigError("no adapter is in use; say which: encoder.use(name)")
     return encoder.adapters[name].state_dict()
-
-
-def _take_off(encoder: Adapted, name: str) -> None:
-    del encoder.adapters[name]
-    if not encoder.adapters:
-        detach(encoder)
-    else:
-        encoder.use(next(iter(encoder.adapters)))

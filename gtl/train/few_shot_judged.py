@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from gtl.errors import ConfigError
-from gtl.train.few_shot_methods import as_methods
+from gtl.train.few_shot_methods import METHODS, as_methods
 from gtl.train.few_shot_problem import Method, Problem, Scorer
 from gtl.train.few_shot_score import base_novel_measures
 from gtl.train.seed import seeded
@@ -46,8 +46,8 @@ class Judged(Method):
                 f"`rehearsals` is {rehearsals} and `queries` is {queries}, expected 1 or more"
             )
         self.of, self.rehearsals, self.queries = of, rehearsals, queries
-        if of is not None:
-            as_methods(of)  # so that a wrong name is told at once
+        if of is not None:  # a wrong name is told at once, and a run folder can remember them
+            self.arguments["of"] = {t: METHODS.spec(how) for t, how in as_methods(of).items()}
 
     def fit(self, problem: Problem) -> Scorer:
         """Rehearse with all methods, then fit the best one.
@@ -59,10 +59,13 @@ class Judged(Method):
         gains: dict[str, list[float]] = {title: [] for title in methods}
         seeds = torch.randint(2**31, (self.rehearsals,), generator=problem.rng).tolist()
         for seed in seeds:
+            draw = torch.Generator().manual_seed(seed)
+            stage = rehearsal(problem, self.queries, draw)
             for title, method in methods.items():
-                with seeded(seed) as rng:
-                    stage = rehearsal(problem, self.queries, rng)
-                    gains[title].append(_recognized(method.fit(stage.problem), stage))
+                with seeded(seed) as rng:  # no method's chances depend on who came before
+                    rng.set_state(draw.get_state())
+                    scorer = method.fit(replace(stage.problem, rng=rng))
+                gains[title].append(_recognized(scorer, stage))
         best = max(methods, key=lambda title: sum(gains[title]))
         log.debug("judged: %s, of %s", best, {t: sum(g) / len(g) for t, g in gains.items()})
         return methods[best].fit(problem)

@@ -316,3 +316,16 @@ def test_a_file_for_another_encoder_is_refused_and_taken_off_again(encoder, tmp_
     checkpoint.save(tmp_path / "b.safetensors", {"state": {}})
     with pytest.raises(CheckpointError, match="is no adapter"):
         adapters.load_adapter(encoder, tmp_path / "b.safetensors")
+
+
+def test_a_file_that_does_not_fit_leaves_in_use_what_was_in_use(encoder, tmp_path):
+    from gtl.encoders import GIN
+
+    wide = adapters.attach(GIN(MOLECULES, width=7, depth=3), "film")
+    adapters.save_adapter(wide, tmp_path / "a.safetensors")
+    adapted = adapters.attach(adapters.attach(encoder, "film", "first"), "film", "second")
+    for before in ("second", None):
+        adapted.use(before)
+        with pytest.raises(ShapeError):
+            adapters.load_adapter(adapted, tmp_path / "a.safetensors", "third")
+        assert adapted.in_use == before and set(adapted.adapters) == {"first", "second"}

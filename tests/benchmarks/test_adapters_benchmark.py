@@ -41,7 +41,7 @@ def test_what_is_there_is_not_trained_again_and_costs_are_those_of_the_adapter(s
     file.write_text(json.dumps(changed))
     for seed in (0, 1):
         script.work("molbace", seed, METHODS, "muv", "", tmp_path)
-    found = script.collect(tmp_path, ["molbace"], METHODS)
+    found = script.all_finished(tmp_path, ["molbace"], METHODS)
     assert found["molbace"]["full"][0]["test"] == 0.25
     adapter, helped = (found["molbace"][method][0] for method in METHODS[2:])
     assert helped["rate"] == adapter["rate"]

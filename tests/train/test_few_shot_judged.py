@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -92,18 +95,26 @@ def test_among_equals_the_first_is_used_and_the_novel_classes_do_not_judge(probl
         assert mine.num_classes == 5
 
 
-def test_by_default_the_graph_is_one_choice_among_others() -> None:
-    tree = CategoryGraph.from_paths([f"all/{i // 4}/{i}" for i in range(16)])
-    rng = torch.Generator().manual_seed(0)
-    groups = torch.randn(4, 6, generator=rng).repeat_interleave(4, 0)
-    means = 2 * groups + torch.randn(16, 6, generator=rng)
-    labels = torch.arange(160) % 16
-    data = means[labels] + torch.randn(160, 6, generator=rng), labels
-    options = {"protocol": "base_novel", "shots": [1], "splits": 2}
-    with_graph = gtl.few_shot(data, ["judged", "prototype"], graph=tree, **options)
-    without = gtl.few_shot(data, ["judged"], **options)
-    for found in (with_graph, without):
-        assert 0 < found.mean("judged", 1, "novel_in_all_top1").mean <= 1
+def test_by_default_the_graph_is_one_choice_and_the_first(problem) -> None:
+    with_graph = list(Judged()._methods(problem))
+    without = list(Judged()._methods(replace(problem, graph=None)))
+    assert with_graph == ["kgtn", *without]
+    assert "linear" in without and "prototype" in without
+
+
+def test_it_beats_a_metric_that_is_wrong_for_the_features(tmp_path) -> None:
+    """Classes differ in length alone, which cosines do not see."""
+    draw = torch.Generator().manual_seed(0)
+    labels = torch.arange(160) % 8
+    x = (1.0 + 4 * labels).unsqueeze(1) * torch.ones(2) + 0.1 * torch.randn(160, 2, generator=draw)
+    cosine = {"name": "prototype", "similarity": "cosine"}
+    methods = {"judged": Judged({"blind": Blind(), "cosine": cosine, "near": "prototype"})}
+    how = {"protocol": "base_novel", "shots": [1], "splits": 2, "scaling": "none"}
+    found = gtl.few_shot((x, labels), {**methods, "cosine": cosine}, out=tmp_path / "run", **how)
+    judged, alone = (found.mean(m, 1, "novel_in_all_top1").mean for m in ("judged", "cosine"))
+    assert judged > 0.95 > alone
+    told = json.loads((tmp_path / "run" / "config.json").read_text())["methods"]["judged"]
+    assert told["of"]["near"] == {"name": "prototype"} and next(iter(told["of"])) == "blind"
 
 
 def test_it_is_refused_where_nobody_can_judge(problem) -> None:
