@@ -51,9 +51,9 @@ def add_seeds(parser: argparse.ArgumentParser, seeds: int | None, first: int = 0
 
 
 def run_all(
-    work: Callable[..., None], jobs: Sequence[tuple[str, int]], workers: int, *rest: Any
+    work: Callable[..., None], jobs: Sequence[tuple[Any, ...]], workers: int, *rest: Any
 ) -> None:
-    """Call ``work(set, seed, *rest)`` for all jobs, and say how far they are."""
+    """Call ``work(*job, *rest)`` for all jobs, set and seed first, and say how far they are."""
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         started = time.monotonic()
         futures = [pool.submit(work, *job, *rest) for job in jobs]

@@ -1,19 +1,18 @@
 """Is a small adapter as good as fine-tuning all of a pre-trained encoder, and what does it cost?
 
 One encoder, pre-trained once without labels, is adapted to small molecular targets in every way,
-seed by seed, on the same few labels. Each way has the same learning rates to choose from;
-validation data choose rate and epoch, and the test split is looked at once. Beside auxiliary tasks
-the rate is that of the adapter alone.
+seed by seed, on the same few labels. Each way has the same learning rates to choose from: the one
+with the best validation values over all targets on seeds of its own. Validation data choose the
+epoch, and the test split is looked at once. Beside auxiliary tasks the rate is that of the adapter
+alone.
 """
 
 from __future__ import annotations
 
 import copy
-import json
 import random
 import time
 import warnings
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -48,10 +47,12 @@ LABELS = 300
 ENCODER = {"name": "gin", "width": 64, "depth": 5}
 MOLECULES = 8000
 PRETRAINING = {"tasks": ["attribute_masking", "context_prediction"], "epochs": 10, "lr": 3e-3}
-TRAINING = {"epochs": 12, "batch_size": 50}
+TRAINING = {"epochs": 20, "batch_size": 50}
 RATES = (1e-3, 5e-3, 2e-2)
+RATE_SEEDS = (100,)
 AUXILIARY = ("attribute_masking", "edge_prediction", "infomax")
 REFERENCE = "full"
+HELPED = " + aux_ts"
 BOTH = "bottleneck + layerwise"
 
 # Adapters by method; ``None`` trains the encoder, an empty list the head alone.
@@ -59,67 +60,106 @@ METHODS: dict[str, Any] = {
     "from scratch": None,
     REFERENCE: None,
     "head alone": [],
-    "bottleneck": "bottleneck",
-    "layerwise": "layerwise",
+    "bottleneck": ["bottleneck"],
+    "layerwise": ["layerwise"],
     BOTH: ["bottleneck", "layerwise"],
-    "bottleneck + layerwise, published": [
-        "bottleneck",
-        {"name": "layerwise", "residual": False},
-    ],
-    "parallel": "parallel",
-    "lora": "lora",
-    "film": "film",
-    "prompt": "prompt",
-    "bottleneck + aux_ts": "bottleneck",
+    "bottleneck + layerwise, published": ["bottleneck", "layerwise, published"],
+    "parallel": ["parallel"],
+    "lora": ["lora"],
+    "film": ["film"],
+    "prompt": ["prompt"],
+    "bottleneck" + HELPED: ["bottleneck"],
 }
-STARTS = ("muv", "published")
+# Columns of bottleneck and layerwise by start: together they are a tenth of the parameters.
+STARTS = {"muv": 8, "published": 12}
+
+
+def adapter_of(method: str, start: str) -> list[dict[str, Any]] | None:
+    """The adapters of a method, as :func:`gtl.finetune` takes them."""
+    options = {
+        "bottleneck": {"name": "bottleneck", "hidden": STARTS[start]},
+        "layerwise": {"name": "layerwise", "hidden": STARTS[start]},
+        "layerwise, published": {
+            "name": "layerwise",
+            "hidden": STARTS[start],
+            "residual": False,
+        },
+    }
+    names = METHODS[method]
+    return None if names is None else [options.get(name, {"name": name}) for name in names]
 
 
 # -- one seed of one data set ----------------------------------------------------------------------
 
 
-def work(target: str, seed: int, methods: Sequence[str], start: str, root: str, out: Path) -> None:
-    """Train what is missing; each method leaves a file when it is done."""
+def work(
+    target: str, seed: int, rates: Mapping[str, float], start: str, root: str, out: Path
+) -> None:
+    """Train what is missing, each method at its rate; each leaves a file when it is done."""
     warnings.filterwarnings("ignore")
     torch.set_num_threads(1)
-    missing = [method for method in methods if not place(out, target, method, seed).exists()]
+    missing = [method for method in rates if not place(out, target, method, seed).exists()]
     if not missing:
         return
     encoder, data = begin(start, root, out), few_labels(target, root, seed)
     for method in missing:
-        rates, alone = RATES, place(out, target, "bottleneck", seed)
-        if method.endswith("aux_ts") and alone.exists():
-            rates = (json.loads(alone.read_text())["rate"],)
-        results = best_rate(method, encoder, data, seed, rates)
+        results = trained(method, start, encoder, data, seed, rates[method])
         keep(results, out, target, method, seed)
 
 
-def best_rate(
-    method: str, encoder: Encoder, data: Dataset, seed: int, rates: Sequence[float]
+def trained(
+    method: str, start: str, encoder: Encoder, data: Dataset, seed: int, rate: float
 ) -> dict[str, Any]:
-    """Results of the learning rate that validation data prefer, with what it cost."""
-    best: dict[str, Any] = {}
-    for rate in rates:
-        scratch = method == "from scratch"
-        start = ENCODERS.spec(encoder) if scratch else copy.deepcopy(encoder)
-        helped = method.endswith("aux_ts")
-        started = time.process_time()
-        model = gtl.finetune(
-            start,
-            data,
-            adapter=METHODS[method],
-            auxiliary=AUXILIARY if helped else (),
-            weighting={"name": "aux_ts", "mass": 0.3},
-            guard=False,
-            lr=rate,
-            seed=seed,
-            **TRAINING,
-        )
-        seconds = round(time.process_time() - started, 2)
-        if not best or model.results["valid"] > best["valid"]:
-            best = {**model.results, "rate": rate, "cpu_seconds": seconds}
-            best["bytes"] = step_bytes(model, data)
-    return best
+    """Results of one training, with what it cost."""
+    scratch = method == "from scratch"
+    started = time.process_time()
+    model = gtl.finetune(
+        ENCODERS.spec(encoder) if scratch else copy.deepcopy(encoder),
+        data,
+        adapter=adapter_of(method, start),
+        auxiliary=AUXILIARY if method.endswith(HELPED) else (),
+        weighting={"name": "aux_ts", "mass": 0.3},
+        guard=False,
+        lr=rate,
+        seed=seed,
+        **TRAINING,
+    )
+    seconds = round(time.process_time() - started, 2)
+    bytes_of = step_bytes(model, data)
+    return {**model.results, "rate": rate, "cpu_seconds": seconds, "bytes": bytes_of}
+
+
+# -- the rate of a method --------------------------------------------------------------------------
+
+
+def try_rate(
+    target: str, seed: int, rate: float, methods: Sequence[str], start: str, root: str, out: Path
+) -> None:
+    """Train at one rate, on a seed that serves for nothing else."""
+    work(target, seed, dict.fromkeys(methods, rate), start, root, rate_folder(out, rate))
+
+
+def chosen_rates(targets: Sequence[str], methods: Sequence[str], out: Path) -> dict[str, float]:
+    """The rate of each method that is best by validation data, on the mean over the targets."""
+    tried = {
+        rate: all_finished(rate_folder(out, rate), targets, [alone(m) for m in methods])
+        for rate in RATES
+    }
+
+    def valid(method: str, rate: float) -> float:
+        runs = [run for by in tried[rate].values() for run in by[alone(method)].values()]
+        return sum(run["valid"] for run in runs) / len(runs)
+
+    return {method: max(RATES, key=lambda rate: valid(method, rate)) for method in methods}
+
+
+def rate_folder(out: Path, rate: float) -> Path:
+    return out / "rates" / f"{rate:g}"
+
+
+def alone(method: str) -> str:
+    """The same method without auxiliary tasks."""
+    return method.removesuffix(HELPED)
 
 
 def step_bytes(model: gtl.Model, data: Dataset) -> dict[str, int]:
@@ -210,7 +250,7 @@ def mean_over_sets(found: Mapping[str, Any], method: str) -> dict[int, float]:
 
 
 def cost(runs: Sequence[Mapping[int, Any]]) -> dict[str, Any]:
-    """Means over sets and seeds, and how often each rate was chosen."""
+    """Means over sets and seeds."""
     every = [result for by in runs for result in by.values()]
 
     def mean(read: Callable[[Any], float]) -> float:
@@ -226,7 +266,8 @@ def cost(runs: Sequence[Mapping[int, Any]]) -> dict[str, Any]:
         "optimizer_bytes": mean(lambda r: r["bytes"]["optimizer"]),
         "step_bytes": mean(lambda r: sum(r["bytes"].values())),
         "cpu_seconds": mean(lambda r: r["cpu_seconds"]),
-        "rates": dict(Counter(str(r["rate"]) for r in every)),
+        "rate": sorted({r["rate"] for r in every}),
+        "epoch": mean(lambda r: r["epoch"]),
         "depth": [round(sum(w) / len(w), 3) for w in zip(*depths)] or None,
     }
 
@@ -259,9 +300,13 @@ def main() -> None:
     if not options.only_collect:
         if options.start == "muv":
             pretrain(options.root, out)
+        how = options.start, options.root, out
+        tries = [(t, seed, rate) for seed in RATE_SEEDS for t in targets for rate in RATES]
+        tried = list(dict.fromkeys(map(alone, methods)))
+        run_all(try_rate, tries, options.workers, tried, *how)
         seeds = range(options.first_seed, options.first_seed + options.seeds)
         jobs = [(target, seed) for seed in seeds for target in targets]
-        run_all(work, jobs, options.workers, methods, options.start, options.root, out)
+        run_all(work, jobs, options.workers, chosen_rates(targets, methods, out), *how)
     summary = summarize(all_finished(out, targets, methods))
     print(markdown(summary))
     if not options.no_write:

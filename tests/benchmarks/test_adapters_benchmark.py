@@ -34,24 +34,44 @@ def script(monkeypatch):
 
 
 def test_what_is_there_is_not_trained_again_and_costs_are_those_of_the_adapter(script, tmp_path):
+    rates = dict.fromkeys(METHODS, 1e-2)
     for seed in (0, 1):
-        script.work("molbace", seed, METHODS[:2], "muv", "", tmp_path)
+        script.work("molbace", seed, {"full": 1e-3, "head alone": 1e-2}, "muv", "", tmp_path)
     file = script.place(tmp_path, "molbace", "full", 0)
     changed = {**json.loads(file.read_text()), "test": 0.25}
     file.write_text(json.dumps(changed))
     for seed in (0, 1):
-        script.work("molbace", seed, METHODS, "muv", "", tmp_path)
+        script.work("molbace", seed, rates, "muv", "", tmp_path)
     found = script.all_finished(tmp_path, ["molbace"], METHODS)
     assert found["molbace"]["full"][0]["test"] == 0.25
-    adapter, helped = (found["molbace"][method][0] for method in METHODS[2:])
-    assert helped["rate"] == adapter["rate"]
     summary = script.summarize(found)
     costs = summary["costs"]
+    assert costs["full"]["rate"] == [1e-3] and costs["bottleneck"]["rate"] == [1e-2]
     assert costs["head alone"]["parameters_trained"] == 9
     assert costs["head alone"]["optimizer_bytes"] == 2 * 4 * 9 + 2 * 4  # and Adam's two counters
     assert costs["bottleneck"]["step_bytes"] < costs["full"]["step_bytes"]
     table = script.markdown(summary).splitlines()
     assert [line.split(" | ")[0] for line in table[2:]] == [f"| {name}" for name in METHODS]
+
+
+def test_the_rate_is_the_best_on_the_mean_of_validation_values(script, tmp_path):
+    valid = {1e-3: (0.9, 0.4), 1e-2: (0.7, 0.7)}
+    for rate, values in valid.items():
+        for target, value in zip(("molbace", "molbbbp"), values):
+            folder = script.rate_folder(tmp_path, rate)
+            script.keep({"valid": value, "test": -value}, folder, target, "bottleneck", 100)
+    methods = ["bottleneck", "bottleneck + aux_ts"]
+    assert script.chosen_rates(("molbace", "molbbbp"), methods, tmp_path) == {
+        "bottleneck": 1e-2,
+        "bottleneck + aux_ts": 1e-2,
+    }
+
+
+def test_a_rate_is_tried_apart_from_the_results(script, tmp_path):
+    for rate in script.RATES:
+        script.try_rate("molbace", 100, rate, ["head alone"], "muv", "", tmp_path)
+    assert script.all_finished(tmp_path, ["molbace"], METHODS) == {}
+    assert script.chosen_rates(["molbace"], ["head alone"], tmp_path)["head alone"] in script.RATES
 
 
 def test_the_mean_over_sets_takes_the_seeds_that_all_have(script):
