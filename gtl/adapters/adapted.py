@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from gtl.adapters import trainable
-from gtl.adapters.kept import Kept
+from gtl.adapters.kept import Kept, Vectors
 from gtl.errors import ConfigError
-from gtl.graph import Graph, Schema
+from gtl.graph import Graph, PackedGraphs, Schema
 from gtl.roles import Adapter, Anatomy, Encoder
 
 
@@ -154,21 +154,47 @@ class AdaptedEncoder(Adapted, Encoder):
 
     def forward(self, graph: Graph) -> Tensor:
         """Node vectors ``(n, width)``."""
-        parts = self.parts()
-        if any(part.wraps() for part in parts) or any(
-            p.requires_grad for p in self.base.parameters()
-        ):
+        if not self._is_fixed():
             return self._encode(graph)
-
-        def frozen() -> tuple[list[Tensor], Tensor]:
-            layers: list[Tensor] = []
-            with self._wrapped(layers), torch.inference_mode(False), torch.no_grad():
-                return layers, self.base(graph)
-
-        layers, out = self._kept.get(graph, self.base, frozen)
-        for part in _changing(parts):
+        layers, out = self._kept.get(graph, self.base, self._fixed)
+        for part in _changing(self.parts()):
             out = part.output(layers, out)
         return out
+
+    def encode_once(self, graphs: PackedGraphs, items: Tensor) -> None:
+        """Encode graphs of a set now, and never again in batches of :meth:`gtl.data.Dataset.batch`.
+
+        Nothing happens where an adapter acts inside the encoder, or where the vectors would take
+        more than a GiB; otherwise they take that memory until :meth:`forget`.
+
+        Args:
+            graphs: The set.
+            items: Numbers of its graphs, int64 ``(k,)``, none of them twice.
+        """
+        if self._is_fixed():
+            self._kept.ahead(graphs, items, self.base, self._fixed)
+
+    def forget(self) -> None:
+        """Let go of vectors that are kept."""
+        self._kept.forget()
+
+    def use(self, name: str | None) -> AdaptedEncoder:
+        """Let the adapters of that name act and learn, and no others; ``None`` means the base."""
+        self.forget()
+        super().use(name)
+        return self
+
+    def _is_fixed(self) -> bool:
+        """Whether nothing inside the encoder changes while adapters and heads learn."""
+        inside = any(part.wraps() for part in self.parts())
+        return not inside and not any(p.requires_grad for p in self.base.parameters())
+
+    def _fixed(self, graph: Graph) -> Vectors:
+        """What embedding and blocks say, if any adapter in use asks for it, and the output."""
+        layers: list[Tensor] = []
+        noted = layers if _changing(self.parts()) else None
+        with self._wrapped(noted), torch.inference_mode(False), torch.no_grad():
+            return layers, self.base(graph)
 
     def layers(self, graph: Graph) -> list[Tensor]:
         """Node vectors after the adapted embedding and after each adapted block."""

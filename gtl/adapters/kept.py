@@ -1,52 +1,143 @@
-"""Frozen vectors, computed once: a whole graph under a frozen encoder says the same in each step.
+"""Frozen vectors, computed once: under a frozen encoder a graph says the same in each step.
 
-Where no adapter acts inside the encoder, training a head or a layerwise adapter on one graph would
-otherwise encode it anew in every step and every validation.
+Where no adapter acts inside the encoder, training a head or a layerwise adapter would otherwise
+encode the one graph, or the same molecules, anew in every step and every validation.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
-from gtl.graph import Graph
+from gtl.graph import Graph, PackedGraphs, Schema
+from gtl.graph.graph import CONTENT
+from gtl.graph.pack import source_of
 
-T = TypeVar("T")
-# All that an encoder may read: labels, seeds and pairs change from step to step.
-_READ = ("src", "dst", "num_nodes", "x", "e", "node_type", "edge_type", "time", "sizes")
-_FIELDS = (*_READ, "origin", "undrawn")
+log = logging.getLogger(__name__)
+LIMIT = 1 << 30  # bytes of vectors of a set
+_AT_ONCE = 256  # graphs
+_FIELDS = (*CONTENT, "origin", "undrawn")
+
+Vectors = tuple[list[Tensor], Tensor]  # of embedding and blocks, and the output
+_Mark = list[tuple[Tensor, int, int]]
 
 
 class Kept:
-    """The last value that was computed, for the same graph and the same weights."""
+    """Vectors of the last graph that was computed, and of graphs that were encoded ahead."""
 
     def __init__(self) -> None:
-        self._of: tuple[object, list[tuple[Tensor, int, int]]] | None = None
-        self._value: object = None
+        self._last: tuple[object, _Mark, Vectors] | None = None
+        self._ahead: tuple[_Ahead, _Mark] | None = None
 
-    def get(self, graph: Graph, encoder: nn.Module, compute: Callable[[], T]) -> T:
-        """What ``compute()`` gives for this graph and encoder.
+    def get(self, graph: Graph, encoder: nn.Module, compute: Callable[[Graph], Vectors]) -> Vectors:
+        """What ``compute(graph)`` gives for this encoder.
 
         Args:
             graph: What is encoded; a copy with other labels, seeds or pairs counts as the same.
             encoder: Its weights and buffers are compared by what they are and how often they were
                 changed. The same tensors have to be there: a replay at others is computed.
-            compute: Called unless the last value will do.
+            compute: Called unless it is known what comes out.
         """
-        learned = any(v is not None and v.requires_grad for v in (graph.x, graph.e))
-        mark = graph.remember("encoded", object, _FIELDS)
-        weights = [(tensor, tensor._version, tensor.data_ptr()) for tensor in _tensors(encoder)]
-        if learned:
-            return compute()
-        if self._of is None or self._of[0] is not mark or not _same(self._of[1], weights):
-            self._value, self._of = compute(), (mark, weights)
-        return self._value  # type: ignore[return-value]
+        if any(v is not None and v.requires_grad for v in (graph.x, graph.e)):
+            return compute(graph)
+        mark = _mark(encoder)
+        if self._ahead is not None and _same(self._ahead[1], mark):
+            known = self._ahead[0].vectors(graph)
+            if known is not None:
+                return known
+        identity = graph.remember("encoded", object, _FIELDS)
+        last = self._last
+        if last is None or last[0] is not identity or not _same(last[1], mark):
+            last = self._last = identity, mark, compute(graph)
+        return last[2]
+
+    def ahead(
+        self,
+        graphs: PackedGraphs,
+        items: Tensor,
+        encoder: nn.Module,
+        compute: Callable[[Graph], Vectors],
+    ) -> None:
+        """Encode graphs of a set, unless their vectors take more than :data:`LIMIT` bytes.
+
+        Graphs are encoded in portions that depend on ``items`` alone, so that a run that is gone
+        on with has the same vectors to the last bit.
+
+        Args:
+            graphs: The set.
+            items: Numbers of graphs of the set, int64 ``(k,)``.
+            encoder: As in :meth:`get`.
+            compute: Likewise.
+        """
+        self._ahead = None
+        nodes = int((graphs.node_offsets[items + 1] - graphs.node_offsets[items]).sum())
+        rows: list[Tensor] = []
+        widths: list[int] = []
+        for portion in items.split(_AT_ONCE):
+            layers, out = compute(graphs.batch(portion).to(_device(encoder)))
+            widths = [part.shape[1] for part in (*layers, out)]
+            rows.append(torch.cat([*layers, out], 1).cpu())
+            if nodes * rows[0].shape[1] * rows[0].element_size() > LIMIT:
+                log.info("vectors of %d nodes are too many to be kept", nodes)
+                return
+        if rows:
+            self._ahead = _Ahead.of(graphs, items, torch.cat(rows), widths), _mark(encoder)
+
+    def forget(self) -> None:
+        """Let go of everything."""
+        self._last = self._ahead = None
 
     def __deepcopy__(self, memo: dict) -> Kept:
         """A copy starts anew: its encoder is another."""
         return Kept()
+
+
+@dataclass(frozen=True)
+class _Ahead:
+    """Vectors of some graphs of a set: features of the same graphs without edges.
+
+    Attributes:
+        graphs: The set.
+        number: Where each graph of the set is among those encoded, -1 if it is not.
+        rows: The graphs encoded, with embedding, blocks and output side by side as features.
+        widths: Columns of each of those.
+    """
+
+    graphs: PackedGraphs
+    number: Tensor
+    rows: PackedGraphs
+    widths: list[int]
+
+    @staticmethod
+    def of(graphs: PackedGraphs, items: Tensor, rows: Tensor, widths: list[int]) -> _Ahead:
+        number = torch.full((len(graphs),), -1)
+        number[items] = torch.arange(len(items))
+        sizes = graphs.node_offsets[items + 1] - graphs.node_offsets[items]
+        offsets = torch.cat([sizes.new_zeros(1), sizes.cumsum(0)])
+        none = torch.empty(0, dtype=torch.int64)
+        packed = PackedGraphs(offsets, torch.zeros_like(offsets), none, none, Schema(), x=rows)
+        return _Ahead(graphs, number, packed, widths)
+
+    def vectors(self, graph: Graph) -> Vectors | None:
+        """Those of a batch, if it is one of the set and all of its graphs are here."""
+        source = source_of(graph)
+        if source is None or source[0] is not self.graphs:
+            return None
+        numbers = self.number[source[1]]
+        if bool((numbers < 0).any()):
+            return None
+        rows = self.rows.batch(numbers).x
+        assert rows is not None
+        *layers, out = rows.to(graph.device).split(self.widths, 1)
+        return layers, out
+
+
+def _mark(encoder: nn.Module) -> _Mark:
+    return [(tensor, tensor._version, tensor.data_ptr()) for tensor in _tensors(encoder)]
 
 
 def _tensors(encoder: nn.Module) -> Iterator[Tensor]:
@@ -54,5 +145,9 @@ def _tensors(encoder: nn.Module) -> Iterator[Tensor]:
     yield from encoder.buffers()
 
 
-def _same(one: list[tuple[Tensor, int, int]], two: list[tuple[Tensor, int, int]]) -> bool:
+def _same(one: _Mark, two: _Mark) -> bool:
     return len(one) == len(two) and all(a[0] is b[0] and a[1:] == b[1:] for a, b in zip(one, two))
+
+
+def _device(encoder: nn.Module) -> torch.device:
+    return next((tensor.device for tensor in _tensors(encoder)), torch.device("cpu"))

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from gtl.errors import DataError
 from gtl.graph import Graph, Schema, sample_neighbors
+from gtl.graph.graph import CONTENT
 from gtl.graph.pack import PackedGraphs
 
 LEVELS = ("graph", "node", "edge")
@@ -225,7 +226,8 @@ class Dataset:
         """
         y = None if self.labels is None else self.labels[index]
         if self.graphs is not None:
-            return self.graphs.batch(index).replace(y=y).to(device)
+            y = None if y is None else y.to(device)
+            return self.graphs.batch_on(index, device).replace(y=y)
         assert self.graph is not None
         home = whole = self.graph
         if fan_out is not None:
@@ -234,8 +236,7 @@ class Dataset:
             return part.replace(y=None if y is None else y.to(home.device)).to(device)
         device = torch.device(device)
         if home.device != device:
-            fields = ("src", "dst", "num_nodes", "x", "e", "node_type", "edge_type", "time")
-            whole = home.remember(("on", device), lambda: home.to(device), fields)
+            whole = home.remember(("on", device), lambda: home.to(device), CONTENT)
         y = None if y is None else y.to(device)
         if self.pairs is not None:
             return whole.replace(seeds=None, pairs=self.pairs[index].to(device), y=y)

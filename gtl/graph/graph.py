@@ -20,6 +20,7 @@ from gtl.errors import DataError, ShapeError
 
 T = TypeVar("T")
 STRUCTURE = ("src", "dst", "num_nodes")
+CONTENT = (*STRUCTURE, "x", "e", "node_type", "edge_type", "time", "sizes")  # what encoders read
 _NODE_FIELDS = ("x", "node_type")
 _SAMPLE_FIELDS = ("origin", "undrawn")  # of nodes too, but they speak of the graph left behind
 _EDGE_FIELDS = ("src", "dst", "e", "edge_type", "time")

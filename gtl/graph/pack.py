@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from gtl.errors import DataError, ShapeError
-from gtl.graph.graph import Graph
+from gtl.graph.graph import CONTENT, Graph
 from gtl.graph.schema import Schema
 from gtl.graph.tensor_file import map_tensors, raw_bytes, save_tensors
 
@@ -22,6 +22,7 @@ _PER_NODE = ("x", "node_type")
 _PER_EDGE = ("src", "dst", "e", "edge_type", "time")
 _KIND = "packed graphs"
 _CHUNK = 1 << 17  # rows
+_SOURCE = "graphs of a set"
 _FIELDS = ("node_offsets", "edge_offsets", *_PER_NODE, *_PER_EDGE)
 
 
@@ -142,6 +143,12 @@ class PackedGraphs:
             **taken,
         )
 
+    def batch_on(self, index: Tensor, device: torch.device | str) -> Graph:
+        """A :meth:`batch` on a device, of which :func:`source_of` knows where it is from."""
+        graph = self.batch(index).to(device)
+        graph.remember(_SOURCE, lambda: (self, index), CONTENT)
+        return graph
+
     def subset(self, index: Tensor) -> PackedGraphs:
         """A smaller packed set of the graphs ``index``, stored in the same dtypes.
 
@@ -221,6 +228,14 @@ class PackedGraphs:
             raise DataError(
                 f"{path} is not a readable file of packed graphs ({error}); make it again"
             ) from error
+
+
+def source_of(graph: Graph) -> tuple[PackedGraphs, Tensor] | None:
+    """The set that a batch is from and the numbers of its graphs there.
+
+    ``None`` if it is from none, or was changed in anything that an encoder reads.
+    """
+    return graph.remember(_SOURCE, lambda: None, CONTENT)
 
 
 def file_facts(schema: Schema) -> dict[str, str]:

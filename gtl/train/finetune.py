@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from gtl.adapters import Adapted, attach
+from gtl.adapters import Adapted, AdaptedEncoder, attach
 from gtl.data.dataset import Dataset
 from gtl.errors import ConfigError, DataError
 from gtl.graph.pairs import without_pairs
@@ -176,6 +176,7 @@ def finetune(
         for name, how in ways.items():
             tasks = [TARGET] if name == ALONE else list(model.tasks)
             mine = model if len(ways) == 1 else same_again(model, tasks)
+            _encode_once(mine.encoder, dataset, train, meta)
             own_rng = (alone if name == ALONE else together).again()
             how.to(loop.module_device(mine)).setup(tasks, TARGET)
             job = loop.Job(
@@ -196,6 +197,8 @@ def finetune(
             )
             entrants.append(Entrant(name, loop.Training(job)))
         best, *others = race(entrants, epochs, f"finetune {dataset.spec}")
+    if isinstance(model_encoder, AdaptedEncoder):
+        model_encoder.forget()
     shown = best if best.name != ALONE or not others else others[0]
     model.load_state_dict(best.training.finish(), strict=False)
     answer.history, answer.folder = shown.training.history.epochs, folder
@@ -226,6 +229,13 @@ def _built(weighting: Any) -> list[Weighting]:
     if several and not weighting:
         raise ConfigError("`weighting` is an empty list; name at least one")
     return [WEIGHTINGS.build(part) for part in (weighting if several else [weighting])]
+
+
+def _encode_once(encoder: nn.Module, dataset: Dataset, *training: Tensor) -> None:
+    """Vectors of all graphs that training and validation come back to, if they cannot change."""
+    if isinstance(encoder, AdaptedEncoder) and dataset.graphs is not None:
+        valid = dataset.split.get("valid", training[0][:0])
+        encoder.encode_once(dataset.graphs, torch.cat([*training, valid]))
 
 
 def _place(

@@ -86,3 +86,97 @@ def test_training_a_head_on_one_graph_encodes_it_once(communities):
     to_see_widths, to_train_and_validate, at_the_loaded_best_epoch = 1, 1, 1
     assert len(passes) == to_see_widths + to_train_and_validate + at_the_loaded_best_epoch
     assert kept.results["footprint"]["parameters_trained"] > 27
+
+
+@pytest.fixture
+def shapes():
+    return gtl.load("demo:shapes")
+
+
+@pytest.fixture
+def shapes_encoder(shapes):
+    torch.manual_seed(0)
+    return ENCODERS.build({"name": "gin", "width": 8, "depth": 2}, shapes.schema)
+
+
+@pytest.mark.parametrize("adapter", [[], ["layerwise"]])
+def test_graphs_that_were_encoded_once_say_the_same_in_any_batch(shapes, shapes_encoder, adapter):
+    adapted = adapters.attach(shapes_encoder, adapter)
+    with torch.no_grad():
+        for parameter in adapted.adapters.parameters():
+            parameter.add_(0.1)
+    index = torch.tensor([7, 2, 30, 2])
+    graph = shapes.graphs.batch(index)
+    expected, passes = adapted(graph), []
+    adapted.encode_once(shapes.graphs, torch.arange(40).flip(0))
+    shapes_encoder.blocks[0].register_forward_hook(lambda *call: passes.append(1))
+    torch.testing.assert_close(adapted(shapes.batch(index)), expected)
+    assert not passes
+    adapted.forget()
+    torch.testing.assert_close(adapted(shapes.batch(index)), expected)
+    assert passes
+
+
+def test_graphs_that_were_not_encoded_or_were_changed_are_computed(shapes, shapes_encoder):
+    adapted = adapters.attach(shapes_encoder, [])
+    adapted.encode_once(shapes.graphs, torch.arange(10))
+    for index in ([3, 10], [50]):
+        batch = shapes.batch(torch.tensor(index))
+        assert torch.equal(adapted(batch), shapes_encoder(batch))
+    batch = shapes.batch(torch.tensor([3, 4]))
+    masked = batch.replace(x=batch.x.flip(0))
+    assert torch.equal(adapted(masked), shapes_encoder(masked))
+    other = gtl.load("demo:shapes", seed=1).batch(torch.tensor([3, 4]))
+    assert torch.equal(adapted(other), shapes_encoder(other))
+
+
+def test_after_a_change_of_weights_or_adapter_graphs_are_computed(shapes, shapes_encoder):
+    adapted = adapters.attach(shapes_encoder, [])
+    adapted.encode_once(shapes.graphs, torch.arange(10))
+    batch = shapes.batch(torch.tensor([3, 4]))
+    with torch.no_grad():
+        shapes_encoder.blocks[0].conv.mlp[0].weight.add_(1.0)
+    assert torch.equal(adapted(batch), shapes_encoder(batch))
+    adapted.encode_once(shapes.graphs, torch.arange(10))
+    adapters.attach(adapted, {"name": "layerwise", "residual": False}, "deep")
+    assert adapted(batch).shape == (batch.num_nodes, 1)
+
+
+def test_more_vectors_than_the_limit_are_not_kept(shapes, shapes_encoder, monkeypatch):
+    monkeypatch.setattr("gtl.adapters.kept.LIMIT", 100)
+    adapted, passes = adapters.attach(shapes_encoder, []), []
+    adapted.encode_once(shapes.graphs, torch.arange(10))
+    shapes_encoder.blocks[0].register_forward_hook(lambda *call: passes.append(1))
+    adapted(shapes.batch(torch.tensor([3, 4])))
+    assert passes
+
+
+@pytest.mark.parametrize("options", [{}, {"meta_share": 0.2, "auxiliary": ["infomax"]}])
+def test_training_a_head_encodes_each_graph_once(shapes, shapes_encoder, monkeypatch, options):
+    encoded = []
+
+    def count(module, inputs, out):
+        encoded.append(inputs[0].num_graphs)
+
+    shapes_encoder.register_forward_hook(count)
+
+    def train():
+        encoded.clear()
+        model = gtl.finetune(
+            copy.deepcopy(shapes_encoder),
+            shapes,
+            adapter=["layerwise"],
+            epochs=4,
+            batch_size=50,
+            **options,
+        )
+        return sum(encoded), model
+
+    once, kept = train()
+    with monkeypatch.context() as patch:
+        patch.setattr(adapters.AdaptedEncoder, "encode_once", lambda *args: None)
+        often, computed = train()
+    assert once < often - 3 * len(shapes.items("train"))
+    assert [line["losses"] for line in kept.history] == [
+        pytest.approx(line["losses"], rel=1e-4) for line in computed.history
+    ]
