@@ -47,6 +47,7 @@ ENCODER = {"name": "gin", "width": 64, "depth": 5}
 PRETRAINING = {"tasks": ["attribute_masking", "context_prediction"], "epochs": 10, "lr": 3e-3}
 TRAINING = {"epochs": 20, "batch_size": 50}
 RATES = (1e-3, 5e-3, 2e-2)
+FASTER = {"head alone": (5e-3, 2e-2, 1e-1), "prompt": (5e-3, 2e-2, 1e-1)}
 RATE_SEEDS = (100,)
 AUXILIARY = ("attribute_masking", "edge_prediction", "infomax")
 REFERENCE = "full"
@@ -135,21 +136,27 @@ def try_rate(
     target: str, seed: int, rate: float, methods: Sequence[str], start: str, root: str, out: Path
 ) -> None:
     """Train at one rate, on a seed that serves for nothing else."""
-    work(target, seed, dict.fromkeys(methods, rate), start, root, rate_folder(out, rate))
+    mine = [method for method in methods if rate in rates_of(method)]
+    work(target, seed, dict.fromkeys(mine, rate), start, root, rate_folder(out, rate))
 
 
 def chosen_rates(targets: Sequence[str], methods: Sequence[str], out: Path) -> dict[str, float]:
     """The rate of each method that is best by validation data, on the mean over the targets."""
-    tried = {
-        rate: all_finished(rate_folder(out, rate), targets, [alone(m) for m in methods])
-        for rate in RATES
-    }
 
     def valid(method: str, rate: float) -> float:
-        runs = [run for by in tried[rate].values() for run in by[alone(method)].values()]
+        found = all_finished(rate_folder(out, rate), targets, [method])
+        runs = [run for by in found.values() for run in by[method].values()]
         return sum(run["valid"] for run in runs) / len(runs)
 
-    return {method: max(RATES, key=lambda rate: valid(method, rate)) for method in methods}
+    return {
+        method: max(rates_of(method), key=lambda rate: valid(alone(method), rate))
+        for method in methods
+    }
+
+
+def rates_of(method: str) -> tuple[float, ...]:
+    """The rates that a method has to choose from: a handful of numbers moves in larger steps."""
+    return FASTER.get(method, RATES)
 
 
 def rate_folder(out: Path, rate: float) -> Path:
@@ -299,8 +306,9 @@ def main() -> None:
         if options.start == "muv":
             pretrain(options.root, out)
         how = options.start, options.root, out
-        tries = [(t, seed, rate) for seed in RATE_SEEDS for t in targets for rate in RATES]
         tried = list(dict.fromkeys(map(alone, methods)))
+        rates = sorted({rate for method in tried for rate in rates_of(method)})
+        tries = [(t, seed, rate) for seed in RATE_SEEDS for t in targets for rate in rates]
         run_all(try_rate, tries, options.workers, tried, *how)
         seeds = range(options.first_seed, options.first_seed + options.seeds)
         jobs = [(target, seed) for seed in seeds for target in targets]
@@ -308,7 +316,14 @@ def main() -> None:
     summary = summarize(all_finished(out, targets, methods))
     print(markdown(summary))
     if not options.no_write:
-        settings = {"labels": LABELS, "training": TRAINING, "rates": RATES, "methods": METHODS}
+        settings = {
+            "labels": LABELS,
+            "training": TRAINING,
+            "rates": RATES,
+            "faster": FASTER,
+            "hidden": STARTS[options.start],
+            "methods": METHODS,
+        }
         if options.start == "muv":
             settings |= {"encoder": ENCODER, "pretraining": PRETRAINING}
         name = "adapters" if options.start == "muv" else f"adapters_{options.start}"

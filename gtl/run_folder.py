@@ -9,15 +9,20 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from gtl import checkpoint
 from gtl.errors import CheckpointError
 from gtl.version import __version__
 
 _MAY_CHANGE = ("epochs", "versions")
+_FROZEN = "frozen.safetensors"
 
 
 class RunFolder:
     """``config.json``, ``metrics.jsonl``, ``checkpoint.*`` and ``results.json`` of one run.
+
+    What a run trains is in its checkpoint, what it leaves as it was in ``frozen.safetensors``.
 
     Args:
         path: The folder.
@@ -63,6 +68,15 @@ class RunFolder:
         """Write a checkpoint."""
         checkpoint.save(self.path / "checkpoint.safetensors", state)
 
+    def save_frozen(self, weights: Mapping[str, Tensor]) -> None:
+        """Write the weights that training leaves as they are, which no checkpoint repeats."""
+        if weights:
+            checkpoint.save(self.path / _FROZEN, {"model": weights})
+
+    def frozen(self) -> dict[str, Tensor]:
+        """What :meth:`save_frozen` wrote; empty if there is nothing."""
+        return _frozen_of(self.path)
+
     def keep_epochs(self, epochs: int) -> None:
         """Drop metrics of epochs that a resumed run will do again."""
         lines = self.read_metrics()[:epochs]
@@ -75,9 +89,10 @@ class RunFolder:
             file.write(json.dumps(line) + "\n")
 
     def take(self, metrics: RunFolder, weights: RunFolder) -> None:
-        """Take over the metrics of one run and the checkpoint of another, below this one."""
+        """Take over the metrics of one run and the weights of another, below this one."""
         text = (metrics.path / "metrics.jsonl").read_text(encoding="utf-8")
         checkpoint.write_text(self.path / "metrics.jsonl", text)
+        self.save_frozen(weights.frozen())
         self.save(checkpoint.load(weights.path / "checkpoint.safetensors"))
 
     def read_metrics(self) -> list[dict[str, Any]]:
@@ -87,6 +102,16 @@ class RunFolder:
     def write_results(self, results: Mapping[str, Any]) -> None:
         """Write ``results.json``."""
         checkpoint.write_text(self.path / "results.json", json.dumps(results, indent=1) + "\n")
+
+
+def best_weights(folder: Path) -> dict[str, Tensor]:
+    """All weights of a run at its best epoch, those that it did not train included.
+
+    Raises:
+        CheckpointError: If a file is missing or damaged.
+    """
+    trained = checkpoint.load(folder / "checkpoint.safetensors")["best"]["model"]
+    return {**_frozen_of(folder), **trained}
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -122,3 +147,8 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def _frozen_of(folder: Path) -> dict[str, Tensor]:
+    file = folder / _FROZEN
+    return checkpoint.load(file)["model"] if file.exists() else {}

@@ -235,6 +235,18 @@ class AdaptedModule(Adapted):
         return self._encode(*inputs, **options)
 
 
+def frozen_names(model: nn.Module) -> set[str]:
+    """Names in a model's state of what training leaves as it is: encoders under adapters."""
+    names: set[str] = set()
+    for path, module in model.named_modules():
+        if isinstance(module, Adapted) and not any(
+            p.requires_grad for p in module.base.parameters()
+        ):
+            start = f"{path}.base." if path else "base."
+            names.update(start + name for name in module.base.state_dict())
+    return names
+
+
 class Call:
     """A module as an adapter calls it: with what the adapters before it put around it.
 

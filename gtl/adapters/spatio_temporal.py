@@ -30,7 +30,8 @@ class SpatioTemporal(Adapter):
     frozen block, ``u`` what it adds to its input (its output, or less its input where it has a
     residual connection), and ``A(z) = W' gelu(W z + b) + b'``, each block becomes
 
-    - temporal: ``h <- h + A_t(u(history of each node, h))``, the same ``f`` along time;
+    - temporal: ``h <- h + A_t(u(history of each node, h))``, the same ``f`` along time; with
+      ``inlet`` it reads ``h + A_i(h)`` there;
     - spatial: ``y = f(snapshot, h) + A_s(u(snapshot, h))``;
     - joint: ``y <- y + scale * A_j(h)``, beside the block.
 
@@ -49,6 +50,8 @@ class SpatioTemporal(Adapter):
         causal: A step sees earlier ones alone; otherwise the whole window.
         reach: How many steps away it sees; ``None`` for the whole window. Several numbers are
             those of the blocks, in order.
+        inlet: A second temporal adapter for each block, before it, as the paper has where order
+            in time matters most (its ``num_tadapter=2``).
         edge_type: Type of the edges along time, for encoders that tell types apart. Where edges
             have features, theirs are zero.
 
@@ -64,6 +67,7 @@ class SpatioTemporal(Adapter):
         scale: float = 0.5,
         causal: bool = True,
         reach: int | Sequence[int | None] | None = None,
+        inlet: bool = False,
         edge_type: int = 0,
     ):
         super().__init__()
@@ -72,9 +76,12 @@ class SpatioTemporal(Adapter):
         check_narrow(hidden, "gelu")
         if isinstance(parts, str) or not parts or not set(parts) <= set(PARTS):
             raise ConfigError(f"`parts` is {parts!r}, expected some of {PARTS}")
+        if inlet and "temporal" not in parts:
+            raise ConfigError("`inlet` is a temporal adapter; add 'temporal' to `parts`")
         self.history, self.hidden, self.scale = history, hidden, scale
         self.parts = tuple(part for part in PARTS if part in parts)
         self.causal, self.reach, self.edge_type = causal, reach, edge_type
+        self.inlet = inlet
 
     def setup(self, anatomy: Anatomy) -> None:
         """Make the adapters of each block and the vectors of the steps.
@@ -101,7 +108,7 @@ class SpatioTemporal(Adapter):
         self.maps = nn.ModuleDict(
             {
                 part: nn.ModuleList(Narrow(w, w, self.hidden, "gelu", None) for w in widths)
-                for part in self.parts
+                for part in (*self.parts, *(["inlet"] if self.inlet else []))
             }
         )
         if "temporal" in self.parts:
@@ -120,18 +127,19 @@ class SpatioTemporal(Adapter):
     def _block(self, i: int, call: Callable[..., Tensor], graph: Graph, h: Tensor) -> Tensor:
         residual = getattr(call.module, "residual", False)  # type: ignore[attr-defined]
 
-        def update(out: Tensor) -> Tensor:
+        def update(out: Tensor, h: Tensor) -> Tensor:
             return out - h if residual else out
 
-        maps = {part: self.maps[part][i] for part in self.parts}  # type: ignore[index]
+        maps = {part: each[i] for part, each in self.maps.items()}  # type: ignore[index]
         if "temporal" in maps:
             past = time_graph(
                 graph, self.history, self.causal, self.reaches[i], edge_type=self.edge_type
             )
-            h = h + maps["temporal"](update(call(past, h)))
+            inlet = h + maps["inlet"](h) if "inlet" in maps else h
+            h = h + maps["temporal"](update(call(past, inlet), inlet))
         out = call(graph, h)
         if "spatial" in maps:
-            out = out + maps["spatial"](update(out))
+            out = out + maps["spatial"](update(out, h))
         if "joint" in maps:
             out = out + self.scale * maps["joint"](h)
         return out

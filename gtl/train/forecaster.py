@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gtl import checkpoint
 from gtl.adapters import attach, print_trainable_parameters
 from gtl.adapters.adapted import AdaptedEncoder
 from gtl.data.series import Scale, Series, Windows
@@ -18,7 +17,7 @@ from gtl.graph import Graph
 from gtl.graph.history import history_rows
 from gtl.registry import HEADS
 from gtl.roles import Encoder
-from gtl.run_folder import RunFolder, read_json
+from gtl.run_folder import RunFolder, best_weights, read_json
 from gtl.tasks import Supervised
 from gtl.train.horizons import errors, future_of, present_of
 from gtl.train.model import Predictor, encoder_from_config, load_part, module_device
@@ -125,7 +124,7 @@ class Forecaster(nn.Module):
         if config.get("command") != "forecast" or "baseline" in config:
             what = config.get("baseline") or config.get("command")
             raise CheckpointError(f"{folder} is a run of {what!r}, not of a trained forecaster")
-        state = checkpoint.load(folder / "checkpoint.safetensors")["best"]["model"]
+        state = best_weights(folder)
         encoder = encoder_from_config(config, folder)
         scale = Scale(*(torch.tensor(config["target"][k]).double() for k in ("mean", "std")))
         answer = Forecaster(

@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from gtl import checkpoint
 from gtl.adapters import Adapted
+from gtl.adapters.adapted import frozen_names
 from gtl.adapters.trainable import count_parameters
 from gtl.data.dataset import Dataset, direction
 from gtl.errors import ConfigError, GtlError
@@ -107,6 +108,7 @@ class Training:
     def __init__(self, job: Job, random: Mapping[str, Tensor] | None = None):
         self.job = job
         self.random = dict(checkpoint.random_state() if random is None else random)
+        self._frozen = frozen_names(job.model)
         self.history = self._resume()
         self._saved = time.monotonic()
 
@@ -139,8 +141,9 @@ class Training:
 
     def finish(self) -> dict[str, Tensor]:
         """The weights of the chosen epoch, which the model is given too."""
-        self.job.model.load_state_dict(self.history.best["model"])
-        return self.history.best["model"]
+        weights = {**self._weights(frozen=True), **self.history.best["model"]}
+        self.job.model.load_state_dict(weights)
+        return weights
 
     def _train_epoch(self) -> None:
         job, history = self.job, self.history
@@ -155,7 +158,7 @@ class Training:
         history.seconds += seconds
         line = {"epoch": self.epoch, **averages, "valid": valid, "seconds": round(seconds, 4)}
         if is_better(valid, history.best.get("valid"), job.data.metric):
-            weights = copy.deepcopy(job.model.state_dict())
+            weights = copy.deepcopy(self._weights())
             history.best = {"epoch": self.epoch, "valid": valid, "model": weights}
         history.epochs.append(line)
         if job.folder is not None:
@@ -165,12 +168,17 @@ class Training:
         valid = self.history.epochs[-1]["valid"]
         return {} if valid is None else {self.job.data.metric: f"{valid:.4g}"}
 
+    def _weights(self, frozen: bool = False) -> dict[str, Tensor]:
+        """Weights that training changes, or those that it leaves as they are."""
+        state = self.job.model.state_dict()
+        return {name: value for name, value in state.items() if (name in self._frozen) == frozen}
+
     def _state(self) -> dict[str, Any]:
         job, history = self.job, self.history
         return {
             "epoch": self.epoch,
             "seconds": history.seconds,
-            "model": job.model.state_dict(),
+            "model": self._weights(),
             "best": history.best,
             "optimizer": job.optimizer.state_dict(),
             "weighting": job.weighting.state_dict(),
@@ -184,9 +192,10 @@ class Training:
         if job.folder is None or state is None:
             if job.folder is not None:
                 job.folder.keep_epochs(0)
+                job.folder.save_frozen(self._weights(frozen=True))
             return History()
         job.folder.keep_epochs(state["epoch"])
-        job.model.load_state_dict(state["model"])
+        job.model.load_state_dict({**job.folder.frozen(), **state["model"]})
         job.optimizer.load_state_dict(state["optimizer"])
         job.weighting.load_state_dict(state["weighting"])
         job.rng.set_state(state["rng"])
@@ -309,17 +318,15 @@ def _by_rate(model: TaskModel, lr: float, rates: Mapping[str, float]) -> list[di
 
 
 def footprint(model: nn.Module, seconds: float) -> dict[str, Any]:
-    """What a run cost: parameters, bytes to store what was trained, time, peak memory."""
-    adapted = [part for part in model.modules() if isinstance(part, Adapted)]
-    frozen = {id(buffer) for part in adapted for buffer in part.base.buffers()}
+    """What a run cost: parameters, bytes of weights that are not frozen, time, peak memory."""
     total, trained = count_parameters(model)
-    stored = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
-    stored += sum(b.numel() * b.element_size() for b in model.buffers() if id(b) not in frozen)
+    frozen = frozen_names(model)
+    state = [value for name, value in model.state_dict().items() if name not in frozen]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {
         "parameters_total": total,
         "parameters_trained": trained,
-        "stored_bytes": stored,
+        "stored_bytes": sum(value.numel() * value.element_size() for value in state),
         "seconds": round(seconds, 3),
         "peak_memory_bytes": peak if sys.platform == "darwin" else peak * 1024,
     }

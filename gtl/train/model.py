@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gtl import checkpoint
 from gtl.adapters import Adapted, attach, trainable
 from gtl.adapters.attach import specs_of
 from gtl.errors import CheckpointError, DataError
@@ -17,7 +16,7 @@ from gtl.graph import Graph, Schema
 from gtl.graph.pairs import pair_features
 from gtl.registry import ENCODERS, HEADS, READOUTS
 from gtl.roles import Encoder
-from gtl.run_folder import RunFolder, read_json
+from gtl.run_folder import RunFolder, best_weights, read_json
 from gtl.tasks import Supervised
 from gtl.tasks.links import Links
 
@@ -123,11 +122,10 @@ class Model(nn.Module):
                 f"{folder} was interrupted before its trainings could be compared; run it again "
                 "with resume=True (--resume)"
             )
-        state = checkpoint.load(folder / "checkpoint.safetensors")
+        weights = best_weights(folder)
         encoder = encoder_from_config(config, folder)
         how = config["head"], config["readout"], config.get("links")
         target = build_target(encoder, config["target"], *how)
-        weights = state["best"]["model"]
         load_part(encoder, weights, "encoder.", folder)
         load_part(target, weights, "tasks.supervised.", folder)
         model = Model(encoder, target, config["target"]["level"])

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gtl import checkpoint
 from gtl.data.dataset import Dataset
 from gtl.data.series import Series
 from gtl.errors import ConfigError, UnknownPartError
@@ -16,7 +15,7 @@ from gtl.graph import Graph, Schema
 from gtl.graph.pack import PackedGraphs
 from gtl.registry import ENCODERS, TASKS
 from gtl.roles import Encoder, Task
-from gtl.run_folder import RunFolder, read_json
+from gtl.run_folder import RunFolder, best_weights, read_json
 from gtl.train.model import encoder_from_config, load_part
 
 
@@ -47,7 +46,7 @@ class Run:
         """
         folder = Path(folder)
         config = read_json(folder / "config.json")
-        weights = checkpoint.load(folder / "checkpoint.safetensors")["best"]["model"]
+        weights = best_weights(folder)
         encoder = encoder_from_config(config, folder)
         load_part(encoder, weights, "encoder.", folder)
         tasks: dict[str, Task] = {}

@@ -110,12 +110,13 @@ def test_each_block_may_reach_its_own_way_back():
         assert not moved[:, 1:].any()
 
 
+@pytest.mark.parametrize("inlet", [False, True])
 @pytest.mark.parametrize("residual", [False, True])
-def test_one_block_by_hand(residual):
+def test_one_block_by_hand(residual, inlet):
     torch.manual_seed(1)
     encoder = GCN(PLAIN, width=8, depth=1, norm=None, residual=residual).double()
     graph = snapshots(PLAIN, absent=0).to(dtype=torch.float64)
-    adapted = trained(encoder, scale=0.25, hidden=3)
+    adapted = trained(encoder, scale=0.25, hidden=3, inlet=inlet)
     (part,) = adapted.parts()
     block, maps = encoder.blocks[0], part.maps
     step = torch.arange(len(graph.x)) // NODES % HISTORY
@@ -134,8 +135,9 @@ def test_one_block_by_hand(residual):
         layer = maps[name][0]
         return layer.up(F.gelu(layer.down(z)))
 
-    own = h if residual else 0
-    h = h + adapt("temporal", block(Graph(src, dst, len(h)), h) - own)
+    read = h + adapt("inlet", h) if inlet else h
+    own = read if residual else 0
+    h = h + adapt("temporal", block(Graph(src, dst, len(h)), read) - own)
     out = block(graph, h)
     out = out + adapt("spatial", out - (h if residual else 0)) + 0.25 * adapt("joint", h)
     torch.testing.assert_close(adapted(graph), out, rtol=1e-12, atol=1e-12)
@@ -270,6 +272,38 @@ def test_it_gives_the_numbers_of_the_published_block(reference):
     np.testing.assert_allclose(out, arrays["block_out_tadapter1"], rtol=1e-9, atol=1e-10)
 
 
+def test_with_an_inlet_it_gives_the_numbers_of_two_published_temporal_adapters(golden):
+    arrays = np.load(golden / "aim.npz", allow_pickle=False)
+    width, history = arrays["block_x"].shape[2], int(arrays["block_num_frames"])
+    attention, norm = Attention(width, int(arrays["block_heads"])), nn.LayerNorm(width).double()
+    attention.norm = nn.Identity()  # the published inlet stands behind the norm
+    adapted = attach(
+        OneBlock(attention, width),
+        {
+            "name": "spatio_temporal",
+            "history": history,
+            "parts": ["temporal"],
+            "hidden": 3,
+            "causal": False,
+            "inlet": True,
+        },
+    ).double()
+    load(norm, arrays, {p: f"ln_1.{p}" for p in ("weight", "bias")})
+    load(attention, arrays, linear("out", "attn.out_proj"))
+    load(attention, arrays, {f"qkv.{p}": f"attn.in_proj_{p}" for p in ("weight", "bias")})
+    (adapter,) = adapted.parts()
+    for part, name in (("inlet", "T_Adapter_in"), ("temporal", "T_Adapter")):
+        names = linear("down", f"{name}.D_fc1") | linear("up", f"{name}.D_fc2")
+        load(adapter.maps[part][0], arrays, names)
+    graph, reads = tokens(arrays["block_x"]), []
+    normalized = graph.replace(x=norm(graph.x).detach())
+    attention.qkv.register_forward_pre_hook(lambda module, inputs: reads.append(inputs[0]))
+    adapted(normalized)
+    added = (reads[-1] - normalized.x).view(-1, len(arrays["block_x"]), width).transpose(0, 1)
+    expected = arrays["block_after_temporal_tadapter2"] - arrays["block_x"]
+    np.testing.assert_allclose(added.detach().numpy(), expected, rtol=1e-9, atol=1e-10)
+
+
 def test_untrained_it_gives_the_numbers_of_the_published_frozen_block(reference):
     arrays, *parts = reference
     out = through(tokens(arrays["block_x"]), *parts)
@@ -308,6 +342,7 @@ def test_parts_can_be_left_out():
         ({"history": 2, "parts": "temporal"}, "`parts` is 'temporal'"),
         ({"history": 2, "parts": ["tempral"]}, "expected some of"),
         ({"history": 2, "reach": [1]}, "a number for each of 2 blocks"),
+        ({"history": 2, "parts": ["spatial"], "inlet": True}, "`inlet` is a temporal adapter"),
         ({}, "needs the option 'history'"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 
 import pytest
@@ -9,7 +10,7 @@ import torch
 
 import gtl
 from gtl import adapters
-from gtl.errors import ConfigError
+from gtl.errors import CheckpointError, ConfigError
 from gtl.registry import ADAPTERS, HEADS
 from gtl.roles import Adapter
 
@@ -88,6 +89,49 @@ def test_the_footprint_counts_what_is_trained_and_what_must_be_stored(shapes):
 def test_an_empty_list_trains_the_head_alone(shapes):
     model = gtl.finetune(GIN, shapes, adapter=[], **QUICK)
     assert model.results["footprint"]["parameters_trained"] == 17
+
+
+def test_a_run_folder_has_the_frozen_encoder_once_and_needs_it(shapes, tmp_path):
+    from gtl import checkpoint
+
+    run = tmp_path / "run"
+    model = gtl.finetune("gin", shapes, adapter="film", epochs=2, batch_size=60, out=run)
+    state = checkpoint.load(run / "checkpoint.safetensors")
+    frozen = checkpoint.load(run / "frozen.safetensors")["model"]
+    base = {f"encoder.base.{name}" for name in model.encoder.base.state_dict()}
+    assert set(frozen) == base
+    for weights in (state["model"], state["best"]["model"]):
+        assert not base & set(weights)
+        assert base | set(weights) == {
+            name.replace("target.", "tasks.supervised.", 1) for name in model.state_dict()
+        }
+    (run / "frozen.safetensors").unlink()
+    with pytest.raises(CheckpointError, match="does not fit its config"):
+        gtl.Model.load(run)
+
+
+@pytest.mark.parametrize("auxiliary", [[], ["infomax"]])
+def test_a_resumed_run_has_the_encoder_that_it_began_with(shapes, tmp_path, auxiliary):
+    start = gtl.finetune("gin", shapes, epochs=1, batch_size=60).encoder
+    other = copy.deepcopy(start)
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.mul_(2)
+    options = {
+        "adapter": "film",
+        "auxiliary": auxiliary,
+        "batch_size": 60,
+        "out": tmp_path / "run",
+    }
+    gtl.finetune(copy.deepcopy(start), shapes, epochs=1, **options)
+    resumed = gtl.finetune(other, shapes, epochs=2, resume=True, **options)
+    for name, value in start.state_dict().items():
+        assert torch.equal(resumed.encoder.base.state_dict()[name], value)
+
+
+def test_without_adapter_all_weights_are_in_the_checkpoint(shapes, tmp_path):
+    gtl.finetune("gin", shapes, epochs=1, batch_size=60, out=tmp_path)
+    assert not (tmp_path / "frozen.safetensors").exists()
 
 
 def test_an_encoder_with_several_adapters_is_trained_and_loaded_with_the_one_in_use(
