@@ -15,7 +15,7 @@ from gtl import checkpoint
 from gtl.errors import CheckpointError
 from gtl.version import __version__
 
-_MAY_CHANGE = ("epochs", "versions")
+_MAY_CHANGE = ("epochs", "episodes", "versions")
 _FROZEN = "frozen.safetensors"
 
 

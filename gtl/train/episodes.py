@@ -8,24 +8,28 @@ is how well a few samples tell classes apart. In the end the head is fitted to a
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
-from tqdm import tqdm
 
 from gtl.adapters import Adapted, attach
 from gtl.data.dataset import Dataset
 from gtl.errors import ConfigError, DataError, GtlError
 from gtl.heads.closed_form import ClosedForm
-from gtl.registry import HEADS
+from gtl.registry import HEADS, READOUTS, WEIGHTINGS
+from gtl.report.plots import write_plots
+from gtl.run_folder import RunFolder
 from gtl.train import loop
 from gtl.train.evaluate import evaluate
-from gtl.train.model import Model, build_target
-from gtl.train.parts import as_dataset, as_encoder, check_positive
+from gtl.train.model import Model, build_target, encoder_config
+from gtl.train.parts import as_dataset, as_encoder, check_positive, origin_of
 from gtl.train.seed import reseed, seeded
+from gtl.train.step import TaskModel
 
+TARGET = "supervised"
 LEAST_WAY, MOST_WAY = 5, 100
 CENTERS = "classes.centers"  # trained where a head is not fitted; here it always is
 
@@ -44,6 +48,8 @@ def finetune_by_episodes(
     items: Tensor | None = None,
     seed: int = 0,
     device: str | None = None,
+    out: Path | str | None = None,
+    resume: bool = False,
 ) -> Model:
     """Train an adapter and a head's few numbers on episodes, then fit the head to all labels.
 
@@ -68,50 +74,66 @@ def finetune_by_episodes(
         items: Labeled items to learn from, int64 ``(k,)``; the training split by default.
         seed: Reproduces the run bit for bit on one machine.
         device: Where to train; by default where the encoder is.
+        out: Run folder to write, with an episode where others have an epoch.
+        resume: Go on with the run in ``out``.
 
     Returns:
         The fitted model. ``results`` holds the metric on validation and test data, where those
         splits are, and the footprint; ``history`` the loss of each episode.
 
     Raises:
-        GtlError: On any unusable argument.
+        GtlError: On any unusable argument, before anything is written.
     """
     check_positive(lr=lr, support=support, queries=queries)
     if episodes < 0:
         raise ConfigError(f"`episodes` is {episodes}, expected 0 or more")
     dataset = as_dataset(dataset)
-    items = _labeled(dataset, items)
+    labeled = _labeled(dataset, items)
     with seeded(seed) as rng:
         model = _model(encoder, dataset, head, adapter, readout, rng)
         model.to(device or loop.module_device(model))
-        halves = _halves(dataset, items, rng)
-        source = _Features(model, dataset)
-        drawer = _Drawer(halves, dataset.num_outputs, support, queries, rng)
-        model.train()  # an adapted encoder stays in eval mode but for its adapter
-        if drawer.asked:
-            model.history = _train(model, source, drawer, episodes, lr)
+        config = {
+            "command": "finetune_by_episodes",
+            "data": dataset.spec,
+            "data_options": dict(dataset.options),
+            "data_checksum": dataset.checksum(),
+            **encoder_config(model.encoder),
+            "pretrained": origin_of(encoder),
+            "target": _shape(dataset),
+            "tasks": {},
+            "head": HEADS.spec(_head(model)),
+            "readout": READOUTS.spec(model.predictor.readout),
+            "episodes": episodes,
+            "lr": lr,
+            "support": support,
+            "queries": queries,
+            "items": None if items is None else items.tolist(),
+            "seed": seed,
+        }
+        known, asked = _halves(dataset, labeled, rng)
+        folder = None if out is None else RunFolder(out, config, resume)
+        training = _Episodes(
+            _job(model, dataset, labeled, episodes if asked else 0, lr, rng, seed, folder),
+            _Drawer((known, asked), dataset.num_outputs, support, queries, rng),
+            model,
+        )
+        training.run()
         model.eval()
         with torch.no_grad():
-            labels = _labels(dataset, items).to(loop.module_device(model))
-            _head(model).fit(source(items), labels)
+            labels = _labels(dataset, labeled).to(loop.module_device(model))
+            _head(model).fit(training.features(labeled), labels)
+        training.fitted()
+    model.history, model.folder = training.history.epochs, folder
     model.results = {
         "metric": dataset.metric,
         **{part: _value(model, dataset, part) for part in ("valid", "test")},
         "seed": seed,
-        "footprint": loop.footprint(model, 0.0),
+        "footprint": loop.footprint(model, training.history.seconds),
     }
+    if folder is not None:
+        folder.write_results(model.results)
+        write_plots(folder.path)
     return model
-
-
-class _Features:
-    """Vectors of items: the frozen encoder, its adapter, and the readout."""
-
-    def __init__(self, model: Model, data: Dataset):
-        self.model, self.data = model, data
-
-    def __call__(self, items: Tensor) -> Tensor:
-        graph = self.data.batch(items, loop.module_device(self.model))
-        return self.model.embed(graph)
 
 
 class _Drawer:
@@ -154,28 +176,74 @@ class _Drawer:
         return [numbers[first], *numbers[:first], *numbers[first + 1 :]][:way]
 
 
-def _train(
-    model: Model, source: _Features, drawer: _Drawer, episodes: int, lr: float
-) -> list[dict[str, Any]]:
-    head = _head(model)
-    trained = [p for n, p in model.named_parameters() if p.requires_grad and CENTERS not in n]
-    if not trained or not episodes:
-        return []
-    optimizer = torch.optim.Adam(trained, lr=lr)
-    history = []
-    for number in tqdm(range(episodes), "episodes", unit="episode", disable=None, leave=False):
-        support, labels, queries, truth = drawer.draw()
-        features = source(torch.cat([support, queries]))
+class _Episodes(loop.Training):
+    """A training whose epochs are episodes; see :class:`gtl.train.loop.Training`.
+
+    Args:
+        job: Model, optimizer and number of episodes.
+        drawer: Where episodes come from.
+        model: Encoder and head.
+    """
+
+    def __init__(self, job: loop.Job, drawer: _Drawer, model: Model):
+        super().__init__(job)
+        self.drawer, self.model = drawer, model
+
+    def run(self) -> None:
+        """All episodes that are left."""
+        with loop.progress(self.job.title, self.job.epochs, self.epoch) as bar:
+            self.advance(self.job.epochs, bar)
+
+    def features(self, items: Tensor) -> Tensor:
+        """Vectors of items: the frozen encoder, its adapter, and the readout."""
+        graph = self.job.data.batch(items, loop.module_device(self.model))
+        return self.model.embed(graph)
+
+    def fitted(self) -> None:
+        """Keep the head that was fitted in the end."""
+        self._choose(self.epoch, None)
+        self.save()
+
+    def _all_batches(self) -> dict[str, dict[str, float | None]]:
+        support, labels, queries, truth = self.drawer.draw()
+        features = self.features(torch.cat([support, queries]))
         known, asked = features.split([len(support), len(queries)])
-        small = _like(head, int(labels.max()) + 1).fit(known, labels.to(features.device))
+        small = _like(_head(self.model), int(labels.max()) + 1)
+        small.fit(known, labels.to(features.device))
         loss = cross_entropy(small(asked), truth.to(features.device))
         if not torch.isfinite(loss):
-            raise GtlError(f"the loss is {float(loss)} in episode {number}; lower `lr`")
-        optimizer.zero_grad(set_to_none=True)
+            raise GtlError(f"the loss is {float(loss)} in episode {self.epoch}; lower `lr`")
+        self.job.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        optimizer.step()
-        history.append({"epoch": number, "losses": {"supervised": float(loss.detach())}})
-    return history
+        self.job.optimizer.step()
+        return {"losses": {TARGET: float(loss.detach())}, "weights": {}, "consistency": {}}
+
+
+def _job(
+    model: Model,
+    data: Dataset,
+    items: Tensor,
+    episodes: int,
+    lr: float,
+    rng: torch.Generator,
+    seed: int,
+    folder: RunFolder | None,
+) -> loop.Job:
+    trained = [p for n, p in model.named_parameters() if p.requires_grad and CENTERS not in n]
+    return loop.Job(
+        TaskModel(model.encoder, {TARGET: model.target}),
+        WEIGHTINGS.build("equal"),
+        torch.optim.Adam([{"params": trained}], lr=lr),
+        data,
+        items,
+        episodes if trained else 0,
+        0,
+        rng,
+        seed=seed,
+        target=TARGET,
+        folder=folder,
+        title=f"episodes {data.spec}",
+    )
 
 
 def _like(head: ClosedForm, classes: int) -> ClosedForm:
@@ -196,10 +264,9 @@ def _model(
     reseed(rng)
     if adapter is not None:
         built = attach(built, adapter)
-    shape = {"kind": "multiclass", "outputs": data.num_outputs, "level": data.level}
     if isinstance(head, nn.Module):
         raise ConfigError("`head` is an instance; give a name or a mapping: episodes need others")
-    target = build_target(built, shape, head, readout)
+    target = build_target(built, _shape(data), head, readout)
     model = Model(built, target, data.level)
     if not isinstance(_head(model), ClosedForm):
         raise ConfigError(
@@ -212,6 +279,10 @@ def _model(
 
 def _head(model: Model) -> Any:
     return model.predictor.head
+
+
+def _shape(data: Dataset) -> dict[str, Any]:
+    return {"kind": "multiclass", "outputs": data.num_outputs, "level": data.level}
 
 
 def _labeled(data: Dataset, items: Tensor | None) -> Tensor:

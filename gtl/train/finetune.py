@@ -25,7 +25,14 @@ from gtl.tasks.links import Links
 from gtl.train import loop
 from gtl.train.evaluate import evaluate
 from gtl.train.model import Model, build_target, encoder_config
-from gtl.train.parts import as_dataset, as_encoder, as_tasks, check_fan_out, check_positive
+from gtl.train.parts import (
+    as_dataset,
+    as_encoder,
+    as_tasks,
+    check_fan_out,
+    check_positive,
+    origin_of,
+)
 from gtl.train.race import ALONE, Chance, Entrant, race, same_again, standings, ways_of
 from gtl.train.score import queries_of, score
 from gtl.train.seed import reseed, seeded
@@ -152,7 +159,7 @@ def finetune(
             "data_options": dict(dataset.options),
             "data_checksum": dataset.checksum(),
             **encoder_config(model_encoder),
-            "pretrained": _origin(encoder),
+            "pretrained": origin_of(encoder),
             "target": shape,
             "tasks": {name: TASKS.spec(task) for name, task in helpers.items()},
             "weighting": specs[0] if len(specs) == 1 else specs,
@@ -333,12 +340,3 @@ def _findings(encoder: Encoder) -> dict[str, Any]:
     parts = encoder.parts() if isinstance(encoder, Adapted) else []
     told = {ADAPTERS.name_of(part): part.findings() for part in parts}
     return {name: found for name, found in told.items() if found}
-
-
-def _origin(encoder: Any) -> str | None:
-    folder = getattr(getattr(encoder, "folder", None), "path", None)
-    if folder is not None:
-        return folder.name
-    return (
-        Path(encoder).name if isinstance(encoder, (str, Path)) and Path(encoder).exists() else None
-    )

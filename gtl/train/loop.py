@@ -131,13 +131,17 @@ class Training:
         while self.epoch < epochs:
             self._train_epoch()
             self.random = checkpoint.random_state()
-            due = time.monotonic() - self._saved >= CHECKPOINT_SECONDS
-            if self.job.folder is not None and (due or self.epoch == epochs):
-                self.job.folder.save(self._state())
-                self._saved = time.monotonic()
+            if time.monotonic() - self._saved >= CHECKPOINT_SECONDS or self.epoch == epochs:
+                self.save()
             if bar is not None:
                 bar.update()
                 bar.set_postfix(self._progress())
+
+    def save(self) -> None:
+        """Write a checkpoint, if there is a folder."""
+        if self.job.folder is not None:
+            self.job.folder.save(self._state())
+            self._saved = time.monotonic()
 
     def finish(self) -> dict[str, Tensor]:
         """The weights of the chosen epoch, which the model is given too."""
@@ -149,20 +153,29 @@ class Training:
         job, history = self.job, self.history
         started = time.monotonic()
         job.model.train()
-        means = _Means(job.model.tasks.keys())
-        for batch in batches(job.items, job.batch_size, job.rng):
-            means.add(*train_step(job, batch), job.weighting.consistency)
-        averages = means.line(self.epoch)
+        averages = self._all_batches()
         valid = job.validate()
         seconds = time.monotonic() - started
         history.seconds += seconds
         line = {"epoch": self.epoch, **averages, "valid": valid, "seconds": round(seconds, 4)}
         if is_better(valid, history.best.get("valid"), job.data.metric):
-            weights = copy.deepcopy(self._weights())
-            history.best = {"epoch": self.epoch, "valid": valid, "model": weights}
+            self._choose(self.epoch, valid)
         history.epochs.append(line)
         if job.folder is not None:
             job.folder.log(line)
+
+    def _all_batches(self) -> dict[str, dict[str, float | None]]:
+        """Train on all items; returns mean losses, weights and consistency by task."""
+        job = self.job
+        means = _Means(job.model.tasks.keys())
+        for batch in batches(job.items, job.batch_size, job.rng):
+            means.add(*train_step(job, batch), job.weighting.consistency)
+        return means.line(self.epoch)
+
+    def _choose(self, epoch: int, valid: float | None) -> None:
+        """Keep the present weights as the best."""
+        weights = copy.deepcopy(self._weights())
+        self.history.best = {"epoch": epoch, "valid": valid, "model": weights}
 
     def _progress(self) -> dict[str, str]:
         valid = self.history.epochs[-1]["valid"]

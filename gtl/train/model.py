@@ -20,6 +20,8 @@ from gtl.run_folder import RunFolder, best_weights, read_json
 from gtl.tasks import Supervised
 from gtl.tasks.links import Links
 
+COMMANDS = ("finetune", "finetune_by_episodes")  # whose run folders hold a Model
+
 
 class Predictor(nn.Module):
     """Node vectors to predictions of the items: readout, rows of the seeds or pairs, then a head.
@@ -113,7 +115,7 @@ class Model(nn.Module):
         """
         folder = Path(folder)
         config = read_json(folder / "config.json")
-        if config.get("command") != "finetune":
+        if config.get("command") not in COMMANDS:
             raise CheckpointError(
                 f"{folder} is a run of {config.get('command')!r}, not of 'finetune'"
             )

@@ -120,6 +120,15 @@ def as_encoder(encoder: Any, schema: Schema) -> tuple[Encoder, Mapping[str, Task
     return encoder, tasks
 
 
+def origin_of(encoder: Any) -> str | None:
+    """Name of the run or checkpoint that an encoder is from, if it is from one."""
+    folder = getattr(getattr(encoder, "folder", None), "path", None)
+    if folder is not None:
+        return folder.name
+    is_path = isinstance(encoder, (str, Path)) and Path(encoder).exists()
+    return Path(encoder).name if is_path else None
+
+
 def as_tasks(
     parts: Iterable[Any], data: Dataset, encoder: Encoder, trained: Mapping[str, Task]
 ) -> dict[str, Task]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
+import json
 from dataclasses import replace
 
 import pytest
 import torch
 
 import gtl
-from gtl.errors import ConfigError, DataError
+from gtl.errors import CheckpointError, ConfigError, DataError
 from gtl.train.episodes import _Drawer, _halves, _like, finetune_by_episodes, update_bytes
 
 GCN = {"name": "gcn", "width": 16, "depth": 2}
@@ -131,6 +132,37 @@ def test_graphs_are_items_too(shapes) -> None:
 def test_the_same_seed_gives_the_same_model(communities) -> None:
     one, two = (finetune_by_episodes(GCN, communities, episodes=4, seed=3) for _ in range(2))
     assert torch.equal(gtl.predict(one, communities), gtl.predict(two, communities))
+
+
+def test_its_run_folder_holds_the_model_and_is_reported(communities, tmp_path) -> None:
+    out = tmp_path / "fit"
+    model = finetune_by_episodes(GCN, communities, episodes=4, out=out)
+    loaded = gtl.Model.load(out)
+    assert torch.equal(gtl.predict(loaded, communities), gtl.predict(model, communities))
+    results = json.loads((out / "results.json").read_text())
+    assert results["test"] == model.results["test"]
+    assert results["footprint"]["seconds"] > 0
+    assert len((out / "metrics.jsonl").read_text().splitlines()) == 4
+    assert (out / "plots" / "learning_curves.png").exists()
+    table = gtl.report.report(tmp_path)
+    assert "communities" in str(table)
+    with pytest.raises(CheckpointError, match="already holds a run"):
+        finetune_by_episodes(GCN, communities, episodes=4, out=out)
+
+
+@pytest.mark.parametrize("adapter", ["film", None])
+def test_episodes_are_resumed_bit_for_bit(communities, tmp_path, adapter) -> None:
+    options = {"adapter": adapter, "head": {"name": "gaussian", "kind": "lda"}, "lr": 0.02}
+    whole = finetune_by_episodes(GCN, communities, episodes=6, **options)
+    finetune_by_episodes(GCN, communities, episodes=2, out=tmp_path, **options)
+    resumed = finetune_by_episodes(
+        GCN, communities, episodes=6, out=tmp_path, resume=True, **options
+    )
+    one, two = whole.state_dict(), resumed.state_dict()
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    assert [line["losses"] for line in whole.history] == [
+        line["losses"] for line in resumed.history
+    ]
 
 
 def test_the_update_is_a_scale_and_a_shift_for_each_column(communities, trained) -> None:
