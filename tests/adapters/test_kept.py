@@ -6,6 +6,8 @@ import copy
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch.func import functional_call
 
 import gtl
@@ -115,6 +117,26 @@ def test_graphs_that_were_encoded_once_say_the_same_in_any_batch(shapes, shapes_
     adapted.forget()
     torch.testing.assert_close(adapted(shapes.batch(index)), expected)
     assert passes
+
+
+@given(
+    items=st.lists(st.integers(0, 59), max_size=30, unique=True),
+    batch=st.lists(st.integers(0, 59), min_size=1, max_size=12),
+    at_once=st.integers(1, 9),
+)
+@settings(max_examples=25, deadline=None)
+def test_whatever_was_encoded_in_whatever_portions_the_vectors_are_those(items, batch, at_once):
+    shapes = gtl.load("demo:shapes")
+    torch.manual_seed(0)
+    encoder = ENCODERS.build({"name": "gin", "width": 8, "depth": 2}, shapes.schema)
+    adapted = adapters.attach(encoder, ["layerwise"])
+    torch.nn.init.normal_(adapted.parts()[0].up.weight)
+    index = torch.tensor(batch)
+    expected = adapted(shapes.graphs.batch(index))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gtl.adapters.kept._AT_ONCE", at_once)
+        adapted.encode_once(shapes.graphs, torch.tensor(items, dtype=torch.int64))
+    torch.testing.assert_close(adapted(shapes.batch(index)), expected)
 
 
 def test_graphs_that_were_not_encoded_or_were_changed_are_computed(shapes, shapes_encoder):
