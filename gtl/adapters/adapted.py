@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,9 @@ from gtl.adapters.kept import Kept, Vectors
 from gtl.errors import ConfigError
 from gtl.graph import Graph, PackedGraphs, Schema
 from gtl.roles import Adapter, Anatomy, Encoder
+
+# What of each frozen base was free, and in which mode its modules were.
+_before: WeakKeyDictionary[nn.Module, tuple[dict[str, bool], dict[str, bool]]] = WeakKeyDictionary()
 
 
 class Adapted(nn.Module):
@@ -45,8 +49,9 @@ class Adapted(nn.Module):
         self.adapters = nn.ModuleDict()
         self.in_use: str | None = None
         self.anatomy = anatomy
-        self._moved = {name: p.requires_grad for name, p in base.named_parameters()}
-        self._modes = {name: module.training for name, module in base.named_modules()}
+        moved = {name: p.requires_grad for name, p in base.named_parameters()}
+        modes = {name: module.training for name, module in base.named_modules()}
+        self._before = _before.setdefault(base, (moved, modes))
         base.requires_grad_(False)
         base.eval()
 
@@ -79,11 +84,13 @@ class Adapted(nn.Module):
         return self
 
     def restored(self) -> nn.Module:
-        """The base, its parameters as free and its modules in the mode as before."""
+        """The base, its parameters as free and its modules in the mode as before any adapter."""
+        moved, modes = self._before
+        _before.pop(self.base, None)
         for name, parameter in self.base.named_parameters():
-            parameter.requires_grad_(self._moved[name])
+            parameter.requires_grad_(moved[name])
         for name, module in self.base.named_modules():
-            module.training = self._modes[name]
+            module.training = modes[name]
         return self.base
 
     def print_trainable_parameters(self) -> None:
@@ -233,6 +240,11 @@ class AdaptedModule(Adapted):
     def forward(self, *inputs: Any, **options: Any) -> Any:
         """What the module returns, adapted."""
         return self._encode(*inputs, **options)
+
+
+def is_under_adapter(module: nn.Module) -> bool:
+    """Whether a module is frozen because an adapter was attached to it."""
+    return module in _before
 
 
 def frozen_names(model: nn.Module) -> set[str]:

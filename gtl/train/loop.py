@@ -8,6 +8,7 @@ import math
 import resource
 import sys
 import time
+import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,10 +20,10 @@ from tqdm import tqdm
 
 from gtl import checkpoint
 from gtl.adapters import Adapted
-from gtl.adapters.adapted import frozen_names
+from gtl.adapters.adapted import frozen_names, is_under_adapter
 from gtl.adapters.trainable import count_parameters
 from gtl.data.dataset import Dataset, direction
-from gtl.errors import ConfigError, GtlError
+from gtl.errors import ConfigError, GtlError, GtlWarning
 from gtl.graph import Graph
 from gtl.graph.sample import draw_numbers
 from gtl.registry import ADAPTERS
@@ -288,6 +289,13 @@ def build_optimizer(
     """
     if name not in OPTIMIZERS:
         raise ConfigError(f"unknown optimizer {name!r}; known: {', '.join(OPTIMIZERS)}")
+    if is_under_adapter(model.encoder):
+        warnings.warn(
+            "the encoder was frozen when an adapter was attached to it, and stays so here; call "
+            "gtl.adapters.detach on the adapted one before, or give a copy made before",
+            GtlWarning,
+            stacklevel=2,
+        )
     trained = [p for p in model.parameters() if p.requires_grad]
     if not trained:
         raise ConfigError("no parameter may move; unfreeze some or attach an adapter")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -329,3 +331,19 @@ def test_a_file_that_does_not_fit_leaves_in_use_what_was_in_use(encoder, tmp_pat
         with pytest.raises(ShapeError):
             adapters.load_adapter(adapted, tmp_path / "a.safetensors", "third")
         assert adapted.in_use == before and set(adapted.adapters) == {"first", "second"}
+
+
+def test_detaching_any_of_two_frees_the_encoder_as_it_was_before_the_first(encoder):
+    encoder.train()
+    encoder.blocks[0].requires_grad_(False)
+    free = {name: p.requires_grad for name, p in encoder.named_parameters()}
+    first, second = adapters.attach(encoder, "film"), adapters.attach(encoder, "lora")
+    for adapted in (second, first):
+        assert adapters.detach(adapted) is encoder
+        assert {name: p.requires_grad for name, p in encoder.named_parameters()} == free
+        assert encoder.training
+
+
+def test_a_copy_is_detached_like_the_one_it_is_of(encoder):
+    adapted = copy.deepcopy(adapters.attach(encoder, "film"))
+    assert all(p.requires_grad for p in adapters.detach(adapted).parameters())

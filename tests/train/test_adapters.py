@@ -10,8 +10,8 @@ import torch
 
 import gtl
 from gtl import adapters
-from gtl.errors import CheckpointError, ConfigError
-from gtl.registry import ADAPTERS, HEADS
+from gtl.errors import CheckpointError, ConfigError, GtlWarning
+from gtl.registry import ADAPTERS, ENCODERS, HEADS
 from gtl.roles import Adapter
 
 GIN = {"name": "gin", "width": 16, "depth": 2}
@@ -232,3 +232,13 @@ def test_the_command_line_takes_adapters(tmp_path, capsys):
     assert main(words) == 0
     assert main(["list", "adapter"]) == 0
     assert "film" in capsys.readouterr().out
+
+
+def test_training_an_encoder_that_an_adapter_froze_is_warned_of(shapes):
+    encoder = ENCODERS.build(GIN, shapes.schema)
+    adapted = gtl.finetune(encoder, shapes, adapter="film", **QUICK).encoder
+    with pytest.warns(GtlWarning, match="frozen when an adapter was attached"):
+        gtl.finetune(encoder, shapes, **QUICK)
+    gtl.finetune(encoder, shapes, adapter="lora", **QUICK)
+    gtl.finetune(adapters.detach(adapted), shapes, **QUICK)
+    assert all(p.requires_grad for p in encoder.parameters())
