@@ -58,7 +58,11 @@ def run_all(
         started = time.monotonic()
         futures = [pool.submit(work, *job, *rest) for job in jobs]
         for count, (job, future) in enumerate(zip(jobs, futures), 1):
-            future.result()
+            try:
+                future.result()
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
             minutes = (time.monotonic() - started) / 60
             print(f"{count}/{len(jobs)} {job} {minutes:.1f} min", file=sys.stderr, flush=True)
 

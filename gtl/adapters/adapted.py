@@ -7,6 +7,7 @@ one another, and taking them off again is nothing but leaving them out.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -17,13 +18,14 @@ import torch
 from torch import Tensor, nn
 
 from gtl.adapters import trainable
+from gtl.adapters.held import hold, let_go
 from gtl.adapters.kept import Kept, Vectors
 from gtl.errors import ConfigError
 from gtl.graph import Graph, PackedGraphs, Schema
-from gtl.roles import Adapter, Anatomy, Encoder
+from gtl.roles import Adapter, Anatomy, Encoder, Place
 
-# What of each frozen base was free, and in which mode its modules were.
-_before: WeakKeyDictionary[nn.Module, tuple[dict[str, bool], dict[str, bool]]] = WeakKeyDictionary()
+# Calls of a base go through one set of adapters at a time, whichever threads they come from.
+_locks: WeakKeyDictionary[nn.Module, Any] = WeakKeyDictionary()
 
 
 class Adapted(nn.Module):
@@ -49,11 +51,7 @@ class Adapted(nn.Module):
         self.adapters = nn.ModuleDict()
         self.in_use: str | None = None
         self.anatomy = anatomy
-        moved = {name: p.requires_grad for name, p in base.named_parameters()}
-        modes = {name: module.training for name, module in base.named_modules()}
-        self._before = _before.setdefault(base, (moved, modes))
-        base.requires_grad_(False)
-        base.eval()
+        hold(base, self)
 
     def use(self, name: str | None) -> Adapted:
         """Let the adapters of that name act and learn, and no others; ``None`` means the base.
@@ -84,14 +82,13 @@ class Adapted(nn.Module):
         return self
 
     def restored(self) -> nn.Module:
-        """The base, its parameters as free and its modules in the mode as before any adapter."""
-        moved, modes = self._before
-        _before.pop(self.base, None)
-        for name, parameter in self.base.named_parameters():
-            parameter.requires_grad_(moved[name])
-        for name, module in self.base.named_modules():
-            module.training = modes[name]
+        """The base; if no other holds it, as free and in the modes as before the first adapter."""
+        let_go(self.base, self)
         return self.base
+
+    def shareable(self) -> list[Any]:
+        """What a copy that is trained beside this one may share: a base that stays as it is."""
+        return [] if any(p.requires_grad for p in self.base.parameters()) else [self.base]
 
     def print_trainable_parameters(self) -> None:
         """Print how many parameters may move, in the manner of PEFT."""
@@ -103,46 +100,51 @@ class Adapted(nn.Module):
 
     def _encode(self, *inputs: Any, **options: Any) -> Tensor:
         changing = _changing(self.parts())
-        layers: list[Tensor] = []
-        with self._wrapped(layers if changing else None):
+        said: dict[str, Tensor] = {}
+        with self._wrapped(said if changing else None):
             out = self.base(*inputs, **options)
         for part in changing:
-            out = part.output(layers, out)
+            out = part.output(self._in_order(said), out)
         return out
 
     @contextmanager
-    def _wrapped(self, layers: list[Tensor] | None = None) -> Iterator[None]:
+    def _wrapped(self, said: dict[str, Tensor] | None = None) -> Iterator[None]:
         """While it lasts, calls of modules of the base go through the adapters in use.
 
         Args:
-            layers: Where to collect the outputs of embedding and blocks.
+            said: Where to note the outputs of embedding and blocks, by path.
         """
         wraps = [part.wraps() for part in self.parts()]
-        watched = [] if layers is None else [place.path for place in self._layers()]
+        watched = [] if said is None else [place.path for place in self._layers()]
         modules = dict(self.base.named_modules()) if wraps or watched else {}
         changed: list[tuple[nn.Module, Any]] = []
-        try:
-            for path in dict.fromkeys([*(p for wrap in wraps for p in wrap), *watched]):
-                module = modules[path]
-                call: Callable[..., Tensor] = module.forward
-                for wrap in wraps:
-                    if path in wrap:
-                        call = partial(_through, wrap[path], Call(module, call))
-                if layers is not None and path in watched:
-                    call = partial(_noted, layers, call)
-                changed.append((module, module.__dict__.get("forward")))
-                module.forward = call
-            yield
-        finally:
-            for module, before in reversed(changed):
-                if before is None:
-                    del module.forward
-                else:
-                    module.forward = before
+        with _locks.setdefault(self.base, threading.RLock()):
+            try:
+                for path in dict.fromkeys([*(p for wrap in wraps for p in wrap), *watched]):
+                    module = modules[path]
+                    call: Callable[..., Tensor] = module.forward
+                    for wrap in wraps:
+                        if path in wrap:
+                            call = partial(_through, wrap[path], Call(module, call))
+                    if said is not None and path in watched:
+                        call = partial(_noted, said, path, call)
+                    changed.append((module, module.__dict__.get("forward")))
+                    module.forward = call
+                yield
+            finally:
+                for module, before in reversed(changed):
+                    if before is None:
+                        del module.forward
+                    else:
+                        module.forward = before
 
-    def _layers(self) -> Sequence[Any]:
+    def _layers(self) -> Sequence[Place]:
         anatomy = self.anatomy
         return [*([] if anatomy.embed is None else [anatomy.embed]), *anatomy.blocks]
+
+    def _in_order(self, said: Mapping[str, Tensor]) -> list[Tensor]:
+        """What embedding and blocks said last, in the order of the anatomy."""
+        return [said[place.path] for place in self._layers()]
 
 
 class AdaptedEncoder(Adapted, Encoder):
@@ -191,6 +193,11 @@ class AdaptedEncoder(Adapted, Encoder):
         super().use(name)
         return self
 
+    def shareable(self) -> list[Any]:
+        """The base, if it stays as it is, and what is kept of it."""
+        shared = super().shareable()
+        return [*shared, self._kept] if shared else []
+
     def _is_fixed(self) -> bool:
         """Whether nothing inside the encoder changes while adapters and heads learn."""
         inside = any(part.wraps() for part in self.parts())
@@ -198,10 +205,11 @@ class AdaptedEncoder(Adapted, Encoder):
 
     def _fixed(self, graph: Graph) -> Vectors:
         """What embedding and blocks say, if any adapter in use asks for it, and the output."""
-        layers: list[Tensor] = []
-        noted = layers if _changing(self.parts()) else None
+        said: dict[str, Tensor] = {}
+        noted = said if _changing(self.parts()) else None
         with self._wrapped(noted), torch.inference_mode(False), torch.no_grad():
-            return layers, self.base(graph)
+            out = self.base(graph)
+        return self._in_order(said) if said else [], out
 
     def layers(self, graph: Graph) -> list[Tensor]:
         """Node vectors after the adapted embedding and after each adapted block."""
@@ -242,20 +250,21 @@ class AdaptedModule(Adapted):
         return self._encode(*inputs, **options)
 
 
-def is_under_adapter(module: nn.Module) -> bool:
-    """Whether a module is frozen because an adapter was attached to it."""
-    return module in _before
-
-
 def frozen_names(model: nn.Module) -> set[str]:
-    """Names in a model's state of what training leaves as it is: encoders under adapters."""
+    """Names in a model's state of what training leaves as it is.
+
+    Encoders under adapters, unless some of their parameters are free, and adapters not in use.
+    """
     names: set[str] = set()
     for path, module in model.named_modules():
-        if isinstance(module, Adapted) and not any(
-            p.requires_grad for p in module.base.parameters()
-        ):
-            start = f"{path}.base." if path else "base."
-            names.update(start + name for name in module.base.state_dict())
+        if isinstance(module, Adapted):
+            fixed = {f"adapters.{name}": part for name, part in module.adapters.items()}
+            fixed.pop(f"adapters.{module.in_use}", None)
+            if not any(p.requires_grad for p in module.base.parameters()):
+                fixed["base"] = module.base
+            for place, part in fixed.items():
+                start = f"{path}.{place}." if path else f"{place}."
+                names.update(start + name for name in part.state_dict())
     return names
 
 
@@ -269,9 +278,9 @@ class Call:
     def __init__(self, module: nn.Module, forward: Callable[..., Tensor]):
         self.module, self._forward = module, forward
 
-    def __call__(self, *inputs: Any) -> Tensor:
+    def __call__(self, *inputs: Any, **options: Any) -> Tensor:
         """What the module returns, so far."""
-        return self._forward(*inputs)
+        return self._forward(*inputs, **options)
 
 
 class _Inside(nn.Module):
@@ -298,7 +307,7 @@ def _through(wrap: Callable[..., Tensor], call: Call, *inputs: Any, **options: A
 
 
 def _noted(
-    layers: list[Tensor], call: Callable[..., Tensor], *inputs: Any, **options: Mapping
+    said: dict[str, Tensor], path: str, call: Callable[..., Tensor], *inputs: Any, **options: Any
 ) -> Tensor:
-    layers.append(call(*inputs, **options))
-    return layers[-1]
+    said[path] = call(*inputs, **options)
+    return said[path]

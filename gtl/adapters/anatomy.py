@@ -36,6 +36,10 @@ def anatomy_of(
     paths = _block_paths(encoder) if blocks is None else list(blocks)
     modules = dict(encoder.named_modules())
     for path in paths:
+        if blocks is None and path not in modules:
+            raise ConfigError(
+                f"{path} is the same module as an earlier block; adapters need one for each layer"
+            )
         if path not in modules:
             raise ConfigError(
                 f"`blocks` names {path!r}, the encoder has no such module; it has: "

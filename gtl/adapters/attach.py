@@ -6,9 +6,11 @@ with residual adapters") and Houlsby et al. 2019 ("Parameter-efficient transfer 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +23,7 @@ from gtl.registry import ADAPTERS
 from gtl.roles import Adapter, Anatomy, Encoder
 
 DEFAULT = "default"
+_attached: WeakSet[Adapter] = WeakSet()
 _KIND = "gtl adapter"
 
 
@@ -52,7 +55,8 @@ def attach(
         around any other. The encoder itself is frozen in place, and nothing else of it changes.
 
     Raises:
-        ConfigError: If the encoder has no blocks, the name is taken or the adapter does not fit.
+        ConfigError: If the encoder has no blocks, the name is taken, or the adapter does not fit
+            or was attached before.
         UnknownPartError: If no adapter has that name.
     """
     if not isinstance(name, str) or not name or "." in name:
@@ -60,7 +64,8 @@ def attach(
     known = encoder if isinstance(encoder, Adapted) else None
     if known is not None and name in known.adapters:
         raise ConfigError(
-            f"an adapter named {name!r} is attached already; give another `name`, or detach first"
+            f"an adapter named {name!r} is attached already; give the new one another name, "
+            "gtl.adapters.attach(encoder, adapter, name=...), or detach first"
         )
     if not isinstance(encoder, nn.Module):
         raise ConfigError(f"`encoder` is a {type(encoder).__name__}, expected a module")
@@ -75,8 +80,25 @@ def attach(
     return known.use(name).train(known.training)
 
 
+@contextmanager
+def attached(encoder: nn.Module, adapter: Any, name: str = DEFAULT) -> Iterator[Any]:
+    """What :func:`attach` returns; the adapter is taken off again if the block fails."""
+    before = encoder.in_use if isinstance(encoder, Adapted) else None
+    adapted = attach(encoder, adapter, name)
+    try:
+        yield adapted
+    except BaseException:
+        del adapted.adapters[name]
+        adapted.use(before)
+        if not adapted.adapters:
+            detach(adapted)
+        raise
+
+
 def detach(encoder: Adapted) -> nn.Module:
     """Take all adapters off: the encoder as it was before, bit for bit, and free as before.
+
+    Where it was attached to several times, it is free once all of those are detached or gone.
 
     Raises:
         ConfigError: If nothing is attached.
@@ -137,10 +159,13 @@ def load_adapter_state(encoder: Adapted, state: Mapping[str, Tensor]) -> None:
 def save_adapter(encoder: Adapted, path: Path | str) -> None:
     """Write the adapter in use, and nothing of the encoder, to a ``.safetensors`` file.
 
+    Folders that are missing are made.
+
     Raises:
         ConfigError: If nothing is attached.
     """
     state = adapter_state(encoder)
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
     parts = [ADAPTERS.spec(part) for part in encoder.parts()]
     checkpoint.save(Path(path), {"kind": _KIND, "adapter": parts, "state": state})
 
@@ -159,16 +184,8 @@ def load_adapter(encoder: nn.Module, path: Path | str, name: str = DEFAULT) -> A
         ShapeError: If it was trained on an encoder of another build.
     """
     saved = read_adapter(path)
-    before = encoder.in_use if isinstance(encoder, Adapted) else None
-    adapted = attach(encoder, saved["adapter"], name)
-    try:
+    with attached(encoder, saved["adapter"], name) as adapted:
         load_adapter_state(adapted, saved["state"])
-    except ShapeError:
-        del adapted.adapters[name]
-        adapted.use(before)
-        if not adapted.adapters:
-            detach(adapted)
-        raise
     return adapted
 
 
@@ -201,8 +218,14 @@ def _built(adapter: Any, anatomy: Anatomy, base: nn.Module) -> list[Adapter]:
                 f"`adapter` is a {type(part).__name__}, expected a name, a mapping, a "
                 "gtl.roles.Adapter or a list of those"
             )
+        if part in _attached:
+            raise ConfigError(
+                f"this {type(part).__name__} instance was attached before, and would lose what it "
+                "learned; give a new one, or its name"
+            )
         part.setup(anatomy)
         part.to(like)
+        _attached.add(part)
         for path in part.wraps():
             if path not in modules:
                 raise ConfigError(

@@ -23,14 +23,17 @@ _AT_ONCE = 256  # graphs
 _FIELDS = (*CONTENT, "origin", "undrawn")
 
 Vectors = tuple[list[Tensor], Tensor]  # of embedding and blocks, and the output
-_Mark = list[tuple[Tensor, int, int]]
+_Mark = tuple[torch.dtype | None, list[tuple[Tensor, int, int]]]
 
 
 class Kept:
-    """Vectors of the last graph that was computed, and of graphs that were encoded ahead."""
+    """Vectors of the last graph that was computed, and of graphs that were encoded ahead.
+
+    Changes of weights and of vectors are noticed unless they are made through ``.data``.
+    """
 
     def __init__(self) -> None:
-        self._last: tuple[object, _Mark, Vectors] | None = None
+        self._last: tuple[object, _Mark, Vectors, list[int]] | None = None
         self._ahead: tuple[_Ahead, _Mark] | None = None
 
     def get(self, graph: Graph, encoder: nn.Module, compute: Callable[[Graph], Vectors]) -> Vectors:
@@ -42,18 +45,25 @@ class Kept:
                 changed. The same tensors have to be there: a replay at others is computed.
             compute: Called unless it is known what comes out.
         """
-        if any(v is not None and v.requires_grad for v in (graph.x, graph.e)):
+        mark = _mark(encoder, graph.device)
+        if mark is None or any(v is not None and v.requires_grad for v in (graph.x, graph.e)):
             return compute(graph)
-        mark = _mark(encoder)
         if self._ahead is not None and _same(self._ahead[1], mark):
             known = self._ahead[0].vectors(graph)
             if known is not None:
                 return known
         identity = graph.remember("encoded", object, _FIELDS)
         last = self._last
-        if last is None or last[0] is not identity or not _same(last[1], mark):
-            last = self._last = identity, mark, compute(graph)
-        return last[2]
+        if (
+            last is None
+            or last[0] is not identity
+            or not _same(last[1], mark)
+            or last[3] != _versions(last[2])
+        ):
+            vectors = compute(graph)
+            last = self._last = identity, mark, vectors, _versions(vectors)
+        layers, out = last[2]
+        return list(layers), out
 
     def ahead(
         self,
@@ -65,7 +75,7 @@ class Kept:
         """Encode graphs of a set, unless their vectors take more than :data:`LIMIT` bytes.
 
         Graphs are encoded in portions that depend on ``items`` alone, so that a run that is gone
-        on with has the same vectors to the last bit.
+        on with has the same vectors to the last bit. Nothing happens if the same ones are here.
 
         Args:
             graphs: The set.
@@ -73,6 +83,15 @@ class Kept:
             encoder: As in :meth:`get`.
             compute: Likewise.
         """
+        mark = _mark(encoder, _device(encoder))
+        if mark is None:
+            return
+        if (
+            self._ahead is not None
+            and _same(self._ahead[1], mark)
+            and self._ahead[0].has(graphs, items)
+        ):
+            return
         self._ahead = None
         nodes = int((graphs.node_offsets[items + 1] - graphs.node_offsets[items]).sum())
         rows: list[Tensor] = []
@@ -85,7 +104,7 @@ class Kept:
                 log.info("vectors of %d nodes are too many to be kept", nodes)
                 return
         if rows:
-            self._ahead = _Ahead.of(graphs, items, torch.cat(rows), widths), _mark(encoder)
+            self._ahead = _Ahead.of(graphs, items, torch.cat(rows), widths), mark
 
     def forget(self) -> None:
         """Let go of everything."""
@@ -122,6 +141,10 @@ class _Ahead:
         packed = PackedGraphs(offsets, torch.zeros_like(offsets), none, none, Schema(), x=rows)
         return _Ahead(graphs, number, packed, widths)
 
+    def has(self, graphs: PackedGraphs, items: Tensor) -> bool:
+        """Whether all those graphs are here."""
+        return graphs is self.graphs and not bool((self.number[items] < 0).any())
+
     def vectors(self, graph: Graph) -> Vectors | None:
         """Those of a batch, if it is one of the set and all of its graphs are here."""
         source = source_of(graph)
@@ -132,12 +155,24 @@ class _Ahead:
             return None
         rows = self.rows.batch(numbers).x
         assert rows is not None
-        *layers, out = rows.to(graph.device).split(self.widths, 1)
+        columns = rows.to(graph.device).split(self.widths, 1)
+        *layers, out = (part.contiguous() for part in columns)  # as what is computed is
         return layers, out
 
 
-def _mark(encoder: nn.Module) -> _Mark:
-    return [(tensor, tensor._version, tensor.data_ptr()) for tensor in _tensors(encoder)]
+def _mark(encoder: nn.Module, device: torch.device) -> _Mark | None:
+    """What vectors depend on beside the graph; ``None`` if changes could not be seen."""
+    tensors = list(_tensors(encoder))
+    if any(tensor.is_inference() for tensor in tensors):
+        return None
+    precision = torch.get_autocast_dtype(device.type)
+    autocast = precision if torch.is_autocast_enabled(device.type) else None
+    return autocast, [(tensor, tensor._version, tensor.data_ptr()) for tensor in tensors]
+
+
+def _versions(vectors: Vectors) -> list[int]:
+    layers, out = vectors
+    return [tensor._version for tensor in (*layers, out)]
 
 
 def _tensors(encoder: nn.Module) -> Iterator[Tensor]:
@@ -146,7 +181,12 @@ def _tensors(encoder: nn.Module) -> Iterator[Tensor]:
 
 
 def _same(one: _Mark, two: _Mark) -> bool:
-    return len(one) == len(two) and all(a[0] is b[0] and a[1:] == b[1:] for a, b in zip(one, two))
+    before, now = one[1], two[1]
+    return (
+        one[0] == two[0]
+        and len(before) == len(now)
+        and all(a[0] is b[0] and a[1:] == b[1:] for a, b in zip(before, now))
+    )
 
 
 def _device(encoder: nn.Module) -> torch.device:

@@ -45,7 +45,7 @@ class Layerwise(Adapter):
         """Make a map for each layer.
 
         Raises:
-            ConfigError: If the layers of a module from elsewhere are no matrices of the same rows.
+            ConfigError: If a module from elsewhere returns anything but one tensor of vectors.
         """
         layers = [*([] if anatomy.embed is None else [anatomy.embed]), *anatomy.blocks]
         if not anatomy.width:

@@ -139,8 +139,8 @@ def training_leaves_the_encoder_alone(trial: AdapterTrial) -> None:
     """Steps in train mode change no parameter and no buffer of the encoder, and leave no mark."""
     base = trial.base()
     before = copied(base.state_dict())
-    attributes = {name: set(vars(module)) for name, module in base.named_modules()}
     adapted = trial.adapted(base)
+    attributes = {name: set(vars(module)) for name, module in base.named_modules()}
     _train(adapted, trial.graph())
     require(same(before, base.state_dict()), "a changed encoder", "no change, buffers included")
     for name, module in base.named_modules():

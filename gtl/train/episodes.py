@@ -8,6 +8,7 @@ is how well a few samples tell classes apart. In the end the head is fitted to a
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from gtl.adapters import Adapted, attach
+from gtl.adapters import Adapted
+from gtl.adapters.attach import attached
 from gtl.data.dataset import Dataset
 from gtl.errors import ConfigError, DataError, GtlError
 from gtl.heads.closed_form import ClosedForm
 from gtl.registry import HEADS, READOUTS, WEIGHTINGS
 from gtl.report.plots import write_plots
+from gtl.roles import Encoder
 from gtl.run_folder import RunFolder
 from gtl.train import loop
 from gtl.train.evaluate import evaluate
@@ -89,8 +92,12 @@ def finetune_by_episodes(
         raise ConfigError(f"`episodes` is {episodes}, expected 0 or more")
     dataset = as_dataset(dataset)
     labeled = _labeled(dataset, items)
-    with seeded(seed) as rng:
-        model = _model(encoder, dataset, head, adapter, readout, rng)
+    with seeded(seed) as rng, ExitStack() as undo:
+        built, _ = as_encoder(encoder, dataset.schema)
+        reseed(rng)
+        if adapter is not None:
+            built = undo.enter_context(attached(built, adapter))
+        model = _model(built, dataset, head, readout)
         model.to(device or loop.module_device(model))
         config = {
             "command": "finetune_by_episodes",
@@ -114,7 +121,7 @@ def finetune_by_episodes(
         folder = None if out is None else RunFolder(out, config, resume)
         training = _Episodes(
             _job(model, dataset, labeled, episodes if asked else 0, lr, rng, seed, folder),
-            _Drawer((known, asked), dataset.num_outputs, support, queries, rng),
+            _Drawer((known, asked), support, queries, rng),
             model,
         )
         training.run()
@@ -142,7 +149,6 @@ class _Drawer:
     def __init__(
         self,
         halves: tuple[Mapping[int, Tensor], Mapping[int, Tensor]],
-        classes: int,
         support: int,
         queries: int,
         rng: torch.Generator,
@@ -229,6 +235,7 @@ def _job(
     seed: int,
     folder: RunFolder | None,
 ) -> loop.Job:
+    loop.warn_if_held(model.encoder)
     trained = [p for n, p in model.named_parameters() if p.requires_grad and CENTERS not in n]
     return loop.Job(
         TaskModel(model.encoder, {TARGET: model.target}),
@@ -257,23 +264,17 @@ def _like(head: ClosedForm, classes: int) -> ClosedForm:
     return small
 
 
-def _model(
-    encoder: Any, data: Dataset, head: Any, adapter: Any, readout: Any, rng: torch.Generator
-) -> Model:
-    built, _ = as_encoder(encoder, data.schema)
-    reseed(rng)
-    if adapter is not None:
-        built = attach(built, adapter)
+def _model(encoder: Encoder, data: Dataset, head: Any, readout: Any) -> Model:
     if isinstance(head, nn.Module):
         raise ConfigError("`head` is an instance; give a name or a mapping: episodes need others")
-    target = build_target(built, _shape(data), head, readout)
-    model = Model(built, target, data.level)
+    target = build_target(encoder, _shape(data), head, readout)
+    model = Model(encoder, target, data.level)
     if not isinstance(_head(model), ClosedForm):
         raise ConfigError(
             f"the head {HEADS.name_of(_head(model))!r} has no closed form to be fitted by; take "
             "'prototype' or 'gaussian'"
         )
-    target.setup(data.schema, built.width)
+    target.setup(data.schema, encoder.width)
     return model
 
 
@@ -335,7 +336,7 @@ def update_bytes(model: Model) -> dict[str, int]:
         ``adapter``: its tensors; ``head``: numbers that the head was trained to, and its
         statistics of classes, which can be made again from the labeled items.
     """
-    adapter = model.encoder.adapters if isinstance(model.encoder, Adapted) else nn.Module()
+    adapter = nn.ModuleList(model.encoder.parts() if isinstance(model.encoder, Adapted) else [])
     return {"adapter": _bytes(adapter), "head": _bytes(_head(model))}
 
 

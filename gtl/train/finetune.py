@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gtl.adapters import Adapted, AdaptedEncoder, attach
+from gtl.adapters import Adapted, AdaptedEncoder
+from gtl.adapters.attach import attached
 from gtl.data.dataset import Dataset
 from gtl.errors import ConfigError, DataError
 from gtl.graph.pairs import without_pairs
@@ -125,12 +127,12 @@ def finetune(
     has_valid = len(dataset.split.get("valid", ())) > 0
     if has_valid:
         _require_defined_metric(dataset)
-    with seeded(seed) as rng:
+    with seeded(seed) as rng, ExitStack() as undo:
         model_encoder, trained = as_encoder(encoder, dataset.schema)
         fan_out = check_fan_out(fan_out, dataset, model_encoder)
         reseed(rng)
         if adapter is not None:
-            model_encoder = attach(model_encoder, adapter)
+            model_encoder = undo.enter_context(attached(model_encoder, adapter))
         shape = {"kind": dataset.kind, "outputs": dataset.num_outputs, "level": dataset.level}
         train, meta = _set_aside(dataset.items("train"), meta_share, rng)
         asked = _links(links, dataset, train, batch_size)
@@ -183,7 +185,6 @@ def finetune(
         for name, how in ways.items():
             tasks = [TARGET] if name == ALONE else list(model.tasks)
             mine = model if len(ways) == 1 else same_again(model, tasks)
-            _encode_once(mine.encoder, dataset, train, meta)
             own_rng = (alone if name == ALONE else together).again()
             how.to(loop.module_device(mine)).setup(tasks, TARGET)
             job = loop.Job(
@@ -203,9 +204,8 @@ def finetune(
                 folder=folder if len(ways) == 1 else _place(folder, name, how, tasks, resume),
             )
             entrants.append(Entrant(name, loop.Training(job)))
+        _encode_once(model_encoder, dataset, train, meta)
         best, *others = race(entrants, epochs, f"finetune {dataset.spec}")
-    if isinstance(model_encoder, AdaptedEncoder):
-        model_encoder.forget()
     shown = best if best.name != ALONE or not others else others[0]
     model.load_state_dict(best.training.finish(), strict=False)
     answer.history, answer.folder = shown.training.history.epochs, folder
@@ -217,6 +217,8 @@ def finetune(
         "seed": seed,
         "footprint": loop.footprint(answer, sum(e.training.history.seconds for e in entrants)),
     }
+    if isinstance(model_encoder, AdaptedEncoder):
+        model_encoder.forget()
     findings = _findings(model_encoder)
     if findings:
         answer.results["adapter"] = findings

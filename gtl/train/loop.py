@@ -20,7 +20,8 @@ from tqdm import tqdm
 
 from gtl import checkpoint
 from gtl.adapters import Adapted
-from gtl.adapters.adapted import frozen_names, is_under_adapter
+from gtl.adapters.adapted import frozen_names
+from gtl.adapters.held import is_held
 from gtl.adapters.trainable import count_parameters
 from gtl.data.dataset import Dataset, direction
 from gtl.errors import ConfigError, GtlError, GtlWarning
@@ -29,7 +30,7 @@ from gtl.graph.sample import draw_numbers
 from gtl.registry import ADAPTERS
 from gtl.roles import View, Weighting
 from gtl.run_folder import RunFolder
-from gtl.train.model import module_device
+from gtl.train.model import load_part, module_device
 from gtl.train.step import Step, TaskModel
 
 log = logging.getLogger(__name__)
@@ -174,8 +175,8 @@ class Training:
         return means.line(self.epoch)
 
     def _choose(self, epoch: int, valid: float | None) -> None:
-        """Keep the present weights as the best."""
-        weights = copy.deepcopy(self._weights())
+        """Keep the present weights as the best; without values the latest always are, uncopied."""
+        weights = self._weights() if valid is None else copy.deepcopy(self._weights())
         self.history.best = {"epoch": epoch, "valid": valid, "model": weights}
 
     def _progress(self) -> dict[str, str]:
@@ -209,7 +210,8 @@ class Training:
                 job.folder.save_frozen(self._weights(frozen=True))
             return History()
         job.folder.keep_epochs(state["epoch"])
-        job.model.load_state_dict({**job.folder.frozen(), **state["model"]})
+        load_part(job.model, {**job.folder.frozen(), **state["model"]}, "", job.folder.path)
+        job.folder.save_frozen(self._weights(frozen=True))
         job.optimizer.load_state_dict(state["optimizer"])
         job.weighting.load_state_dict(state["weighting"])
         job.rng.set_state(state["rng"])
@@ -289,13 +291,7 @@ def build_optimizer(
     """
     if name not in OPTIMIZERS:
         raise ConfigError(f"unknown optimizer {name!r}; known: {', '.join(OPTIMIZERS)}")
-    if is_under_adapter(model.encoder):
-        warnings.warn(
-            "the encoder was frozen when an adapter was attached to it, and stays so here; call "
-            "gtl.adapters.detach on the adapted one before, or give a copy made before",
-            GtlWarning,
-            stacklevel=2,
-        )
+    warn_if_held(model.encoder)
     trained = [p for p in model.parameters() if p.requires_grad]
     if not trained:
         raise ConfigError("no parameter may move; unfreeze some or attach an adapter")
@@ -304,8 +300,19 @@ def build_optimizer(
     return OPTIMIZERS[name](groups, lr=lr, weight_decay=weight_decay, **extra)
 
 
+def warn_if_held(encoder: nn.Module) -> None:
+    """Warn of an encoder that is frozen for an adapter which is no part of this training."""
+    if is_held(encoder):
+        warnings.warn(
+            "the encoder was frozen when an adapter was attached to it, and stays so here; call "
+            "gtl.adapters.detach on the adapted one before, or give a copy made before",
+            GtlWarning,
+            stacklevel=3,
+        )
+
+
 def parts_of(model: TaskModel) -> dict[str, str]:
-    """Beginnings of parameters' names by the part that they belong to, the longest first.
+    """Parts by the beginning of their parameters' names; one inside another comes first.
 
     Parts are the adapters in use and the auxiliary tasks by name, ``head`` (with its readout) and
     ``encoder``.
@@ -322,7 +329,7 @@ def parts_of(model: TaskModel) -> dict[str, str]:
 
 def _by_rate(model: TaskModel, lr: float, rates: Mapping[str, float]) -> list[dict[str, Any]]:
     """The parameters that may move, in groups of one learning rate each."""
-    parts, groups = parts_of(model), defaultdict(list)
+    parts, groups, moving = parts_of(model), defaultdict(list), set()
     for name, rate in rates.items():
         if name not in parts.values():
             raise ConfigError(
@@ -335,6 +342,10 @@ def _by_rate(model: TaskModel, lr: float, rates: Mapping[str, float]) -> list[di
         if parameter.requires_grad:
             part = next(part for start, part in parts.items() if name.startswith(start))
             groups[rates.get(part, lr)].append(parameter)
+            moving.add(part)
+    for name in rates:
+        if name not in moving:
+            raise ConfigError(f"`rates` names {name!r}, of which nothing may move; leave it out")
     return [{"params": group, "lr": rate} for rate, group in groups.items()]
 
 

@@ -119,11 +119,14 @@ class Model(nn.Module):
             raise CheckpointError(
                 f"{folder} is a run of {config.get('command')!r}, not of 'finetune'"
             )
-        if (folder / "race").is_dir() and not (folder / "results.json").is_file():
-            raise CheckpointError(
-                f"{folder} was interrupted before its trainings could be compared; run it again "
-                "with resume=True (--resume)"
-            )
+        if not (folder / "results.json").is_file():
+            why = "its trainings could be compared" if (folder / "race").is_dir() else ""
+            why = "its head was fitted" if config["command"] == COMMANDS[1] else why
+            if why:
+                raise CheckpointError(
+                    f"{folder} was interrupted before {why}; run it again with resume=True "
+                    "(--resume)"
+                )
         weights = best_weights(folder)
         encoder = encoder_from_config(config, folder)
         how = config["head"], config["readout"], config.get("links")
@@ -162,6 +165,8 @@ def build_target(
 def encoder_config(encoder: Encoder) -> dict[str, Any]:
     """What a run folder says of an encoder: ``schema``, ``encoder`` and ``adapter``.
 
+    Beside adapters none of which is in use, ``adapter_in_use`` says so.
+
     The adapter is ``None``, a list of the adapters in a row or, where several are attached or one
     has a name of its own, such lists by name, those in use last.
     """
@@ -170,11 +175,14 @@ def encoder_config(encoder: Encoder) -> dict[str, Any]:
     if isinstance(encoder, Adapted):
         adapter, base = specs_of(encoder), encoder.base
         adapter = adapter["default"] if set(adapter) == {"default"} else adapter
-    return {
+    config = {
         "schema": encoder.schema.to_json(),
         "encoder": ENCODERS.spec(base),
         "adapter": adapter,
     }
+    if isinstance(encoder, Adapted) and encoder.in_use is None:
+        config["adapter_in_use"] = None
+    return config
 
 
 def encoder_from_config(config: Mapping[str, Any], folder: Path) -> Encoder:
@@ -190,6 +198,8 @@ def encoder_from_config(config: Mapping[str, Any], folder: Path) -> Encoder:
     named = adapter if isinstance(adapter, Mapping) else {"default": adapter}
     for name, parts in named.items():
         encoder = encoder if parts is None else attach(encoder, parts, name)
+    if "adapter_in_use" in config:
+        encoder.use(config["adapter_in_use"])
     return encoder
 
 

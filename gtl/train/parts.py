@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from gtl.adapters.held import free
 from gtl.data.dataset import Dataset
 from gtl.data.series import Series
 from gtl.errors import ConfigError, UnknownPartError
@@ -110,6 +111,7 @@ def as_encoder(encoder: Any, schema: Schema) -> tuple[Encoder, Mapping[str, Task
     if isinstance(encoder, Run):
         tasks = copy.deepcopy(encoder.tasks)
         encoder = copy.deepcopy(encoder.encoder)
+        free(encoder)  # what froze the run's own encoder holds no copy
     encoder = ENCODERS.build(encoder, schema)
     if not isinstance(encoder, Encoder):
         raise ConfigError(

@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 
 from gtl import checkpoint
+from gtl.adapters import Adapted
 from gtl.registry import WEIGHTINGS
 from gtl.roles import Weighting
 from gtl.train.loop import Training, is_better, progress
@@ -143,8 +144,11 @@ def _title(how: Weighting, taken: Container[str]) -> str:
 
 
 def same_again(model: TaskModel, tasks: Iterable[str]) -> TaskModel:
-    """A copy of the encoder and of some tasks; data sets of the tasks are shared, not copied."""
-    shared = {id(task.data): task.data for _, task in model.named_tasks()}
+    """A copy of the encoder and of some tasks; data sets and frozen encoders are shared."""
+    shared: dict[int, Any] = {id(task.data): task.data for _, task in model.named_tasks()}
+    for module in model.modules():
+        if isinstance(module, Adapted):
+            shared |= {id(part): part for part in module.shareable()}
     part = TaskModel(model.encoder, {name: model.tasks[name] for name in tasks})  # type: ignore[misc]
     return copy.deepcopy(part, shared)
 

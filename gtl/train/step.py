@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from gtl.adapters.adapted import frozen_names
 from gtl.errors import ShapeError
 from gtl.roles import Task, View
 
@@ -85,7 +86,10 @@ class Step:
         self.parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
         self.shared: Sequence[str] = [n for n in self.parameters if n.startswith("encoder.")]
         self._meta_view, self._seed = meta_view, seed
-        self._buffers = {name: value.clone() for name, value in model.named_buffers()}
+        fixed = frozen_names(model)
+        self._buffers = {
+            name: value.clone() for name, value in model.named_buffers() if name not in fixed
+        }
         self._random = _random_state(model)
         self.losses, self.representations = model(views, target)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import threading
 
 import pytest
 import torch
@@ -333,15 +334,103 @@ def test_a_file_that_does_not_fit_leaves_in_use_what_was_in_use(encoder, tmp_pat
         assert adapted.in_use == before and set(adapted.adapters) == {"first", "second"}
 
 
-def test_detaching_any_of_two_frees_the_encoder_as_it_was_before_the_first(encoder):
+def test_an_encoder_is_free_again_when_the_last_adapter_lets_go(encoder):
     encoder.train()
     encoder.blocks[0].requires_grad_(False)
     free = {name: p.requires_grad for name, p in encoder.named_parameters()}
     first, second = adapters.attach(encoder, "film"), adapters.attach(encoder, "lora")
-    for adapted in (second, first):
-        assert adapters.detach(adapted) is encoder
-        assert {name: p.requires_grad for name, p in encoder.named_parameters()} == free
-        assert encoder.training
+    assert adapters.detach(second) is encoder
+    assert not encoder.training and not any(p.requires_grad for p in encoder.parameters())
+    adapters.detach(first)
+    assert {name: p.requires_grad for name, p in encoder.named_parameters()} == free
+    assert encoder.training
+
+
+def test_an_adapted_encoder_that_is_gone_holds_nothing(encoder):
+    adapters.attach(encoder, "film")
+    second = adapters.attach(encoder, "lora")
+    assert all(p.requires_grad for p in adapters.detach(second).parameters())
+
+
+def test_layers_may_be_called_with_keywords():
+    class Scaled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(4, 4)
+
+        def forward(self, x, weight=1.0):
+            return weight * self.linear(x)
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = Scaled()
+
+        def forward(self, x):
+            return self.layer(x, weight=3.0)
+
+    x, net = torch.randn(5, 4), Net()
+    expected = net(x)
+    for name in ("bottleneck", "lora", "parallel"):
+        adapted = adapters.attach(net, name, blocks=["layer"], example=(x,))
+        assert torch.equal(adapted(x), expected)
+        adapters.detach(adapted)
+
+
+def test_an_instance_is_attached_once(encoder):
+    part = adapters.FiLM()
+    adapters.attach(encoder, part)
+    with pytest.raises(ConfigError, match="instance was attached before"):
+        adapters.attach(copy.deepcopy(encoder), part)
+
+
+def test_layers_reach_layerwise_in_their_order_however_the_module_calls_them():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.second, self.first = nn.Linear(3, 2), nn.Linear(4, 3)
+
+        def forward(self, x):
+            return self.second(self.first(x))
+
+    x = torch.randn(5, 4)
+    adapted = adapters.attach(
+        Net(), {"name": "layerwise", "hidden": 2}, blocks=["second", "first"], example=(x,)
+    )
+    (part,) = adapted.parts()
+    assert [layer.in_features for layer in part.down] == [2, 3]
+    assert torch.equal(adapted(x), adapted.base(x))
+
+
+def test_threads_do_not_meet_in_one_encoder(encoder, graph):
+    adapted = adapters.attach(encoder, "film")
+    loosened(adapted.adapters)
+    expected, plain, wrong = adapted(graph), encoder(graph), []
+
+    def call():
+        for _ in range(20):
+            if not torch.equal(adapted(graph), expected):
+                wrong.append(1)
+
+    threads = [threading.Thread(target=call) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+    assert torch.equal(encoder(graph), plain)
+
+
+def test_layers_that_are_one_module_are_named(encoder):
+    encoder.blocks[1] = encoder.blocks[0]
+    with pytest.raises(ConfigError, match=r"blocks\.1 is the same module as an earlier block"):
+        adapters.attach(encoder, "film")
+
+
+def test_a_file_may_go_into_a_new_folder(encoder, tmp_path):
+    adapted = adapters.attach(encoder, "film")
+    adapters.save_adapter(adapted, tmp_path / "a" / "b.safetensors")
+    assert adapters.read_adapter(tmp_path / "a" / "b.safetensors")["adapter"]
 
 
 def test_a_copy_is_detached_like_the_one_it_is_of(encoder):

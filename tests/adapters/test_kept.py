@@ -12,7 +12,10 @@ from torch.func import functional_call
 
 import gtl
 from gtl import adapters
+from gtl.data import Dataset
+from gtl.graph import Graph, PackedGraphs
 from gtl.registry import ENCODERS
+from gtl.roles import Adapter
 
 
 @pytest.fixture
@@ -202,3 +205,92 @@ def test_training_a_head_encodes_each_graph_once(shapes, shapes_encoder, monkeyp
     assert [line["losses"] for line in kept.history] == [
         pytest.approx(line["losses"], rel=1e-4) for line in computed.history
     ]
+
+
+def test_vectors_that_somebody_changed_are_computed_anew(encoder, graph):
+    adapted = adapters.attach(encoder, [])
+    expected = adapted(graph).clone()
+    adapted(graph).add_(1)
+    assert torch.equal(adapted(graph), expected)
+
+
+def test_an_adapter_may_do_what_it_likes_with_the_list_of_layers(encoder, graph):
+    class Greedy(Adapter):
+        def setup(self, anatomy):
+            self.amount = torch.nn.Parameter(torch.zeros(()))
+
+        def output(self, layers, out):
+            return out + self.amount * layers.pop(0).sum() * layers.pop().sum()
+
+    adapted = adapters.attach(encoder, Greedy())
+    for _ in range(4):
+        adapted(graph)
+
+
+def test_lower_precision_is_not_kept_for_later(encoder, graph):
+    adapted = adapters.attach(encoder, [])
+    with torch.autocast("cpu", torch.bfloat16):
+        lower = adapted(graph)
+    assert adapted(graph).dtype == torch.float32
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(adapted(graph), lower)
+
+
+def test_an_encoder_made_in_inference_mode_is_computed_each_time(shapes):
+    with torch.inference_mode():
+        encoder = ENCODERS.build({"name": "gin", "width": 8, "depth": 1}, shapes.schema)
+        adapted = adapters.attach(encoder, [])
+        adapted.encode_once(shapes.graphs, torch.arange(3))
+        batch = shapes.batch(torch.arange(3))
+        assert torch.equal(adapted(batch), encoder(batch))
+
+
+def points(count=90):
+    """Graphs with floating features, whose products round differently by how they lie."""
+    rng = torch.Generator().manual_seed(0)
+    graphs = []
+    for _ in range(count):
+        n = int(torch.randint(3, 9, (), generator=rng))
+        ends = torch.randint(n, (2, 2 * n), generator=rng)
+        graphs.append(Graph(ends[0], ends[1], n, x=torch.randn(n, 5, generator=rng)))
+    labels = torch.randint(2, (count, 1), generator=rng).float()
+    third = torch.arange(count).split(count // 3)
+    split = dict(zip(("train", "valid", "test"), third))
+    return Dataset("points", graphs=PackedGraphs.pack(graphs), labels=labels, split=split)
+
+
+@pytest.mark.parametrize("options", [{}, {"auxiliary": ["infomax"]}])
+def test_training_on_kept_vectors_is_resumed_bit_for_bit(tmp_path, options):
+    data, encoder = points(), {"name": "gin", "width": 16, "depth": 3}
+    options = {"adapter": "layerwise", "batch_size": 7, "lr": 1e-2, **options}
+    whole = gtl.finetune(encoder, data, epochs=6, out=tmp_path / "whole", **options)
+    gtl.finetune(encoder, data, epochs=3, out=tmp_path / "a", **options)
+    resumed = gtl.finetune(encoder, data, epochs=6, out=tmp_path / "a", resume=True, **options)
+    if not options.get("auxiliary"):  # a race may give up another entrant half way
+        assert [line["losses"] for line in whole.history] == [
+            line["losses"] for line in resumed.history
+        ]
+    one, two = whole.state_dict(), resumed.state_dict()
+    assert options.get("auxiliary") or all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_looking_ahead_and_trainings_side_by_side_share_what_is_encoded(shapes, shapes_encoder):
+    encoded = []
+
+    def count(module, inputs, out):
+        encoded.append(inputs[0].num_graphs)
+
+    shapes_encoder.register_forward_hook(count)
+    model = gtl.finetune(
+        shapes_encoder,
+        shapes,
+        adapter=["layerwise"],
+        auxiliary=[{"name": "supervised"}],
+        weighting={"name": "aux_ts", "refresh": 1},
+        guard=True,
+        epochs=2,
+        batch_size=60,
+    )
+    assert len(model.results["race"]["entrants"]) > 2
+    once = sum(len(shapes.items(part)) for part in ("train", "valid", "test"))
+    assert sum(encoded) <= once + 5  # and a graph or two to see the widths

@@ -34,16 +34,18 @@ def script(monkeypatch):
 
 
 def test_what_is_there_is_not_trained_again_and_costs_are_those_of_the_adapter(script, tmp_path):
-    rates, first = dict.fromkeys(METHODS, 1e-2), {"full": 1e-3, "head alone": 1e-2}
+    first = {"full": 1e-3, "head alone": 5e-3}
+    rates = {**dict.fromkeys(METHODS, 1e-2), "full": 1e-3}
     for seed in (0, 1):
         script.work("molbace", seed, {"molbace": first}, "muv", "", tmp_path)
-    file = script.place(tmp_path, "molbace", "full", 0)
+    file = importlib.import_module("_seeds").place(tmp_path, "molbace", "full", 0)
     changed = {**json.loads(file.read_text()), "test": 0.25}
     file.write_text(json.dumps(changed))
     for seed in (0, 1):
         script.work("molbace", seed, {"molbace": rates}, "muv", "", tmp_path)
     found = script.all_finished(tmp_path, ["molbace"], METHODS)
     assert found["molbace"]["full"][0]["test"] == 0.25
+    assert found["molbace"]["head alone"][0]["rate"] == 1e-2  # another rate than was kept
     summary = script.summarize(found)
     costs = summary["costs"]
     assert costs["full"]["rate"] == [1e-3] and costs["bottleneck"]["rate"] == [1e-2]

@@ -10,7 +10,7 @@ import torch
 
 import gtl
 from gtl import adapters
-from gtl.errors import CheckpointError, ConfigError, GtlWarning
+from gtl.errors import CheckpointError, ConfigError, GtlError, GtlWarning
 from gtl.registry import ADAPTERS, ENCODERS, HEADS
 from gtl.roles import Adapter
 
@@ -242,3 +242,69 @@ def test_training_an_encoder_that_an_adapter_froze_is_warned_of(shapes):
     gtl.finetune(encoder, shapes, adapter="lora", **QUICK)
     gtl.finetune(adapters.detach(adapted), shapes, **QUICK)
     assert all(p.requires_grad for p in encoder.parameters())
+
+
+def test_a_run_whose_encoder_is_under_an_adapter_is_fine_tuned_whole(shapes):
+    run = gtl.pretrain(GIN, shapes, ["attribute_masking"], **QUICK)
+    adapters.attach(run.encoder, "film")
+    cost = gtl.finetune(run, shapes, **QUICK).results["footprint"]
+    assert cost["parameters_trained"] == cost["parameters_total"]
+
+
+@pytest.mark.parametrize("wrong", [{"head": "nope"}, {"weighting": "nope"}, {"rates": {"x": 1}}])
+def test_a_training_that_cannot_begin_leaves_the_encoder_as_it_was(shapes, wrong):
+    encoder = ENCODERS.build(GIN, shapes.schema)
+    with pytest.raises(GtlError):
+        gtl.finetune(encoder, shapes, adapter="film", **QUICK, **wrong)
+    assert all(p.requires_grad for p in encoder.parameters())
+    adapted = adapters.attach(encoder, "film", "mine")
+    with pytest.raises(GtlError):
+        gtl.finetune(adapted, shapes, adapter="lora", **QUICK, **wrong)
+    assert list(adapted.adapters) == ["mine"] and adapted.in_use == "mine"
+
+
+def test_that_no_adapter_is_in_use_is_remembered(shapes, tmp_path):
+    adapted = adapters.attach(ENCODERS.build(GIN, shapes.schema), "film")
+    with torch.no_grad():
+        for parameter in adapted.adapters.parameters():
+            parameter.add_(0.5)
+    model = gtl.finetune(adapted.use(None), shapes, out=tmp_path / "a", **QUICK)
+    loaded = gtl.Model.load(tmp_path / "a")
+    assert loaded.encoder.in_use is None
+    assert torch.equal(gtl.predict(loaded, shapes), gtl.predict(model, shapes))
+
+
+def test_a_rate_for_what_is_frozen_is_refused(shapes):
+    with pytest.raises(ConfigError, match="names 'encoder', of which nothing may move"):
+        gtl.finetune(GIN, shapes, adapter="film", rates={"encoder": 1e-3}, **QUICK)
+
+
+def test_an_adapter_that_is_not_in_use_is_stored_once_and_not_counted(shapes, tmp_path):
+    encoder = adapters.attach(ENCODERS.build(GIN, shapes.schema), "lora", "other")
+    adapted = adapters.attach(encoder, "film", "mine")
+    model = gtl.finetune(adapted, shapes, out=tmp_path / "a", **QUICK)
+    alone = gtl.finetune(GIN, shapes, adapter="film", **QUICK).results["footprint"]
+    assert model.results["footprint"]["stored_bytes"] == alone["stored_bytes"]
+    loaded = gtl.Model.load(tmp_path / "a")
+    other = loaded.encoder.adapters["other"].state_dict()
+    kept = model.encoder.adapters["other"].state_dict()
+    assert all(torch.equal(other[name], kept[name]) for name in kept)
+
+
+def test_a_checkpoint_that_holds_everything_is_gone_on_with(shapes, tmp_path):
+    from gtl import checkpoint
+
+    options = {"adapter": "film", "batch_size": 60, "out": tmp_path / "a"}
+    whole = gtl.finetune(GIN, shapes, epochs=3, **{**options, "out": None})
+    gtl.finetune(GIN, shapes, epochs=1, **options)
+    file, frozen = (tmp_path / "a" / f"{name}.safetensors" for name in ("checkpoint", "frozen"))
+    state, base = checkpoint.load(file), checkpoint.load(frozen)["model"]
+    frozen.unlink()
+    with pytest.raises(CheckpointError, match="does not fit its config"):
+        gtl.finetune(GIN, shapes, epochs=3, resume=True, **options)
+    state["model"] |= base
+    state["best"]["model"] |= base
+    checkpoint.save(file, state)
+    gtl.finetune(GIN, shapes, epochs=3, resume=True, **options)
+    loaded = gtl.Model.load(tmp_path / "a")
+    assert torch.equal(gtl.predict(loaded, shapes), gtl.predict(whole, shapes))

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import gtl
-from gtl.errors import CheckpointError, ConfigError, DataError
+from gtl.errors import CheckpointError, ConfigError, DataError, GtlWarning
 from gtl.train.episodes import _Drawer, _halves, _like, finetune_by_episodes, update_bytes
 
 GCN = {"name": "gcn", "width": 16, "depth": 2}
@@ -35,7 +35,7 @@ def drawer(support: int = 20, queries: int = 40, sizes=(1, 2, 5, 9, 9, 9, 12)) -
         if half < size:
             asked[number] = own[half:]
         starts += size
-    return _Drawer((known, asked), len(sizes), support, queries, rng())
+    return _Drawer((known, asked), support, queries, rng())
 
 
 def test_half_of_each_class_supports_and_the_odd_one_too(communities) -> None:
@@ -163,6 +163,20 @@ def test_episodes_are_resumed_bit_for_bit(communities, tmp_path, adapter) -> Non
     assert [line["losses"] for line in whole.history] == [
         line["losses"] for line in resumed.history
     ]
+
+
+def test_a_run_that_stopped_before_its_head_was_fitted_is_refused(communities, tmp_path) -> None:
+    finetune_by_episodes(GCN, communities, episodes=2, out=tmp_path)
+    (tmp_path / "results.json").unlink()
+    with pytest.raises(CheckpointError, match="was interrupted before its head was fitted"):
+        gtl.Model.load(tmp_path)
+
+
+def test_an_encoder_that_an_adapter_froze_is_warned_of(communities, trained) -> None:
+    adapted = gtl.adapters.attach(trained, "film")
+    with pytest.warns(GtlWarning, match="frozen when an adapter was attached"):
+        finetune_by_episodes(trained, communities, adapter=None, head="prototype", episodes=1)
+    gtl.adapters.detach(adapted)
 
 
 def test_the_update_is_a_scale_and_a_shift_for_each_column(communities, trained) -> None:
