@@ -16,8 +16,9 @@ from gtl.roles import Adapter, Anatomy
 
 
 class LoRA(Adapter):
-    """Every matrix ``W`` of every block becomes ``W + (alpha / rank) up down``, ``up`` at zero.
+    """Matrices ``W`` of every block become ``W + (alpha / rank) up down``, ``up`` at zero.
 
+    All that a layer calls ``weight``: not the bases of ``rgcn`` or the relations of ``hgt``.
     ``down`` has ``rank`` rows and ``up`` as many columns; where a layer keeps a matrix for each
     type, each has its own. The mean of several such adapters is not the mean of what they do: send
     the products, or use ``parallel``.
