@@ -26,9 +26,9 @@ KINDS = ("linear", "bottleneck")
 class Parallel(Adapter):
     """A linear map beside every linear map, or a bottleneck beside every block; zero at first.
 
-    ``kind="linear"``: every matrix ``W`` that a layer calls ``weight`` (not the bases of ``rgcn`` or
+    ``kind="linear"``: each matrix ``W`` that a layer calls ``weight`` (not the bases of ``rgcn`` or
     the relations of ``hgt``) becomes ``W + scale A``. As the paper's 1x1 convolution beside a 3x3
-    one, ``A`` is as wide as ``W`` and has fewer parameters: it is zero outside ``groups`` blocks on
+    one, ``A`` is as wide as ``W`` and has fewer parameters: zero outside ``groups`` blocks on
     its diagonal (fewer where so many do not divide its sides). Its rank may be full and it is
     linear in its parameters, so it can be merged, and the mean of several adapters does what they
     do on average.
