@@ -88,7 +88,8 @@ class Adapted(nn.Module):
 
     def shareable(self) -> list[Any]:
         """What a copy that is trained beside this one may share: a base that stays as it is."""
-        return [] if any(p.requires_grad for p in self.base.parameters()) else [self.base]
+        free = any(p.requires_grad for p in self.base.parameters())
+        return [] if free else list(self.base.modules())
 
     def print_trainable_parameters(self) -> None:
         """Print how many parameters may move, in the manner of PEFT."""

@@ -75,7 +75,7 @@ class Kept:
         """Encode graphs of a set, unless their vectors take more than :data:`LIMIT` bytes.
 
         Graphs are encoded in portions that depend on ``items`` alone, so that a run that is gone
-        on with has the same vectors to the last bit. Nothing happens if the same ones are here.
+        on with has the same vectors to the last bit.
 
         Args:
             graphs: The set.
@@ -85,12 +85,6 @@ class Kept:
         """
         mark = _mark(encoder, _device(encoder))
         if mark is None:
-            return
-        if (
-            self._ahead is not None
-            and _same(self._ahead[1], mark)
-            and self._ahead[0].has(graphs, items)
-        ):
             return
         self._ahead = None
         nodes = int((graphs.node_offsets[items + 1] - graphs.node_offsets[items]).sum())
@@ -140,10 +134,6 @@ class _Ahead:
         none = torch.empty(0, dtype=torch.int64)
         packed = PackedGraphs(offsets, torch.zeros_like(offsets), none, none, Schema(), x=rows)
         return _Ahead(graphs, number, packed, widths)
-
-    def has(self, graphs: PackedGraphs, items: Tensor) -> bool:
-        """Whether all those graphs are here."""
-        return graphs is self.graphs and not bool((self.number[items] < 0).any())
 
     def vectors(self, graph: Graph) -> Vectors | None:
         """Those of a batch, if it is one of the set and all of its graphs are here."""

@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 
 import gtl
 from gtl.errors import CheckpointError, ConfigError
+from gtl.registry import ENCODERS
 from gtl.roles import Task, View
-from gtl.train.race import ALONE, Entrant, race, ranked
+from gtl.train.race import ALONE, Entrant, race, ranked, same_again
+from gtl.train.step import TaskModel
 
 GIN = {"name": "gin", "width": 16, "depth": 2}
 QUICK = {"epochs": 2, "batch_size": 8}
@@ -177,3 +179,14 @@ def test_a_race_that_never_ended_says_how_to_go_on(shapes, tmp_path):
         (tmp_path / "run" / file).unlink()
     with pytest.raises(CheckpointError, match="resume"):
         gtl.Model.load(tmp_path / "run")
+
+
+def test_trainings_side_by_side_share_a_frozen_encoder_and_nothing_that_learns(shapes):
+    encoder = gtl.adapters.attach(ENCODERS.build(GIN, shapes.schema), "film")
+    model = TaskModel(encoder, {"infomax": gtl.tasks.Infomax()})
+    twin = same_again(model, ["infomax"]).encoder
+    assert twin.base is encoder.base
+    assert [place.module for place in twin.anatomy.blocks] == list(encoder.base.blocks)
+    assert twin.parts()[0] is not encoder.parts()[0]
+    encoder.base.requires_grad_(True)
+    assert same_again(model, ["infomax"]).encoder.base is not encoder.base
