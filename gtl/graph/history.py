@@ -90,6 +90,7 @@ def time_graph(
         return graph.unlabeled().replace(
             src=src,
             dst=dst,
+            x=None,
             e=_features(graph, len(src), edge),
             edge_type=None if graph.edge_type is None else torch.full_like(src, edge_type),
             time=None,
@@ -98,7 +99,8 @@ def time_graph(
         )
 
     key = ("time_graph", history, causal, reach, edge, edge_type)
-    return graph.remember(key, make, (*STRUCTURE, *_FIELDS, "e", "edge_type", "node_type"))
+    along = graph.remember(key, make, (*STRUCTURE, *_FIELDS, "e", "edge_type", "node_type"))
+    return along if graph.x is None else along.replace(x=graph.x)
 
 
 def _rows(graph: Graph, history: int) -> Tensor:

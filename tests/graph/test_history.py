@@ -94,9 +94,18 @@ def test_the_rows_stay_and_edges_carry_what_edges_here_carry():
 
 def test_it_is_made_once_for_all_layers_and_survives_other_features():
     graph = Graph(NONE, NONE, 2, x=torch.zeros(2, 1), sizes=torch.tensor([1, 1]))
-    assert time_graph(graph, 2) is time_graph(graph, 2)
-    along = time_graph(graph.replace(x=torch.ones(2, 1)), 2)
-    assert along.src is time_graph(graph, 2).src
+    bare = graph.replace(x=None)
+    assert time_graph(bare, 2) is time_graph(bare, 2)
+    along, degrees = time_graph(graph, 2), time_graph(graph, 2).in_degrees()
+    other = time_graph(graph.replace(x=torch.ones(2, 1)), 2)
+    assert other.src is along.src and other.in_degrees() is degrees
+
+
+def test_it_has_the_features_of_the_batch_at_hand():
+    graph = Graph(NONE, NONE, 2, x=torch.zeros(2, 1), sizes=torch.tensor([1, 1]))
+    assert time_graph(graph, 2).x.tolist() == [[0.0], [0.0]]
+    assert time_graph(graph.replace(x=torch.ones(2, 1)), 2).x.tolist() == [[1.0], [1.0]]
+    assert time_graph(graph.replace(x=None), 2).x is None
 
 
 @pytest.mark.parametrize(
