@@ -8,8 +8,9 @@ can be.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -17,11 +18,12 @@ from torch import Tensor
 
 from gtl.errors import ConfigError, DataError
 from gtl.graph import Columns, Graph, Schema
+from gtl.graph.convert import as_graph
 from gtl.graph.graph import STRUCTURE
 from gtl.graph.pack import PackedGraphs
 
 PARTS = ("train", "valid", "test")
-_UNSEEN = torch.finfo(torch.float32).eps
+_UNSEEN = 1e-12  # of the mean: less is the rounding of a column that does not vary
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,8 +33,10 @@ class Series:
     Attributes:
         spec: What it was loaded from, such as ``series:los_loop``.
         values: Float ``(T, n, d)``, in the unit of the file.
-        graph: The graph of all steps, without ``x``; ``None`` if each step has its own.
-        graphs: The graph of each step, without ``x``; ``None`` if all steps share one.
+        graph: The graph of all steps, without ``x``; ``None`` if each step has its own. Given as
+            whatever :func:`gtl.as_graph` reads.
+        graphs: The graph of each step, without ``x``; ``None`` if all steps share one. Given packed
+            or as a list of whatever :func:`gtl.as_graph` reads.
         mask: Which nodes are there at each step, boolean ``(T, n)``; ``None`` if all are. Values of
             absent nodes are never looked at and may be NaN.
         split: First step of ``train``, ``valid`` and ``test``, each with the step after its last;
@@ -67,6 +71,7 @@ class Series:
             )
         if (self.graph is None) == (self.graphs is None):
             raise DataError(f"{where}: give either `graph`, for all steps, or `graphs`, one a step")
+        self._read_graphs()
         if self.graphs is not None and len(self.graphs) != len(self):
             raise DataError(
                 f"{where}: {len(self.graphs)} graphs for {len(self)} steps; give one a step"
@@ -80,9 +85,24 @@ class Series:
                 f"{tuple(values.shape[:2])}"
             )
         self._check_values()
+        if self.period is not None and (
+            not isinstance(self.period, Integral) or int(self.period) < 1
+        ):
+            raise DataError(
+                f"{where}: `period` is {self.period}, expected 1 step or more, or None if there is "
+                "none"
+            )
         if not self.split:
             object.__setattr__(self, "split", split_steps(len(self)))
         self._check_split()
+
+    def _read_graphs(self) -> None:
+        if self.graph is not None:
+            object.__setattr__(self, "graph", as_graph(self.graph))
+        elif not isinstance(self.graphs, PackedGraphs):
+            assert self.graphs is not None
+            packed = PackedGraphs.pack([as_graph(graph) for graph in self.graphs])
+            object.__setattr__(self, "graphs", packed)
 
     def _check_nodes(self) -> None:
         if self.graph is not None:
@@ -147,7 +167,7 @@ class Series:
         return torch.ones(self.values.shape[:2], dtype=torch.bool)
 
     def scale(self) -> Scale:
-        """Mean and standard deviation of each column over the training part.
+        """Mean and standard deviation of each column over the training part, whatever its unit.
 
         Raises:
             DataError: If nobody is there in the training part.
@@ -156,13 +176,16 @@ class Series:
         known = self.values[start:end][self.present()[start:end]].double()  # (rows, d)
         if not len(known):
             raise DataError(f"{self.spec}: the training part has no values; make it longer")
-        std = known.std(0, correction=0)
-        return Scale(known.mean(0), torch.where(std > _UNSEEN, std, 1.0))
+        mean, std = known.mean(0), known.std(0, correction=0)
+        return Scale(mean, std.masked_fill(std <= _UNSEEN * mean.abs(), 1))
 
     def windows(
         self, history: int, horizons: int | Sequence[int], part: str, stride: int = 1
     ) -> Windows:
-        """All windows whose future lies in one part; their past may reach into the part before.
+        """Windows whose future lies in one part, from the step after the present one on.
+
+        So windows of far horizons alone begin where those of the next step do. Their past may reach
+        into the part before.
 
         Args:
             history: Steps that a forecast may look at, the present one included.
@@ -320,12 +343,13 @@ def as_horizons(horizons: int | Sequence[int]) -> tuple[int, ...]:
         >>> as_horizons(3), as_horizons([12, 6])
         ((1, 2, 3), (6, 12))
     """
-    ahead = tuple(range(1, horizons + 1)) if isinstance(horizons, int) else tuple(horizons)
-    if not ahead or any(not isinstance(h, int) or h < 1 for h in ahead):
+    steps: Any = range(1, int(horizons) + 1) if isinstance(horizons, Integral) else horizons
+    ahead = tuple(steps) if isinstance(steps, Iterable) else (steps,)
+    if not ahead or any(not isinstance(h, Integral) or h < 1 for h in ahead):
         raise ConfigError(f"`horizons` is {horizons!r}, expected whole numbers of steps from 1 on")
     if len(set(ahead)) < len(ahead):
         raise ConfigError(f"`horizons` is {horizons!r}, expected each number once")
-    return tuple(sorted(ahead))
+    return tuple(sorted(map(int, ahead)))
 
 
 def split_steps(
@@ -350,5 +374,5 @@ def split_steps(
             "to 1"
         )
     first = round(steps * fractions[0])
-    second = first + round(steps * fractions[1])
+    second = min(round(steps * (fractions[0] + fractions[1])), steps)
     return {"train": (0, first), "valid": (first, second), "test": (second, steps)}

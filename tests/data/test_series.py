@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -67,6 +68,15 @@ def test_the_scale_by_hand_is_that_of_the_training_part():
     torch.testing.assert_close(scale.undo(scale.apply(values)), values)
 
 
+@pytest.mark.parametrize("unit", [1e-9, 1e9])
+def test_the_scale_goes_with_the_unit(unit):
+    whole, part = series().scale(), series(values=series().values * unit).scale()
+    torch.testing.assert_close(part.mean / unit, whole.mean)
+    torch.testing.assert_close(part.std / unit, whole.std)
+    constant = torch.full((13, 3, 1), unit / 3, dtype=torch.float32)
+    assert series(values=constant).scale().std.tolist() == [1.0]
+
+
 def test_later_values_change_no_scaling():
     changed = series().values.clone()
     changed[7:] = -1.0
@@ -117,6 +127,43 @@ def test_parts_by_default_are_shares_in_order_of_time():
     assert series(split={}).split == split_steps(13)
 
 
+@given(
+    steps=st.integers(1, 3000),
+    shares=st.sampled_from([(0.5, 0.5, 0.0), (0.6, 0.2, 0.2), (0.7, 0.1, 0.2), (0.0, 0.3, 0.7)]),
+)
+def test_parts_never_end_behind_the_series(steps, shares):
+    parts = split_steps(steps, shares)
+    ends = [end for part in ("train", "valid", "test") for end in parts[part]]
+    assert ends == sorted(ends) and (ends[0], ends[-1]) == (0, steps)
+    for share, (start, end) in zip(shares, parts.values()):
+        assert abs(end - start - share * steps) <= 1
+
+
+def test_parts_of_the_published_sets_stay_as_they_were():
+    assert split_steps(521) == {"train": (0, 313), "valid": (313, 417), "test": (417, 521)}
+    assert split_steps(2016) == {"train": (0, 1210), "valid": (1210, 1613), "test": (1613, 2016)}
+
+
+def test_any_kind_of_graph_will_do():
+    networkx = pytest.importorskip("networkx")
+    cycle = networkx.cycle_graph(3, create_using=networkx.DiGraph)
+    found = series(graph=cycle)
+    assert (found.graph.src.tolist(), found.graph.dst.tolist()) == ([0, 1, 2], [1, 2, 0])
+    assert found.checksum() == series().checksum()
+    each = series(graph=None, graphs=[cycle] * 13)
+    packed = series(graph=None, graphs=PackedGraphs.pack([ring()] * 13))
+    assert each.checksum() == packed.checksum()
+    with pytest.raises(DataError, match="one a step"):
+        series(graph=None, graphs=[cycle] * 12)
+
+
+def test_a_dgl_graph_will_do():
+    dgl = pytest.importorskip("dgl")
+    nodes = torch.arange(3)
+    found = series(graph=dgl.graph((nodes, (nodes + 1) % 3), num_nodes=3))
+    assert found.checksum() == series().checksum()
+
+
 def test_the_checksum_tells_values_graphs_and_parts_apart_but_not_what_is_absent():
     mask = torch.ones(13, 3, dtype=torch.bool)
     mask[2, 2] = False
@@ -139,6 +186,8 @@ def test_the_checksum_tells_values_graphs_and_parts_apart_but_not_what_is_absent
         ({"split": {**SPLIT, "test": (10, 12)}}, "from step 0 to 13"),
         ({"names": ("a",)}, "1 names for 3 nodes"),
         ({"graph": None, "graphs": PackedGraphs.pack([ring()])}, "1 graphs for 13 steps"),
+        ({"period": 0}, "`period` is 0, expected 1 step or more, or None"),
+        ({"period": 1.5}, "`period` is 1.5, expected 1 step or more, or None"),
     ],
 )
 def test_what_does_not_fit_together_is_refused(changes, words):
@@ -153,12 +202,23 @@ def test_a_gap_is_refused_with_its_place_and_a_remedy():
         series(values=values)
 
 
+def test_horizons_may_be_numbers_of_numpy():
+    windows = series().windows(2, np.int64(2), "train")
+    assert windows.horizons == (1, 2)
+    assert all(type(h) is int for h in series().windows(2, np.array([3, 1]), "train").horizons)
+
+
+def test_windows_of_a_far_horizon_begin_where_those_of_the_next_step_do():
+    assert series().windows(2, [3], "valid").now.tolist() == [6]
+    assert series().windows(2, 3, "valid").now.tolist() == [6]
+
+
 def test_bad_windows_are_refused():
     with pytest.raises(DataError, match="no window of 14 past steps and 1 ahead fits the train"):
         series().windows(14, 1, "train")
     with pytest.raises(DataError, match="shorter history or horizon"):
         series().windows(1, 4, "test")
-    for horizons in (0, [], [0, 1], [1.5], [2, 2]):
+    for horizons in (0, [], [0, 1], [1.5], [2, 2], 1.5):
         with pytest.raises(ConfigError, match="`horizons` is"):
             series().windows(2, horizons, "train")
     with pytest.raises(ConfigError, match="`history` is 0"):
