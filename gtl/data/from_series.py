@@ -80,7 +80,7 @@ def _england_covid(path: Path, weights: bool) -> Series:
         if key not in edges["edge_index"] or key not in edges["edge_weight"]:
             raise DataError(f"{path} has no graph for day {day}; get it again")
         src, dst = _pairs(path, f"edges of day {day}", edges["edge_index"][key], n)
-        trips = torch.tensor(edges["edge_weight"][key], dtype=torch.float32)
+        trips = _weights(path, f"weights of day {day}", edges["edge_weight"][key])
         if len(trips) != len(src) or (len(trips) and float(trips.min()) <= 0):
             raise DataError(
                 f"{path}: day {day} has {len(src)} edges and {len(trips)} weights, expected a "
@@ -97,8 +97,9 @@ def _los_loop(path: Path, weights: bool) -> Series:
     import pandas as pd
 
     try:
-        names = tuple(pd.read_csv(path, nrows=0).columns)
-        values = torch.from_numpy(pd.read_csv(path).to_numpy("float32", copy=True))
+        found = pd.read_csv(path)
+        names = tuple(found.columns)
+        values = torch.from_numpy(found.to_numpy("float32", copy=True))
     except Exception as error:  # pandas has many ways to refuse
         reason = " ".join(str(error).split())
         raise DataError(f"{path} cannot be read ({reason}); get it again") from error
@@ -148,11 +149,30 @@ def _table(path: Path, name: str, rows: Any) -> Tensor:
 
 
 def _pairs(path: Path, name: str, edges: Any, n: int) -> tuple[Tensor, Tensor]:
-    pairs = torch.tensor(edges, dtype=torch.int64).reshape(-1, 2)
+    """Both ends of the edges, int64 ``(m,)`` each."""
+    try:
+        pairs = torch.tensor(edges) if edges != [] else torch.empty(0, 2, dtype=torch.int64)
+    except (ValueError, TypeError, RuntimeError):
+        pairs = torch.empty(0)
+    if pairs.dtype != torch.int64 or pairs.dim() != 2 or pairs.shape[1] != 2:
+        raise DataError(
+            f"{path}: {name} are no pairs of node numbers such as [[0, 1], [1, 2]]; get it again"
+        )
     if len(pairs) and (int(pairs.min()) < 0 or int(pairs.max()) >= n):
         raise DataError(f"{path}: {name} name nodes outside 0..{n - 1}; get it again")
     src, dst = pairs.unbind(1)
     return src, dst
+
+
+def _weights(path: Path, name: str, weights: Any) -> Tensor:
+    """Weights float32 ``(m,)``."""
+    try:
+        found = torch.tensor(weights, dtype=torch.float32)
+    except (ValueError, TypeError) as error:
+        raise DataError(f"{path}: {name} are no numbers ({error}); get it again") from error
+    if found.dim() != 1:
+        raise DataError(f"{path}: {name} are no numbers in a row; get it again")
+    return found
 
 
 def _without_loops(graph: Graph) -> Graph:

@@ -77,6 +77,15 @@ def test_a_file_may_lie_in_the_root_itself(tmp_path):
         ({"FX": [[1.0, None]] * 5}, "'FX' is no table of numbers without gaps"),
         ({"FX": []}, r"'FX' has shape \(0,\)"),
         ({"edges": [[0, 2]]}, r"edges name nodes outside 0\.\.1"),
+        ({"edges": [[0, 1, 1], [1, 0, 0]]}, "edges are no pairs of node numbers"),
+        ({"edges": [[0.9, 1.7]]}, "edges are no pairs of node numbers"),
+        ({"edges": [["a", "b"]]}, "edges are no pairs of node numbers"),
+        ({"edges": [[0, 1], [1]]}, "edges are no pairs of node numbers"),
+        ({"edges": [0, 1]}, "edges are no pairs of node numbers"),
+        ({"edges": [[True, False]]}, "edges are no pairs of node numbers"),
+        ({"edges": {"0": 1}}, "edges are no pairs of node numbers"),
+        ({"edges": [[0, 1e400]]}, "edges are no pairs of node numbers"),
+        ({"edges": [[0, 2**70]]}, "edges are no pairs of node numbers"),
     ],
 )
 def test_a_damaged_file_is_refused(tmp_path, changes, words):
@@ -91,6 +100,22 @@ def test_a_day_without_a_graph_is_a_gap(tmp_path):
         gtl.load("series:england_covid", root=covid(tmp_path, days, weights))
     days["3"], weights["3"] = [[0, 1]], [12.0, 13.0]
     with pytest.raises(DataError, match="day 3 has 1 edges and 2 weights"):
+        gtl.load("series:england_covid", root=covid(tmp_path, days, weights))
+
+
+def test_a_day_may_have_no_edges(tmp_path):
+    days: dict = {str(t): [[0, 1]] for t in range(5)}
+    weights: dict = {day: [12.0] for day in days}
+    days["3"], weights["3"] = [], []
+    data = gtl.load("series:england_covid", root=covid(tmp_path, days, weights))
+    assert data.graphs.edge_offsets.diff().tolist() == [1, 1, 1, 0, 1]
+
+
+@pytest.mark.parametrize("weight", [["a"], [[12.0], [13.0, 14.0]], None, [None]])
+def test_weights_that_are_no_numbers_are_refused(tmp_path, weight):
+    days = {str(t): [[0, 1]] for t in range(5)}
+    weights = {day: weight for day in days}
+    with pytest.raises(DataError, match="weights of day 0 are no numbers"):
         gtl.load("series:england_covid", root=covid(tmp_path, days, weights))
 
 
