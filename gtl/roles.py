@@ -97,12 +97,14 @@ class Anatomy:
         blocks: Its layers, in order.
         norms: The normalizations inside each block, in order; a block may have none.
         width: Columns of the encoder's output.
+        schema: What its graphs look like; ``None`` for a module from elsewhere.
     """
 
     embed: Place | None
     blocks: Sequence[Place]
     norms: Sequence[Sequence[Place]]
     width: int
+    schema: Schema | None = None
 
 
 class Adapter(Recorded, ABC, nn.Module):

@@ -70,6 +70,7 @@ def anatomy_of(
         tuple(place(path) for path in paths),
         tuple(tuple(place(name) for name in names if name in seen) for names in norms),
         width,
+        getattr(encoder, "schema", None) if isinstance(encoder, Encoder) else None,
     )
 
 

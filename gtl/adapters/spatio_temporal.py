@@ -8,8 +8,9 @@ the graph of a node's history (:func:`gtl.graph.history.time_graph`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -78,6 +79,9 @@ class SpatioTemporal(Adapter):
             raise ConfigError(f"`parts` is {parts!r}, expected some of {PARTS}")
         if inlet and "temporal" not in parts:
             raise ConfigError("`inlet` is a temporal adapter; add 'temporal' to `parts`")
+        _check_reach(reach)
+        if edge_type < 0:
+            raise ConfigError(f"`edge_type` is {edge_type}, expected the number of a type, from 0")
         self.history, self.hidden, self.scale = history, hidden, scale
         self.parts = tuple(part for part in PARTS if part in parts)
         self.causal, self.reach, self.edge_type = causal, reach, edge_type
@@ -88,7 +92,8 @@ class SpatioTemporal(Adapter):
 
         Raises:
             ConfigError: If the encoder has no input embedding of its own, a block changes the
-                number of columns, or ``reach`` does not name one number for each block.
+                number of columns, ``reach`` does not name one number for each block, or the
+                encoder does not know ``edge_type``.
         """
         if anatomy.embed is None:
             raise ConfigError(
@@ -101,6 +106,7 @@ class SpatioTemporal(Adapter):
                     f"{place.path} turns {place.inputs} columns into {place.width}; "
                     "spatio_temporal needs blocks that keep their number"
                 )
+        self._check_edge_type(0 if anatomy.schema is None else anatomy.schema.edge_types)
         self.embed = anatomy.embed.path
         self.paths = [place.path for place in anatomy.blocks]
         self.reaches = self._reach_of_each(len(self.paths))
@@ -144,6 +150,18 @@ class SpatioTemporal(Adapter):
             out = out + self.scale * maps["joint"](h)
         return out
 
+    def _check_edge_type(self, types: int) -> None:
+        if self.edge_type and not types:
+            raise ConfigError(
+                f"`edge_type` is {self.edge_type}, but the encoder tells no types of edges apart; "
+                "leave it out"
+            )
+        if types and self.edge_type >= types:
+            raise ConfigError(
+                f"`edge_type` is {self.edge_type}, expected one of the encoder's {types} types, "
+                f"0 to {types - 1}"
+            )
+
     def _reach_of_each(self, blocks: int) -> list[int | None]:
         if self.reach is None or isinstance(self.reach, int):
             return [self.reach] * blocks
@@ -152,3 +170,13 @@ class SpatioTemporal(Adapter):
                 f"`reach` is {list(self.reach)}, expected a number for each of {blocks} blocks"
             )
         return list(self.reach)
+
+
+def _check_reach(reach: Any) -> None:
+    several = isinstance(reach, Iterable) and not isinstance(reach, str)
+    for steps in reach if several else [reach]:
+        if steps is not None and (not isinstance(steps, int) or steps < 1):
+            raise ConfigError(
+                f"`reach` is {reach!r}, expected 1 step or more, or None for all, once or for each "
+                "block"
+            )

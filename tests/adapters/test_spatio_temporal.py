@@ -342,6 +342,11 @@ def test_parts_can_be_left_out():
         ({"history": 2, "parts": "temporal"}, "`parts` is 'temporal'"),
         ({"history": 2, "parts": ["tempral"]}, "expected some of"),
         ({"history": 2, "reach": [1]}, "a number for each of 2 blocks"),
+        ({"history": 2, "reach": 0}, "`reach` is 0, expected 1 step or more, or None"),
+        ({"history": 2, "reach": [1, -1]}, r"`reach` is \[1, -1\], expected 1 step or more"),
+        ({"history": 2, "reach": 1.5}, "`reach` is 1.5, expected 1 step or more"),
+        ({"history": 2, "reach": "all"}, "`reach` is 'all', expected 1 step or more"),
+        ({"history": 2, "edge_type": -1}, "`edge_type` is -1, expected"),
         ({"history": 2, "parts": ["spatial"], "inlet": True}, "`inlet` is a temporal adapter"),
         ({}, "needs the option 'history'"),
     ],
@@ -349,6 +354,17 @@ def test_parts_can_be_left_out():
 def test_bad_options_are_refused(options, words):
     with pytest.raises(ConfigError, match=words):
         attach(SAGE(PLAIN, width=8, depth=2), {"name": "spatio_temporal", **options})
+
+
+def test_edges_along_time_are_of_a_type_that_the_encoder_knows():
+    encoder = ENCODERS.build({"name": "rgcn", "width": 8, "depth": 2}, TYPED)
+    words = r"`edge_type` is 3, expected one of the encoder's 3 types, 0 to 2"
+    with pytest.raises(ConfigError, match=words):
+        attach(encoder, {"name": "spatio_temporal", "history": 2, "edge_type": 3})
+    adapted = attach(encoder, {"name": "spatio_temporal", "history": HISTORY, "edge_type": 2})
+    assert bool(adapted(snapshots(TYPED)).isfinite().all())
+    with pytest.raises(ConfigError, match="`edge_type` is 1, but the encoder tells no types"):
+        attach(SAGE(PLAIN, width=8), {"name": "spatio_temporal", "history": 2, "edge_type": 1})
 
 
 def test_a_batch_that_is_no_whole_window_is_refused():
