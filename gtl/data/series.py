@@ -194,13 +194,13 @@ class Series:
             stride: Take every so many-th window only.
 
         Raises:
-            ConfigError: If a number is below 1, or the part is unknown.
+            ConfigError: If a number is no whole one or below 1, or the part is unknown.
             DataError: If the part is too short for a single window.
         """
         ahead = as_horizons(horizons)
         for name, number in (("history", history), ("stride", stride)):
-            if number < 1:
-                raise ConfigError(f"`{name}` is {number}, expected 1 step or more")
+            if not isinstance(number, Integral) or int(number) < 1:
+                raise ConfigError(f"`{name}` is {number!r}, expected 1 step or more")
         if part not in self.split:
             raise ConfigError(f"{self.spec} has no part {part!r}; it has: {', '.join(PARTS)}")
         start, end = self.split[part]
@@ -211,7 +211,7 @@ class Series:
                 f"{part} part (steps {start} to {end - 1} of {len(self)}); take a shorter history "
                 "or horizon, or other fractions"
             )
-        return Windows(torch.arange(first, last + 1, stride), history, ahead)
+        return Windows(torch.arange(first, last + 1, int(stride)), int(history), ahead)
 
     def snapshots(self, steps: Tensor, values: Tensor | None = None) -> Graph:
         """The graphs at some steps as one disjoint graph; absent nodes have no rows.

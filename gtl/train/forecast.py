@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import inspect
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from gtl.data.series import PARTS, Series, Windows, as_horizons
-from gtl.errors import ConfigError
+from gtl.errors import ConfigError, DataError
 from gtl.registry import HEADS, WEIGHTINGS
 from gtl.report.plots import write_plots
 from gtl.run_folder import RunFolder, read_json
@@ -24,7 +26,7 @@ from gtl.train.forecaster import (
     body_of,
     snapshots_of,
 )
-from gtl.train.horizons import errors, future_of, mean_of
+from gtl.train.horizons import errors, future_of, mean_of, windows_of
 from gtl.train.model import encoder_config, module_device
 from gtl.train.naive import BASELINES, Baseline
 from gtl.train.parts import as_encoder, check_positive
@@ -66,15 +68,16 @@ def forecast(
 
     Args:
         encoder: Name, mapping with options, instance, run or its folder, or what this function
-            returned before or its folder; it is copied. Or ``last_value``, ``seasonal_naive`` or
-            ``linear`` (an autoregression that all nodes share), for which nothing is trained step
-            by step.
+            returned before or its folder; it is copied. Adapters and memory that it came with stay
+            behind: its encoder alone is taken. Or ``last_value``, ``seasonal_naive`` or ``linear``
+            (an autoregression that all nodes share), for which nothing is trained step by step.
         series: Values over time.
         adapter: Adapter, or a list of them, such as ``"spatio_temporal"``, which is told the
             history.
         memory: ``"gru"`` for a recurrent unit over the encoder's vectors; ``None`` for none.
         frozen: Whether the encoder keeps its weights; by default so if there is an adapter or a
-            memory to learn instead. Beside an adapter it stays in eval mode also where it learns.
+            memory to learn instead. Otherwise all of it learns, also what was frozen where it
+            comes from. Beside an adapter it stays in eval mode also where it learns.
         difference: Learn how much the values change, instead of the values: where the present one
             is a good forecast, a network need not learn to hand it on.
         head: Vectors to values.
@@ -108,8 +111,12 @@ def forecast(
     if memory not in MEMORIES:
         raise ConfigError(f"`memory` is {memory!r}, expected one of {MEMORIES}")
     ahead = as_horizons(horizons)
-    strides = {"train": stride} if isinstance(stride, int) else dict(stride)
+    strides = dict(stride) if isinstance(stride, Mapping) else {"train": stride}
+    for part in strides:
+        if part not in PARTS:
+            raise ConfigError(f"`stride` names {part!r}, expected parts: {', '.join(PARTS)}")
     windows = {part: series.windows(history, ahead, part, strides.get(part, 1)) for part in PARTS}
+    history = windows["train"].history
     config = {
         "command": "forecast",
         "data": series.spec,
@@ -117,18 +124,29 @@ def forecast(
         "data_checksum": series.checksum(),
         "history": history,
         "horizons": ahead,
-        "stride": strides,
+        "stride": {part: int(number) for part, number in strides.items()},
         "columns": series.values.shape[2],
         "seed": seed,
     }
     if isinstance(encoder, str) and encoder in BASELINES:
-        if adapter is not None or memory is not None or frozen is not None:
-            raise ConfigError(f"{encoder} has no encoder to adapt; leave the other options out")
+        _refuse(
+            encoder,
+            adapter=adapter,
+            memory=memory,
+            frozen=frozen,
+            difference=difference,
+            head=head,
+            epochs=epochs,
+            batch_size=batch_size,
+            lr=lr,
+            weight_decay=weight_decay,
+            optimizer=optimizer,
+        )
         return _fit(encoder, series, windows, {**config, "baseline": encoder}, out, resume)
     frozen = frozen if frozen is not None else adapter is not None or memory is not None
     scale = series.scale()
     with seeded(seed) as rng:
-        base, _ = as_encoder(_copied(encoder), series.schema)
+        base = base_of(as_encoder(_copied(encoder), series.schema)[0])
         reseed(rng)
         body = body_of(base, _with_history(adapter, history), memory, history, frozen)
         answer = Forecaster(body, head, history, ahead, scale, difference)
@@ -186,17 +204,28 @@ class Fitted:
         baseline: What forecasts.
         history: Steps of a window.
         horizons: Steps ahead.
+        columns: Columns of the values.
     """
 
-    def __init__(self, baseline: Baseline, history: int, horizons: tuple[int, ...]):
+    def __init__(self, baseline: Baseline, history: int, horizons: tuple[int, ...], columns: int):
         self.baseline, self.history, self.horizons = baseline, history, horizons
+        self.columns = columns
         self.results: dict[str, Any] = {}
         self.folder: RunFolder | None = None
 
     def predict(self, series: Series, windows: Windows | str = "test") -> Tensor:
-        """Forecasts ``(w, horizons, n, d)`` in the unit of the series."""
-        if isinstance(windows, str):
-            windows = series.windows(self.history, self.horizons, windows)
+        """Forecasts ``(w, horizons, n, d)`` in the unit of the series.
+
+        Raises:
+            ConfigError: If the windows have another history or other horizons than its own.
+            DataError: If the series has other columns, or a window's past reaches out of it.
+        """
+        if series.values.shape[2] != self.columns:
+            raise DataError(
+                f"{series.spec} has {series.values.shape[2]} columns of values, the baseline was "
+                f"fitted to {self.columns}; fit it to this series"
+            )
+        windows = windows_of(series, windows, self.history, self.horizons)
         return self.baseline.predict(series, windows)
 
 
@@ -211,13 +240,23 @@ def _with_history(adapter: Any, history: int) -> Any:
 
 
 def _copied(encoder: Any) -> Any:
-    """A copy of an encoder that is handed in; that of a forecaster without what it was given."""
+    """A copy of an encoder, or of a forecaster's, that is handed in."""
     config = Path(encoder) / "config.json" if isinstance(encoder, (str, Path)) else None
     if config and config.is_file() and read_json(config).get("command") == "forecast":
         encoder = Forecaster.load(config.parent)
     if isinstance(encoder, Forecaster):
-        encoder = base_of(encoder.encoder)
+        encoder = encoder.encoder
     return copy.deepcopy(encoder) if isinstance(encoder, nn.Module) else encoder
+
+
+def _refuse(baseline: str, **options: Any) -> None:
+    """Refuse what only networks have a use for."""
+    known = inspect.signature(forecast).parameters
+    given = [f"`{name}`" for name, value in options.items() if value != known[name].default]
+    if given:
+        raise ConfigError(
+            f"{baseline} has no encoder to adapt or train; leave out {', '.join(given)}"
+        )
 
 
 def _fit(
@@ -228,8 +267,11 @@ def _fit(
     out: Path | str | None,
     resume: bool,
 ) -> Fitted:
+    started = time.monotonic()
     baseline = BASELINES[name]().fit(series, windows["train"])
-    answer = Fitted(baseline, windows["test"].history, windows["test"].horizons)
+    seconds = time.monotonic() - started
+    test = windows["test"]
+    answer = Fitted(baseline, test.history, test.horizons, series.values.shape[2])
 
     def judged(part: str) -> dict[int, dict]:
         chosen = windows[part]
@@ -237,10 +279,8 @@ def _fit(
 
     valid = mean_of(judged("valid"), "mae")
     answer.results = {**_results(judged("test"), valid, config["seed"]), "epoch": None}
-    answer.results["footprint"] = {
-        "parameters_total": baseline.parameters,
-        "parameters_trained": baseline.parameters,
-    }
+    fitted = nn.ParameterList([nn.Parameter(baseline.weight)])
+    answer.results["footprint"] = loop.footprint(fitted, seconds)
     if out is not None:
         answer.folder = RunFolder(out, config, resume)
         answer.folder.write_results(answer.results)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,17 @@ from torch.nn import functional as F
 
 from gtl.adapters import attach, print_trainable_parameters
 from gtl.adapters.adapted import AdaptedEncoder
+from gtl.adapters.anatomy import in_eval_mode
+from gtl.adapters.spatio_temporal import SpatioTemporal
 from gtl.data.series import Scale, Series, Windows
-from gtl.errors import CheckpointError
+from gtl.errors import CheckpointError, ConfigError, GtlError
 from gtl.graph import Graph
 from gtl.graph.history import history_rows
 from gtl.registry import HEADS
 from gtl.roles import Encoder
 from gtl.run_folder import RunFolder, best_weights, read_json
 from gtl.tasks import Supervised
-from gtl.train.horizons import errors, future_of, present_of
+from gtl.train.horizons import errors, future_of, present_of, windows_of
 from gtl.train.model import Predictor, encoder_from_config, load_part, module_device
 from gtl.train.recurrent import Recurrent
 
@@ -81,7 +84,7 @@ class Forecaster(nn.Module):
 
     @torch.no_grad()
     def predict(self, series: Series, windows: Windows | str = "test") -> Tensor:
-        """Forecasts in the unit of the series.
+        """Forecasts in the unit of the series, which may be of what is not known yet.
 
         Args:
             series: Values of as many columns as it was trained on.
@@ -89,24 +92,36 @@ class Forecaster(nn.Module):
 
         Returns:
             ``(w, horizons, n, d)`` on the CPU; NaN for a node that is absent at present.
+
+        Raises:
+            ConfigError: If the windows have another history or other horizons than its own.
+            DataError: If the series has other columns, or a window's past reaches out of it.
         """
         windows = self._windows(series, windows)
         batches = WindowBatches(series, windows, self.scale, self.difference)
         size = max(1, _ROWS // (self.history * max(series.num_nodes, 1)))
-        modes = {part: part.training for part in self.modules()}
-        self.eval()
         parts = []
-        for index in torch.arange(len(windows)).split(size):
-            graph = batches.batch(index, module_device(self))
-            parts.append(self._spread(self(graph).cpu(), graph.to("cpu"), series.num_nodes))
-        for part, mode in modes.items():
-            part.training = mode
+        with in_eval_mode(self):
+            for index in torch.arange(len(windows)).split(size):
+                graph = batches.inputs(index).to(module_device(self))
+                parts.append(self._spread(self(graph).cpu(), graph.to("cpu"), series.num_nodes))
         return torch.cat(parts)
 
     def errors(self, series: Series, windows: Windows | str = "test") -> dict[int, dict]:
-        """MAE, RMSE and MAPE at each horizon; see :func:`gtl.train.horizons.errors`."""
+        """MAE, RMSE and MAPE at each horizon; see :func:`gtl.train.horizons.errors`.
+
+        Raises:
+            GtlError: As :meth:`predict` and :func:`gtl.train.horizons.future_of` do, or if a
+                forecast is no finite number.
+        """
         windows = self._windows(series, windows)
-        return errors(self.predict(series, windows), future_of(series, windows), self.horizons)
+        future, forecast = future_of(series, windows), self.predict(series, windows)
+        there = series.present()[windows.now]  # (w, n)
+        if not bool(forecast.transpose(1, 2)[there].isfinite().all()):
+            raise GtlError(
+                "forecasts are no finite numbers; lower the learning rate (lr) or check the data"
+            )
+        return errors(forecast, future, self.horizons)
 
     def print_trainable_parameters(self) -> None:
         """Print how many parameters may move, in the manner of PEFT."""
@@ -140,9 +155,8 @@ class Forecaster(nn.Module):
         return answer.eval()
 
     def _windows(self, series: Series, windows: Windows | str) -> Windows:
-        if isinstance(windows, str):
-            return series.windows(self.history, self.horizons, windows)
-        return windows
+        self.encoder.schema.require(series.schema, "the forecaster")
+        return windows_of(series, windows, self.history, self.horizons)
 
     def _spread(self, values: Tensor, graph: Graph, nodes: int) -> Tensor:
         """Rows of the seeds as ``(w, horizons, n, d)``."""
@@ -160,22 +174,31 @@ class WindowBatches:
     level = "node"
 
     def __init__(self, series: Series, windows: Windows, scale: Scale, difference: bool):
-        self.series, self.windows = series, windows
+        self.series, self.windows, self.difference = series, windows, difference
         self.scores = scale.apply(series.values)
-        self.future = future_of(series, windows)
-        if difference:
-            self.future = self.future - present_of(series, windows)
 
-    def batch(
-        self, index: Tensor, device: Any = "cpu", fan_out: Any = None, rng: Any = None
-    ) -> Graph:
+    @cached_property
+    def future(self) -> Tensor:
+        """What came, or how much it had changed, ``(w, horizons, n, d)``; NaN for missing."""
+        came = future_of(self.series, self.windows)
+        return came - present_of(self.series, self.windows) if self.difference else came
+
+    def inputs(self, index: Tensor) -> Graph:
         """Windows one after the other; seeds are the nodes that are there at present."""
         windows = self.windows.pick(index)
         graph = self.series.snapshots(windows.past().flatten(), self.scores)
         rows = history_rows(graph, windows.history)[:, -1]  # (w, k)
+        return graph.replace(seeds=rows[rows >= 0])
+
+    def batch(
+        self, index: Tensor, device: Any = "cpu", fan_out: Any = None, rng: Any = None
+    ) -> Graph:
+        """The same with what came as labels of the seeds, ``(b, horizons * d)``."""
+        graph = self.inputs(index)
+        rows = history_rows(graph, self.windows.history)[:, -1]
         window, node = (rows >= 0).nonzero().unbind(1)
         y = self.future[index].transpose(1, 2)[window, node].flatten(1).float()
-        return graph.replace(seeds=rows[window, node], y=y).to(device)
+        return graph.replace(y=y).to(device)
 
     def labels(self) -> Tensor:
         """Labels of all nodes of all windows, ``(w * n, horizons * d)``; NaN for missing."""
@@ -183,12 +206,29 @@ class WindowBatches:
 
 
 def body_of(base: Encoder, adapter: Any, memory: str | None, history: int, frozen: bool) -> Encoder:
-    """Encoder, adapters and memory; what is frozen also stays in eval mode."""
+    """Encoder, adapters and memory; what is frozen also stays in eval mode.
+
+    Args:
+        base: Without adapters; all of it learns unless it is frozen, whatever was before.
+        adapter: As for :func:`gtl.adapters.attach`; ``None`` for none.
+        memory: ``"gru"`` or ``None``.
+        history: Steps of a window.
+        frozen: Whether ``base`` stays as it is.
+
+    Raises:
+        ConfigError: If an adapter does not fit, or is for windows of another history.
+    """
     encoder = base
     if adapter is not None or frozen:
         encoder = attach(base, [] if adapter is None else adapter)
-        if not frozen:
-            base.requires_grad_(True)
+        for part in encoder.parts():
+            if isinstance(part, SpatioTemporal) and part.history != history:
+                raise ConfigError(
+                    f"the adapter has `history` {part.history}, the windows have {history}; leave "
+                    "it out of the adapter, which is told, or forecast with that `history`"
+                )
+    if not frozen:
+        base.requires_grad_(True)
     return encoder if memory is None else Recurrent(encoder, history)
 
 

@@ -6,13 +6,51 @@ import torch
 from torch import Tensor
 
 from gtl.data.series import Series, Windows
-from gtl.errors import DataError, ShapeError
+from gtl.errors import ConfigError, DataError, ShapeError
 
 ERRORS = ("mae", "rmse", "mape")
 
 
+def windows_of(
+    series: Series, windows: Windows | str, history: int, horizons: tuple[int, ...]
+) -> Windows:
+    """All windows of a part, or those given, if a model of that history and horizons can use them.
+
+    Their future need not be known.
+
+    Raises:
+        ConfigError: If they have another history or other horizons, or there is no such part.
+        DataError: If their past reaches out of the series.
+    """
+    if isinstance(windows, str):
+        return series.windows(history, horizons, windows)
+    if windows.history != history or tuple(windows.horizons) != tuple(horizons):
+        raise ConfigError(
+            f"`windows` have {windows.history} past steps and the horizons "
+            f"{list(windows.horizons)}, the model has {history} and {list(horizons)}; make them "
+            f"with series.windows({history}, {list(horizons)}, ...)"
+        )
+    past = windows.past()
+    if past.numel() and (int(past.min()) < 0 or int(past.max()) >= len(series)):
+        raise DataError(
+            f"{series.spec}: windows look at steps {int(past.min())} to {int(past.max())} of a "
+            f"series of {len(series)}; take present steps from {history - 1} to {len(series) - 1}"
+        )
+    return windows
+
+
 def future_of(series: Series, windows: Windows) -> Tensor:
-    """What came, ``(w, horizons, n, d)`` in the unit of the series; NaN for an absent node."""
+    """What came, ``(w, horizons, n, d)`` in the unit of the series; NaN for an absent node.
+
+    Raises:
+        DataError: If the series ends before.
+    """
+    last = int(windows.future().max()) if len(windows) else 0
+    if last >= len(series):
+        raise DataError(
+            f"{series.spec} has {len(series)} steps, windows ask what came at step {last}; that "
+            "is not known yet: use `predict`, or earlier windows"
+        )
     return known_values(series)[windows.future()]
 
 

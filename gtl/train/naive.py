@@ -20,9 +20,18 @@ _RIDGE = 1e-6  # of the number of samples: an autoregression of a constant serie
 
 
 class Baseline(ABC):
-    """Forecasts from values alone."""
+    """Forecasts from values alone.
 
-    parameters: int = 0
+    Attributes:
+        weight: What :meth:`fit` found; nothing by default.
+    """
+
+    weight: Tensor = torch.empty(0)
+
+    @property
+    def parameters(self) -> int:
+        """Number of fitted weights."""
+        return self.weight.numel()
 
     def fit(self, series: Series, windows: Windows) -> Baseline:
         """Learn what there is to learn from windows of the training part; returns itself."""
@@ -47,6 +56,9 @@ class SeasonalNaive(Baseline):
     def predict(self, series: Series, windows: Windows) -> Tensor:
         """The value one period before each target, or as many periods as lead to the past.
 
+        Nodes that are absent at present have no forecast, like those of any other method; neither
+        has a node that was absent a season before, for which others do have one.
+
         Raises:
             ConfigError: If the series has no period.
             DataError: If the first window has no season behind it.
@@ -61,7 +73,8 @@ class SeasonalNaive(Baseline):
                 f"{series.spec}: seasonal_naive needs a season of {series.period} steps before "
                 f"step {int(windows.now.min())}; take later windows"
             )
-        return known_values(series)[steps]
+        absent = ~series.present()[windows.now]  # (w, n)
+        return known_values(series)[steps].masked_fill(absent[:, None, :, None], torch.nan)
 
 
 class LinearHistory(Baseline):
@@ -80,7 +93,6 @@ class LinearHistory(Baseline):
         self.weight = torch.stack(
             [_solve(past, column, here & ~column.isnan()) for column in future.unbind(1)], 1
         )
-        self.parameters = self.weight.numel()
         return self
 
     def predict(self, series: Series, windows: Windows) -> Tensor:

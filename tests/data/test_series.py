@@ -223,6 +223,8 @@ def test_bad_windows_are_refused():
             series().windows(2, horizons, "train")
     with pytest.raises(ConfigError, match="`history` is 0"):
         series().windows(0, 1, "train")
+    with pytest.raises(ConfigError, match=r"`stride` is 1\.5"):
+        series().windows(1, 1, "train", stride=1.5)
     with pytest.raises(ConfigError, match="no part 'all'; it has: train, valid, test"):
         series().windows(1, 1, "all")
     with pytest.raises(ConfigError, match="sum to 1"):
