@@ -236,7 +236,14 @@ def demo(**options: Any) -> str:
     return demo(**options)
 
 
-_SWITCHES = ("--resume", "--download", "--undirected", "--footprint")
+_SWITCHES = (
+    "--resume",
+    "--download",
+    "--undirected",
+    "--footprint",
+    "--difference",
+    "--frozen",
+)
 _VERBS: Mapping[str, Callable[..., str]] = {
     "demo": demo,
     "pretrain": pretrain,
@@ -348,7 +355,7 @@ def _spelled_out(words: Sequence[str]) -> list[str]:
         name, equals, value = word.partition("=")
         if name.startswith("--"):
             name = "--" + name[2:].replace("-", "_")
-            if name in _SWITCHES and not equals and after not in ("true", "false"):
+            if name in _SWITCHES and not equals and after not in ("true", "false", "null"):
                 equals, value = "=", "true"
         spelled.append(name + equals + value)
     return spelled

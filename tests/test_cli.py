@@ -298,6 +298,32 @@ def test_forecast_goes_on_from_a_run_on_single_snapshots(cases, tmp_path, capsys
     assert 0 < sizes["parameters_trained"] < sizes["parameters_total"]
 
 
+def test_a_run_of_forecast_is_no_start_for_other_verbs(cases, tmp_path, capsys):
+    words = ["forecast", *cases, "--history", 2, "--horizons", "[1]", "--out"]
+    for encoder, more in (("sage", ["--epochs", 1]), ("linear", [])):
+        out = tmp_path / encoder
+        assert _run(*words, out, "--encoder", encoder, *more) == 0
+        capsys.readouterr()
+        for verb in ("finetune", "pretrain"):
+            said = _refusal(capsys, verb, "--data", "demo:shapes", "--encoder", out)
+            assert "is a run of 'forecast', not of 'pretrain' or 'finetune'" in said
+        assert "not of 'finetune'" in _refusal(capsys, "evaluate", out)
+
+
+def test_options_of_forecast_that_are_switches_need_no_value(cases, tmp_path):
+    words = ["forecast", *cases, "--encoder", "sage", "--horizons", "[1]", "--history", 2]
+    words += ["--epochs", 1, "--memory", "gru"]
+    for name, more, found in (
+        ("a", ["--difference", "--frozen"], (True, True)),
+        ("b", ["--frozen", "--difference", "false"], (False, True)),
+        ("c", ["--frozen", "false", "--difference=true"], (True, False)),
+        ("d", ["--frozen", "null"], (False, True)),
+    ):
+        assert _run(*words, *more, "--out", tmp_path / name) == 0
+        config = json.loads((tmp_path / name / "config.json").read_text())
+        assert (config["difference"], config["frozen"]) == found
+
+
 def test_a_series_is_forecast_and_nothing_else_is(cases, capsys):
     assert "gtl.forecast" in _refusal(capsys, "finetune", *cases)
     assert "no graph over time" in _refusal(capsys, "forecast", "--data", "demo:shapes")

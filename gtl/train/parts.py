@@ -11,13 +11,13 @@ from typing import Any
 from gtl.adapters.held import free
 from gtl.data.dataset import Dataset
 from gtl.data.series import Series
-from gtl.errors import ConfigError, UnknownPartError
+from gtl.errors import CheckpointError, ConfigError, UnknownPartError
 from gtl.graph import Graph, Schema
 from gtl.graph.pack import PackedGraphs
 from gtl.registry import ENCODERS, TASKS
 from gtl.roles import Encoder, Task
 from gtl.run_folder import RunFolder, best_weights, read_json
-from gtl.train.model import encoder_from_config, load_part
+from gtl.train.model import COMMANDS, encoder_from_config, load_part
 
 
 @dataclass
@@ -43,10 +43,16 @@ class Run:
         """Encoder and tasks of a run folder, of ``pretrain`` or of ``finetune``.
 
         Raises:
-            CheckpointError: If the folder is not a run or its checkpoint is damaged.
+            CheckpointError: If the folder is no such run or its checkpoint is damaged.
         """
         folder = Path(folder)
         config = read_json(folder / "config.json")
+        if config.get("command") not in ("pretrain", *COMMANDS):
+            raise CheckpointError(
+                f"{folder} is a run of {config.get('command')!r}, not of 'pretrain' or 'finetune'; "
+                "start from one of those (in Python, gtl.train.Forecaster.load(folder).encoder is "
+                "the encoder of a forecast)"
+            )
         weights = best_weights(folder)
         encoder = encoder_from_config(config, folder)
         load_part(encoder, weights, "encoder.", folder)
