@@ -1,15 +1,18 @@
 """Can a frozen encoder of single graphs learn to forecast, and what does each part of AIM add?
 
 A static encoder is trained on single snapshots of the training part; every method but the last four
-starts from it. Each has the same windows, epochs and learning rates to choose from, and validation
-data choose rate and epoch; the test part is looked at once. Errors are in the unit of the series.
+starts from it. Each has the same windows to validate and to test, as many epochs and the same
+learning rates to choose from, and validation data choose rate and epoch; the test part is looked at
+once. Training windows of what sees a single step (the static encoder and ``spatial``) begin where
+the series does, those of all others a history later: where one in so many is taken, on
+``los_loop``, they are other ones, as many. Errors are in the unit of the series.
 """
 
 from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -111,19 +114,25 @@ def work(name: str, seed: int, methods: Sequence[str], root: str, out: Path) -> 
     series = gtl.load(data.spec, root=root)
     static = None
     for method in missing:
-        started = time.process_time()
         if method in (STATIC, *STARTED) and static is None:
-            static = best(ENCODER, series, data, seed, {"history": 1})
+            static = timed(best, ENCODER, series, data, seed, {"history": 1})
         if method in BASELINES:
-            results = gtl.forecast(BASELINES[method], series, **window(data)).results
+            model = timed(gtl.forecast, BASELINES[method], series, **window(data))
         elif method == STATIC:
-            results = static.results
+            model = static
         elif method == SCRATCH:
-            results = best(ENCODER, series, data, seed, {"adapter": ALL, "frozen": False}).results
+            model = timed(best, ENCODER, series, data, seed, {"adapter": ALL, "frozen": False})
         else:
-            results = best(static, series, data, seed, STARTED[method]).results
-        seconds = round(time.process_time() - started, 2)
-        keep({**results, "cpu_seconds": seconds}, out, name, method, seed)
+            model = timed(best, static, series, data, seed, STARTED[method])
+        keep(model.results, out, name, method, seed)
+
+
+def timed(train: Callable[..., Any], *inputs: Any, **options: Any) -> Any:
+    """What ``train`` returns, with the seconds of the processor in its results."""
+    started = time.process_time()
+    model = train(*inputs, **options)
+    model.results["cpu_seconds"] = round(time.process_time() - started, 2)
+    return model
 
 
 def best(encoder: Any, series: Any, data: Data, seed: int, how: Mapping[str, Any]) -> Any:
