@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from gtl.adapters.held import free
 from gtl.data.series import PARTS, Series, Windows, as_horizons
 from gtl.errors import ConfigError, DataError
 from gtl.registry import HEADS, WEIGHTINGS
@@ -147,6 +148,7 @@ def forecast(
     scale = series.scale()
     with seeded(seed) as rng:
         base = base_of(as_encoder(_copied(encoder), series.schema)[0])
+        free(base)  # the adapters that held it stay behind
         reseed(rng)
         body = body_of(base, _with_history(adapter, history), memory, history, frozen)
         answer = Forecaster(body, head, history, ahead, scale, difference)
