@@ -49,6 +49,7 @@ TRAINING = {"epochs": 20, "batch_size": 50}
 RATES = (1e-3, 5e-3, 2e-2)
 FASTER = {"head alone": (5e-3, 2e-2, 1e-1), "prompt": (5e-3, 2e-2, 1e-1)}
 RATE_SEEDS = (100, 101)
+RATE_FOLDER = "rates/{:g}"
 AUXILIARY = ("attribute_masking", "edge_prediction", "infomax")
 REFERENCE = "full"
 HELPED = " + aux_ts"
@@ -95,21 +96,27 @@ def adapter_of(method: str, start: str) -> list[dict[str, Any]] | None:
 
 
 def work(
-    target: str, seed: int, rates: Mapping[str, Rates], start: str, root: str, out: Path
+    target: str,
+    seed: int,
+    rates: Mapping[str, Rates],
+    start: str,
+    root: str,
+    out: Path,
+    below: str = ".",
 ) -> None:
-    """Train what is missing, each method at its rate; each leaves a file when it is done."""
+    """Train what is missing, each method at its rate; each leaves a file in a folder below."""
     warnings.filterwarnings("ignore")
     torch.set_num_threads(1)
-    mine = rates[target]
-    known = {m: finished(out, target, m).get(seed, {}).get("rate") for m in mine}
+    mine, results = rates[target], out / below
+    known = {m: finished(results, target, m).get(seed, {}).get("rate") for m in mine}
     missing = [method for method in mine if known[method] != mine[method]]
     if not missing:
         return
     encoder, data = begin(start, root, out), few_labels(target, root, seed)
     gtl.finetune(ENCODERS.spec(encoder), data, epochs=1)  # a first training in a process is slow
     for method in missing:
-        results = trained(method, start, encoder, data, seed, mine[method])
-        keep(results, out, target, method, seed)
+        run = trained(method, start, encoder, data, seed, mine[method])
+        keep(run, results, target, method, seed)
 
 
 def trained(
@@ -144,14 +151,14 @@ def try_rate(
     """Train at one rate, on a seed that serves for nothing else."""
     mine = [method for method in methods if rate in rates_of(method)]
     rates = {target: dict.fromkeys(mine, rate)}
-    work(target, seed, rates, start, root, rate_folder(out, rate))
+    work(target, seed, rates, start, root, out, below=RATE_FOLDER.format(rate))
 
 
 def chosen_rates(target: str, methods: Sequence[str], out: Path) -> Rates:
     """The rate of each method with the best validation values on a target."""
 
     def valid(method: str, rate: float) -> float:
-        runs = finished(rate_folder(out, rate), target, method).values()
+        runs = finished(out / RATE_FOLDER.format(rate), target, method).values()
         return sum(run["valid"] for run in runs) / len(runs)
 
     return {
@@ -163,10 +170,6 @@ def chosen_rates(target: str, methods: Sequence[str], out: Path) -> Rates:
 def rates_of(method: str) -> tuple[float, ...]:
     """The rates that a method has to choose from: a handful of numbers moves in larger steps."""
     return FASTER.get(method, RATES)
-
-
-def rate_folder(out: Path, rate: float) -> Path:
-    return out / "rates" / f"{rate:g}"
 
 
 def alone(method: str) -> str:

@@ -17,11 +17,12 @@ METHODS = ("full", "head alone", "bottleneck", "bottleneck + aux_ts")
 
 
 @pytest.fixture
-def script(monkeypatch):
+def script(monkeypatch, tmp_path):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     module = importlib.import_module("adapters")
 
     def begin(start, root, out):
+        assert out == tmp_path  # where a pre-trained encoder lies
         torch.manual_seed(0)
         data = gtl.load("demo:shapes")
         return ENCODERS.build({"name": "gin", "width": 8, "depth": 2}, data.schema)
@@ -59,7 +60,7 @@ def test_what_is_there_is_not_trained_again_and_costs_are_those_of_the_adapter(s
 def test_the_rate_is_the_best_on_the_mean_of_validation_values(script, tmp_path):
     for rate, values in {1e-3: (0.9, 0.4), 1e-2: (0.7, 0.7)}.items():
         for seed, value in enumerate(values):
-            folder = script.rate_folder(tmp_path, rate)
+            folder = tmp_path / script.RATE_FOLDER.format(rate)
             script.keep({"valid": value, "test": -value}, folder, "molbace", "bottleneck", seed)
     assert script.chosen_rates("molbace", ["bottleneck", "bottleneck + aux_ts"], tmp_path) == {
         "bottleneck": 1e-2,
@@ -70,7 +71,7 @@ def test_the_rate_is_the_best_on_the_mean_of_validation_values(script, tmp_path)
 def test_a_rate_is_tried_apart_from_the_results(script, tmp_path):
     for rate in (1e-3, *script.rates_of("head alone")):
         script.try_rate("molbace", 100, rate, ["head alone"], "muv", "", tmp_path)
-    assert not script.rate_folder(tmp_path, 1e-3).exists()
+    assert not (tmp_path / script.RATE_FOLDER.format(1e-3)).exists()
     assert script.all_finished(tmp_path, ["molbace"], METHODS) == {}
     assert script.chosen_rates("molbace", ["head alone"], tmp_path)["head alone"] > 1e-3
 
