@@ -67,6 +67,11 @@ class Adapted(nn.Module):
             parts.requires_grad_(key == name)
         return self
 
+    @property
+    def is_frozen(self) -> bool:
+        """Whether no parameter of the base may move."""
+        return not any(p.requires_grad for p in self.base.parameters())
+
     def parts(self) -> list[Adapter]:
         """The adapters in use, in the order in which they were given."""
         return [] if self.in_use is None else self.named(self.in_use)
@@ -88,8 +93,7 @@ class Adapted(nn.Module):
 
     def shareable(self) -> list[Any]:
         """What a copy that is trained beside this one may share: a base that stays as it is."""
-        free = any(p.requires_grad for p in self.base.parameters())
-        return [] if free else list(self.base.modules())
+        return list(self.base.modules()) if self.is_frozen else []
 
     def print_trainable_parameters(self) -> None:
         """Print how many parameters may move, in the manner of PEFT."""
@@ -201,8 +205,7 @@ class AdaptedEncoder(Adapted, Encoder):
 
     def _is_fixed(self) -> bool:
         """Whether nothing inside the encoder changes while adapters and heads learn."""
-        inside = any(part.wraps() for part in self.parts())
-        return not inside and not any(p.requires_grad for p in self.base.parameters())
+        return self.is_frozen and not any(part.wraps() for part in self.parts())
 
     def _fixed(self, graph: Graph) -> Vectors:
         """What embedding and blocks say, if any adapter in use asks for it, and the output."""
@@ -261,7 +264,7 @@ def frozen_names(model: nn.Module) -> set[str]:
         if isinstance(module, Adapted):
             fixed = {f"adapters.{name}": part for name, part in module.adapters.items()}
             fixed.pop(f"adapters.{module.in_use}", None)
-            if not any(p.requires_grad for p in module.base.parameters()):
+            if module.is_frozen:
                 fixed["base"] = module.base
             for place, part in fixed.items():
                 start = f"{path}.{place}." if path else f"{place}."

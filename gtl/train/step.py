@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from gtl.adapters.adapted import frozen_names
+from gtl.adapters import Adapted
 from gtl.errors import ShapeError
 from gtl.roles import Task, View
 
@@ -86,10 +86,7 @@ class Step:
         self.parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
         self.shared: Sequence[str] = [n for n in self.parameters if n.startswith("encoder.")]
         self._meta_view, self._seed = meta_view, seed
-        fixed = frozen_names(model)
-        self._buffers = {
-            name: value.clone() for name, value in model.named_buffers() if name not in fixed
-        }
+        self._buffers = {name: value.clone() for name, value in _moving_buffers(model)}
         self._random = _random_state(model)
         self.losses, self.representations = model(views, target)
 
@@ -146,6 +143,13 @@ def _statistics_kept(module: nn.Module) -> Iterator[None]:
     finally:
         for norm, momentum in zip(norms, momenta):
             norm.momentum = momentum
+
+
+def _moving_buffers(model: nn.Module) -> list[tuple[str, Tensor]]:
+    """Buffers that a forward pass may change: those of frozen encoders stay as they are."""
+    adapted = [part for part in model.modules() if isinstance(part, Adapted) and part.is_frozen]
+    fixed = {id(buffer) for part in adapted for buffer in part.base.buffers()}
+    return [(name, value) for name, value in model.named_buffers() if id(value) not in fixed]
 
 
 def _random_state(model: nn.Module) -> dict[torch.device, Tensor]:
