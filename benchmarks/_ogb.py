@@ -11,9 +11,9 @@ from typing import Any, NoReturn
 from _study import Method, Study, tell
 
 import gtl
+from gtl.catalog import ENCODERS, TASKS
 from gtl.data import Dataset
 from gtl.errors import ConfigError, GtlError
-from gtl.registry import ENCODERS, TASKS
 
 LEVELS = {"ogbg": "graph", "ogbn": "node", "ogbl": "link"}
 METHODS = """methods:

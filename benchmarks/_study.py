@@ -20,9 +20,9 @@ from _measure import write_results
 
 import gtl
 from gtl import checkpoint
+from gtl.catalog import ENCODERS, WEIGHTINGS
 from gtl.data import Dataset
 from gtl.errors import CheckpointError, DataError, UnknownPartError
-from gtl.registry import ENCODERS, WEIGHTINGS
 from gtl.report.compare import Difference, paired, spread
 from gtl.run_folder import read_json, read_metrics
 

@@ -34,11 +34,11 @@ from _seeds import (
 )
 
 import gtl
+from gtl.catalog import ENCODERS
 from gtl.data import Dataset
 from gtl.encoders import load_pretrained
-from gtl.registry import ENCODERS
 from gtl.roles import Encoder
-from gtl.train.parts import Run
+from gtl.train.resolve import Run
 
 OUT = Path("runs") / "adapters"
 TARGETS = ("molbace", "molbbbp", "molclintox", "moltox21")

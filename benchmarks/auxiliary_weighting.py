@@ -37,10 +37,10 @@ from _seeds import (
 from torch import Tensor, nn
 
 import gtl
+from gtl.catalog import ENCODERS, TASKS
 from gtl.data import Dataset
-from gtl.data.dataset import METRICS
 from gtl.graph import Graph, Schema
-from gtl.registry import ENCODERS, TASKS
+from gtl.metrics import METRICS
 from gtl.report.compare import mean_ranks, spread
 from gtl.roles import Task, View
 

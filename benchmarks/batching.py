@@ -71,7 +71,7 @@ def epoch(packed: PackedGraphs) -> int:
 
 def handled_epoch(packed: PackedGraphs) -> Callable[[], int]:
     """The same with the handle that DGL's kernels run on."""
-    from gtl.graph.kernels_dgl import handle
+    from gtl.graph.kernels.with_dgl import handle
 
     def run() -> int:
         order = torch.randperm(len(packed))

@@ -36,7 +36,7 @@ import torch
 from _measure import write_results
 
 import gtl
-from gtl.data.table import Table
+from gtl.data.readers.table import Table
 from gtl.data.text_file import TextFile
 from gtl.graph.pack import PackedGraphs
 

@@ -29,9 +29,9 @@ from torch import Tensor
 import gtl
 from gtl.data import CategoryGraph
 from gtl.data.agreement import Agreement
+from gtl.fewshot.features import as_samples
 from gtl.report.few_shot import FewShotResult
 from gtl.report.plots import panels
-from gtl.train import few_shot_data
 
 OUT = Path("runs") / "few_shot"
 REFERENCE = "prototype, cosine"
@@ -156,7 +156,7 @@ def nodes(spec: str) -> Callable[[Path], Mapping[str, Tensor]]:
         assert data.graph is not None and data.graph.x is not None
         data = replace(data, graph=data.graph.replace(x=reduced(data.graph.x)))
         run = gtl.pretrain(GCN, data, NODE, epochs=40, lr=0.01)
-        found = few_shot_data.as_samples(data, run)
+        found = as_samples(data, run)
         return {"features": found.features, "labels": found.labels.unsqueeze(1)}
 
     return prepare
@@ -170,7 +170,7 @@ def molecules(spec: str) -> Callable[[Path], Mapping[str, Tensor]]:
         assert data.graphs is not None and data.labels is not None
         run = gtl.pretrain(GIN, data.graphs.subset(data.split["train"]), MOLECULE, epochs=10)
         every = replace(data, labels=torch.zeros(len(data), 1), split={})
-        found = few_shot_data.as_samples(every, run)
+        found = as_samples(every, run)
         parts = {part: torch.zeros(len(data), dtype=torch.bool) for part in ("train", "test")}
         for part, mask in parts.items():
             mask[data.split[part]] = True

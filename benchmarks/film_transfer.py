@@ -23,7 +23,7 @@ from few_shot import GCN, GIN, MOLECULE, NODE, reduced
 import gtl
 from gtl.adapters import attach
 from gtl.adapters.trainable import count_parameters
-from gtl.train.few_shot import few_shot
+from gtl.fewshot.few_shot import few_shot
 
 OUT = Path("runs") / "film_transfer"
 SHOTS = (1, 2, 5, 10)

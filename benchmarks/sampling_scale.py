@@ -33,13 +33,13 @@ import torch
 from _measure import compare, peak_memory, write_results
 from torch import Tensor
 
+from gtl.catalog import ENCODERS, WEIGHTINGS
 from gtl.data.dataset import Dataset
 from gtl.graph import Graph, neighbors, sample_neighbors
 from gtl.graph.sample import incoming
-from gtl.registry import ENCODERS, WEIGHTINGS
 from gtl.train import loop
 from gtl.train.model import build_target
-from gtl.train.parts import as_tasks
+from gtl.train.resolve import as_tasks
 from gtl.train.step import TaskModel
 
 TASKS = ("attribute_masking", "edge_prediction", "infomax")

@@ -42,14 +42,14 @@ from gtl.encoders import GCN, GIN
 from gtl.graph import Columns, Graph, Schema
 from gtl.graph.pack import PackedGraphs
 from gtl.roles import Task, View
-from gtl.tasks.attribute_masking import AttributeMasking
-from gtl.tasks.context_prediction import ContextPrediction
-from gtl.tasks.edge_prediction import EdgePrediction
-from gtl.tasks.infomax import Infomax
+from gtl.tasks.self_supervised.attribute_masking import AttributeMasking
+from gtl.tasks.self_supervised.context_prediction import ContextPrediction
+from gtl.tasks.self_supervised.edge_prediction import EdgePrediction
+from gtl.tasks.self_supervised.infomax import Infomax
 from gtl.tasks.supervised import Supervised
 from gtl.train.step import Step, TaskModel
-from gtl.weighting import GCS, AuxTS, Equal, WeightNetwork, gradient_consistency
-from gtl.weighting.network import sample_features
+from gtl.weightings import GCS, AuxTS, Equal, WeightNetwork, gradient_consistency
+from gtl.weightings.look_ahead.network import sample_features
 
 STEPS, MOLECULES, WIDTH, DEPTH = 4, 64, 128, 5
 NODES, EDGES = 20_000, 200_000

@@ -1,103 +1,118 @@
-"""Graph transfer learning: get the most out of a pre-trained graph encoder for a small target."""
+"""Graph transfer learning: self-supervised tasks, weightings and adapters for a small target."""
 
 from __future__ import annotations
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from gtl.errors import GtlError
-from gtl.graph import Columns, Graph, Schema
-from gtl.registry import (
+from gtl.catalog import (
     register_adapter,
     register_encoder,
+    register_few_shot_method,
     register_head,
+    register_readout,
     register_task,
     register_weighting,
 )
+from gtl.errors import GtlError
+from gtl.graph import Columns, Graph, Schema
+from gtl.roles import Adapter, Encoder, FewShotMethod, Head, Readout, Task, View, Weighting
 from gtl.version import __version__
 
 if TYPE_CHECKING:
-    from gtl.data import Dataset, load
+    from gtl.adapters import attach, detach
+    from gtl.data import CategoryGraph, Dataset, Series, load
+    from gtl.fewshot.few_shot import few_shot
+    from gtl.forecasting.forecast import forecast
     from gtl.graph.convert import as_graph
+    from gtl.train.episodes import finetune_by_episodes
     from gtl.train.evaluate import embed, evaluate, predict
-    from gtl.train.few_shot import few_shot
     from gtl.train.finetune import finetune
-    from gtl.train.forecast import forecast
     from gtl.train.model import Model
-    from gtl.train.parts import Run
     from gtl.train.pretrain import pretrain
+    from gtl.train.resolve import Run
     from gtl.train.step import Step, TaskModel
 
 # Imported when first used, so that `import gtl` costs little beyond `import torch`.
-_LAZY = {
-    **dict.fromkeys(("Dataset", "load"), "gtl.data"),
-    "as_graph": "gtl.graph.convert",
-    **dict.fromkeys(
-        (
-            "Model",
-            "Run",
-            "Step",
-            "TaskModel",
-            "embed",
-            "evaluate",
-            "few_shot",
-            "finetune",
-            "forecast",
-            "predict",
-            "pretrain",
-        ),
-        "gtl.train",
-    ),
-    **{
-        name: f"gtl.{name}"
-        for name in (
-            "adapters",
-            "data",
-            "encoders",
-            "heads",
-            "report",
-            "tasks",
-            "testing",
-            "train",
-            "weighting",
-        )
-    },
+_MODULES = {
+    "gtl.adapters": ("attach", "detach"),
+    "gtl.data": ("CategoryGraph", "Dataset", "Series", "load"),
+    "gtl.fewshot.few_shot": ("few_shot",),
+    "gtl.forecasting.forecast": ("forecast",),
+    "gtl.graph.convert": ("as_graph",),
+    "gtl.train.episodes": ("finetune_by_episodes",),
+    "gtl.train.evaluate": ("embed", "evaluate", "predict"),
+    "gtl.train.finetune": ("finetune",),
+    "gtl.train.model": ("Model",),
+    "gtl.train.pretrain": ("pretrain",),
+    "gtl.train.resolve": ("Run",),
+    "gtl.train.step": ("Step", "TaskModel"),
 }
+_LAZY = {name: module for module, names in _MODULES.items() for name in names}
+_PACKAGES = (
+    "adapters",
+    "data",
+    "encoders",
+    "fewshot",
+    "forecasting",
+    "heads",
+    "report",
+    "tasks",
+    "testing",
+    "train",
+    "weightings",
+)
 
 __all__ = [
+    "Adapter",
+    "CategoryGraph",
     "Columns",
     "Dataset",
+    "Encoder",
+    "FewShotMethod",
     "Graph",
     "GtlError",
+    "Head",
     "Model",
+    "Readout",
     "Run",
     "Schema",
+    "Series",
     "Step",
+    "Task",
     "TaskModel",
+    "View",
+    "Weighting",
     "__version__",
     "as_graph",
+    "attach",
+    "detach",
     "embed",
     "evaluate",
     "few_shot",
     "finetune",
+    "finetune_by_episodes",
     "forecast",
     "load",
     "predict",
     "pretrain",
     "register_adapter",
     "register_encoder",
+    "register_few_shot_method",
     "register_head",
+    "register_readout",
     "register_task",
     "register_weighting",
 ]
 
 
 def __getattr__(name: str) -> Any:
+    if name in _PACKAGES:
+        return importlib.import_module(f"gtl.{name}")
     if name not in _LAZY:
         raise AttributeError(f"module 'gtl' has no attribute {name!r}")
-    module = importlib.import_module(_LAZY[name])
-    return module if _LAZY[name] == f"gtl.{name}" else getattr(module, name)
+    return getattr(importlib.import_module(_LAZY[name]), name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LAZY})
+    return sorted({*globals(), *_LAZY, *_PACKAGES})

@@ -123,22 +123,22 @@ def read(
 
 def pretrain(**options: Any) -> str:
     """Train an encoder on unlabeled graphs."""
-    from gtl import train
+    import gtl
 
     data = _read_from(options, seed=options["seed"])
     options["out"] = options["out"] or _default_folder("pretrain", data.spec, options["seed"])
-    run = train.pretrain(data=data, **options)
+    run = gtl.pretrain(data=data, **options)
     losses = ", ".join(f"{name} {loss:.4f}" for name, loss in run.history[-1]["losses"].items())
     return f"last training losses: {losses}\nrun folder: {options['out']}"
 
 
 def finetune(**options: Any) -> str:
     """Train on a labeled target, with auxiliary tasks if wanted."""
-    from gtl import train
+    import gtl
 
     data = _read_from(options, seed=options["seed"])
     options["out"] = options["out"] or _default_folder("finetune", data.spec, options["seed"])
-    results = train.finetune(dataset=data, **options).results
+    results = gtl.finetune(dataset=data, **options).results
     values = [
         f"{part} {results['metric']} {results[part]:.4f}"
         for part in ("valid", "test")
@@ -149,24 +149,24 @@ def finetune(**options: Any) -> str:
 
 def fewshot(**options: Any) -> str:
     """Compare methods on classes with few samples, on frozen features."""
-    from gtl import train
+    import gtl
 
     data = _read_from(options, seed=options["seed"])
     options["out"] = options["out"] or _default_folder("fewshot", data.spec, options["seed"])
-    found = train.few_shot(data, **options)
+    found = gtl.few_shot(data, **options)
     return f"{found}\n\nrun folder: {found.folder}"
 
 
 def forecast(**options: Any) -> str:
     """Train a model of the values to come on a graph over time."""
-    from gtl import train
+    import gtl
     from gtl.data import Series
 
     series = _read_from(options, seed=options["seed"])
     if not isinstance(series, Series):
         raise ConfigError(f"{series.spec} is no graph over time; give one, such as series:los_loop")
     options["out"] = options["out"] or _default_folder("forecast", series.spec, options["seed"])
-    results = train.forecast(series=series, **options).results
+    results = gtl.forecast(series=series, **options).results
     lines = []
     for ahead, errors in results["horizons"].items():
         known = [f"{name} {value:.4g}" for name, value in errors.items() if value is not None]
@@ -176,25 +176,25 @@ def forecast(**options: Any) -> str:
 
 def evaluate(run: Path, part: str, **options: Any) -> str:
     """Judge a run on labeled data; prints JSON."""
-    from gtl import train
+    import gtl
 
-    model = train.Model.load(run)
+    model = gtl.Model.load(run)
     portions = _portions_from(options)
-    return json.dumps(train.evaluate(model, _read_for(run, options), part, **portions))
+    return json.dumps(gtl.evaluate(model, _read_for(run, options), part, **portions))
 
 
 def predict(run: Path, part: str, out: Path, **options: Any) -> str:
     """Write a run's predictions as CSV."""
     import pandas as pd
 
-    from gtl import train
+    import gtl
 
     if out.exists():
         raise ConfigError(f"{out} exists and is not overwritten; choose another --out")
-    model = train.Model.load(run)
+    model = gtl.Model.load(run)
     portions = _portions_from(options)
     data = _read_for(run, options)
-    values = train.predict(model, data, part, **portions)
+    values = gtl.predict(model, data, part, **portions)
     items = data.items(part)
     table = pd.DataFrame({"item": [data.names[i] if data.names else i for i in items.tolist()]})
     if data.pairs is not None:
@@ -216,9 +216,10 @@ def report(folder: Path, **options: Any) -> str:
 
 def list_parts(role: str) -> str:
     """Show all parts, plug-ins included."""
-    from gtl import registry
+    from gtl import catalog
+    from gtl.registry import Registry
 
-    roles = {r.role: r for r in vars(registry).values() if isinstance(r, registry.Registry)}
+    roles = {r.role: r for r in vars(catalog).values() if isinstance(r, Registry)}
     if role not in ("all", *roles):
         raise ConfigError(f"unknown role {role!r}; known: all, {', '.join(roles)}")
     lines = []
@@ -260,7 +261,8 @@ _VERBS: Mapping[str, Callable[..., str]] = {
 def _parser() -> Any:
     from jsonargparse import ArgumentParser
 
-    from gtl import demo, train
+    import gtl
+    from gtl import demo
     from gtl.report import report as report_of
     from gtl.version import __version__
 
@@ -283,15 +285,15 @@ def _parser() -> Any:
 
     options_of(demo.demo, "demo")
     for name, loop, data in (
-        ("pretrain", train.pretrain, "data"),
-        ("finetune", train.finetune, "dataset"),
-        ("forecast", train.forecast, "series"),
+        ("pretrain", gtl.pretrain, "data"),
+        ("finetune", gtl.finetune, "dataset"),
+        ("forecast", gtl.forecast, "series"),
     ):
         options_of(read, name, "seed")
         options_of(loop, name, data)
         subs[name].set_defaults(encoder="gin")
     options_of(read, "fewshot", "seed")
-    options_of(train.few_shot, "fewshot", "data")
+    options_of(gtl.few_shot, "fewshot", "data")
     for name, part in (("evaluate", "test"), ("predict", "all")):
         subs[name].add_argument("run", type=Path, help="run folder of gtl finetune")
         subs[name].add_argument(

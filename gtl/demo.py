@@ -8,7 +8,8 @@ from typing import Any
 
 from gtl.data import Dataset, load
 from gtl.report import report
-from gtl.train import finetune, pretrain
+from gtl.train.finetune import finetune
+from gtl.train.pretrain import pretrain
 
 ENCODER = {"name": "gin", "width": 64, "depth": 5, "dropout": 0.1}
 PRETRAINING = ("attribute_masking", "context_prediction")

@@ -1,23 +1,20 @@
-"""Names for parts: without it, loops and the command line could not be told what to build.
+"""Registry of the parts of one role: names, classes, options and plug-ins.
 
-Built-in parts are one line each in the tables at the end of this file and are imported only when
-used. Other packages add theirs with ``@gtl.register_task("my_task")`` (and ``register_encoder``,
-``register_weighting``, ``register_adapter``, ``register_head``) or through the entry-point groups
-``gtl.tasks``, ``gtl.encoders``, ``gtl.weightings``, ``gtl.adapters`` and ``gtl.heads``.
+The tables of names are in :mod:`gtl.catalog`.
 """
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import inspect
+import re
 import warnings
 from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
 from typing import Any
 
 from gtl.errors import ConfigError, GtlWarning, UnknownPartError
-from gtl.roles import Adapter, Encoder, Head, Task, Weighting
+from gtl.suggest import nearest
 
 
 class Registry:
@@ -41,6 +38,7 @@ class Registry:
         base: type = object,
     ):
         self.role = role
+        self.group = "gtl." + re.sub(r"\W", "_", role) + "s"
         self.base = base
         self.sized_by = sized_by
         self.families = dict(families or {})
@@ -94,11 +92,7 @@ class Registry:
                 self._classes[name] = family.named(rest)
                 return self._classes[name]
         if name not in self._places:
-            near = difflib.get_close_matches(name, self.names(), n=1, cutoff=0.4)
-            hint = f"did you mean {near[0]!r}? " if near else ""
-            raise UnknownPartError(
-                f"unknown {self.role} {name!r}; {hint}known: {', '.join(self.names())}"
-            )
+            raise UnknownPartError(f"unknown {self.role} {name!r}; {nearest(name, self.names())}")
         module, _, attribute = self._places[name].partition(":")
         self._classes[name] = getattr(importlib.import_module(module), attribute)
         return self._classes[name]
@@ -191,7 +185,7 @@ class Registry:
         if self._plugins_read:
             return
         self._plugins_read = True
-        for entry in entry_points(group=f"gtl.{self.role}s"):
+        for entry in entry_points(group=self.group):
             try:
                 self.register(entry.name)(entry.load())
             except (Exception, SystemExit) as error:  # a script may leave when it is imported
@@ -213,102 +207,3 @@ def _is_plain(value: Any) -> bool:
     if isinstance(value, Mapping):
         return all(isinstance(key, str) and _is_plain(item) for key, item in value.items())
     return value is None or isinstance(value, (str, bool, int, float))
-
-
-ENCODERS = Registry(
-    "encoder",
-    {
-        "gin": "gtl.encoders.gin:GIN",
-        "gcn": "gtl.encoders.gcn:GCN",
-        "sage": "gtl.encoders.sage:SAGE",
-        "gat": "gtl.encoders.gat:GAT",
-        "rgcn": "gtl.encoders.rgcn:RGCN",
-        "hgt": "gtl.encoders.hgt:HGT",
-    },
-    sized_by=("schema",),
-    base=Encoder,
-)
-TASKS = Registry(
-    "task",
-    {
-        "supervised": "gtl.tasks.supervised:Supervised",
-        "attribute_masking": "gtl.tasks.attribute_masking:AttributeMasking",
-        "edge_prediction": "gtl.tasks.edge_prediction:EdgePrediction",
-        "context_prediction": "gtl.tasks.context_prediction:ContextPrediction",
-        "infomax": "gtl.tasks.infomax:Infomax",
-        "masked_autoencoder": "gtl.tasks.masked_autoencoder:MaskedAutoencoder",
-        "contrast": "gtl.tasks.contrast:Contrast",
-        "edge_generation": "gtl.tasks.edge_generation:EdgeGeneration",
-        "attribute_generation": "gtl.tasks.attribute_generation:AttributeGeneration",
-        "bootstrap": "gtl.tasks.bootstrap:Bootstrap",
-        "pair_distance": "gtl.tasks.pair_distance:PairDistance",
-        "pair_similarity": "gtl.tasks.pair_similarity:PairSimilarity",
-        "clustering": "gtl.tasks.clustering:Clustering",
-        "partition": "gtl.tasks.partition:Partition",
-        "motif": "gtl.tasks.motif:Motif",
-    },
-    base=Task,
-)
-WEIGHTINGS = Registry(
-    "weighting",
-    {
-        "equal": "gtl.weighting.equal:Equal",
-        "fixed": "gtl.weighting.fixed:Fixed",
-        "random_fixed": "gtl.weighting.random_fixed:RandomFixed",
-        "uncertainty": "gtl.weighting.uncertainty:Uncertainty",
-        "dwa": "gtl.weighting.dwa:DWA",
-        "gradnorm": "gtl.weighting.gradnorm:GradNorm",
-        "metabalance": "gtl.weighting.metabalance:MetaBalance",
-        "gcs": "gtl.weighting.gcs:GCS",
-        "ol_aux": "gtl.weighting.ol_aux:OLAux",
-        "auto_lambda": "gtl.weighting.auto_lambda:AutoLambda",
-        "selar": "gtl.weighting.selar:SELAR",
-        "slgrad": "gtl.weighting.slgrad:SLGrad",
-        "aux_ts": "gtl.weighting.aux_ts:AuxTS",
-    },
-    families={"torchjd": "gtl.weighting.torchjd"},
-    base=Weighting,
-)
-ADAPTERS = Registry(
-    "adapter",
-    {
-        "bottleneck": "gtl.adapters.bottleneck:Bottleneck",
-        "layerwise": "gtl.adapters.layerwise:Layerwise",
-        "parallel": "gtl.adapters.parallel:Parallel",
-        "lora": "gtl.adapters.lora:LoRA",
-        "film": "gtl.adapters.film:FiLM",
-        "prompt": "gtl.adapters.prompt:Prompt",
-        "spatio_temporal": "gtl.adapters.spatio_temporal:SpatioTemporal",
-    },
-    base=Adapter,
-)
-HEADS = Registry(
-    "head",
-    {
-        "linear": "gtl.heads.linear:Linear",
-        "mlp": "gtl.heads.mlp:MLP",
-        "cosine": "gtl.heads.cosine:Cosine",
-        "prototype": "gtl.heads.prototype:Prototype",
-        "shrinkage": "gtl.heads.shrinkage:Shrinkage",
-        "gaussian": "gtl.heads.gaussian:Gaussian",
-        "kgtn": "gtl.heads.kgtn:KGTN",
-    },
-    sized_by=("width", "outputs"),
-    base=Head,
-)
-READOUTS = Registry(
-    "readout",
-    {
-        "mean": "gtl.encoders.readout:Mean",
-        "sum": "gtl.encoders.readout:Sum",
-        "max": "gtl.encoders.readout:Max",
-        "attention": "gtl.encoders.readout:Attention",
-    },
-    sized_by=("width",),
-)
-
-register_encoder = ENCODERS.register
-register_task = TASKS.register
-register_weighting = WEIGHTINGS.register
-register_adapter = ADAPTERS.register
-register_head = HEADS.register

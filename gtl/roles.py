@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from gtl.errors import ConfigError
+from gtl.errors import ConfigError, ShapeError
 from gtl.graph.graph import Graph
 from gtl.graph.schema import Schema
 
@@ -298,3 +298,60 @@ class Head(Recorded, ABC, nn.Module):
     @abstractmethod
     def forward(self, features: Tensor) -> Tensor:
         """Predictions ``(b, c)``: logits, or values for a regression."""
+
+
+class Readout(Recorded, ABC, nn.Module):
+    """Turns node vectors ``(n, h)`` of a batch into graph vectors ``(g, h)``.
+
+    A graph without nodes gets zeros.
+
+    Args:
+        width: Columns of the node vectors.
+
+    Attributes:
+        width: Columns of the output.
+    """
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.width = width
+
+    def forward(self, graph: Graph, nodes: Tensor) -> Tensor:
+        """Graph vectors ``(g, h)``.
+
+        Args:
+            graph: The batch that the vectors belong to.
+            nodes: Node vectors ``(n, h)``.
+
+        Raises:
+            ShapeError: If there is not one vector of ``width`` columns per node.
+        """
+        if nodes.shape != (graph.num_nodes, self.width):
+            raise ShapeError(
+                f"`nodes` has shape {tuple(nodes.shape)}, expected "
+                f"{(graph.num_nodes, self.width)}, one vector per node"
+            )
+        return self.pool(nodes, graph.graph_sizes())
+
+    @abstractmethod
+    def pool(self, nodes: Tensor, sizes: Tensor) -> Tensor:
+        """Vectors ``(g, h)`` of consecutive groups of ``sizes`` ``(g,)`` rows."""
+
+
+Scorer = Callable[[Tensor], Tensor]
+
+
+class FewShotMethod(Recorded, ABC):
+    """A way to recognize classes of which there are few samples."""
+
+    @abstractmethod
+    def fit(self, problem: Any) -> Scorer:
+        """Learn from training samples.
+
+        Args:
+            problem: A :class:`gtl.fewshot.problem.Problem`.
+
+        Returns:
+            What gives queries ``(q, h)`` their scores ``(q, c)``, logits where the method has
+            them; the best class has the highest.
+        """

@@ -158,7 +158,7 @@ def test_a_graph_from_a_file_is_split_and_normalized_as_told(tmp_path, capsys):
 
 @pytest.mark.parametrize("scheme", ["npz", "tu", "mat", "typed"])
 def test_every_option_of_a_reader_reaches_the_command_line(scheme):
-    from gtl.data.load import _reader
+    from gtl.data.loading import _reader
 
     reader = inspect.signature(_reader(scheme)).parameters.values()
     options = {p.name for p in reader if p.kind is p.KEYWORD_ONLY}

@@ -25,7 +25,7 @@ def blocks(language: str) -> list[str]:
 
 @pytest.mark.parametrize("name", [name for name in MODULES if not name.endswith("__main__")])
 def test_examples_in_docstrings_run(name):
-    if name == "gtl.graph.kernels_dgl":
+    if name == "gtl.graph.kernels.with_dgl":
         pytest.importorskip("dgl", reason="DGL has no wheel here")
     module = importlib.import_module(name)
     assert doctest.testmod(module).failed == 0
@@ -47,7 +47,7 @@ def test_python_in_the_readme_names_what_exists(code):
 
 
 def test_the_task_in_the_readme_obeys_the_laws(monkeypatch):
-    from gtl.registry import TASKS
+    from gtl.catalog import TASKS
 
     monkeypatch.setattr(TASKS, "_classes", dict(TASKS._classes))
     (code,) = [code for code in blocks("python") if "check_task" in code]
@@ -99,10 +99,11 @@ def test_commands_in_the_readme_exist(line):
 
 
 def test_every_registered_part_has_a_place_in_the_readme():
-    from gtl import registry
+    from gtl import catalog
+    from gtl.registry import Registry
 
-    for parts in vars(registry).values():
-        if isinstance(parts, registry.Registry):
+    for parts in vars(catalog).values():
+        if isinstance(parts, Registry):
             for name in parts.names():
                 family = name.partition(":")[0]
                 name = f"{family}:<name>" if family in parts.families else name

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 import gtl
-from gtl import registry
+from gtl import catalog
+from gtl.catalog import ENCODERS, HEADS, TASKS, WEIGHTINGS, Registry
 from gtl.errors import ConfigError, GtlWarning
-from gtl.registry import ENCODERS, HEADS, TASKS, WEIGHTINGS, Registry
 from gtl.roles import Task
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -93,7 +93,7 @@ def install(site: Path, role: str, name: str, place: str, code: str) -> None:
 def add_site(monkeypatch):
     """Makes a folder of installed packages known to this process, for one test."""
     imported = set(sys.modules)
-    for parts in vars(registry).values():
+    for parts in vars(catalog).values():
         if isinstance(parts, Registry):
             monkeypatch.setattr(parts, "_classes", dict(parts._classes))
             monkeypatch.setattr(parts, "_plugins_read", False)
@@ -229,7 +229,7 @@ def test_each_broken_task_is_named_in_one_warning_and_the_run_goes_on(
         model = gtl.finetune(GIN, shapes, auxiliary=["motif", "page_rank"], epochs=1)
         assert not set(BROKEN) - {"motif"} & set(TASKS.names())
     assert set(model.history[0]["losses"]) == {"supervised", "motif", "page_rank"}
-    assert TASKS.get("motif").__module__ == "gtl.tasks.motif"
+    assert TASKS.get("motif").__module__ == "gtl.tasks.self_supervised.motif"
     messages = [str(warning.message) for warning in seen if warning.category is GtlWarning]
     assert len(messages) == len(BROKEN)
     for name, (place, _, reason) in BROKEN.items():

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from gtl import registry, testing
+from gtl import catalog, registry, testing
 from gtl.errors import ConfigError, GtlWarning, UnknownPartError
 from gtl.registry import Registry
 from gtl.roles import Head, Weighting
-from gtl.weighting.equal import Equal
+from gtl.weightings.equal import Equal
 
 LAWS = Path(__file__).parent / "laws"
-REGISTRIES = [value for value in vars(registry).values() if isinstance(value, Registry)]
+REGISTRIES = [value for value in vars(catalog).values() if isinstance(value, Registry)]
 
 
 class Planet(Weighting):
@@ -66,16 +66,16 @@ def test_every_built_in_part_can_be_imported_and_says_in_a_line_what_it_does(par
 
 def test_an_unknown_name_answers_with_the_nearest_and_the_list():
     with pytest.raises(UnknownPartError, match=r"'gim'; did you mean 'gin'.*known: gin, gcn"):
-        registry.ENCODERS.get("gim")
+        catalog.ENCODERS.get("gim")
 
 
 def test_a_name_like_no_other_gets_the_list_alone():
     with pytest.raises(UnknownPartError, match="unknown head 'zzzz'; known: linear"):
-        registry.HEADS.get("zzzz")
+        catalog.HEADS.get("zzzz")
 
 
 def test_a_part_is_built_from_its_name_from_a_mapping_or_is_one_already():
-    parts = Registry("weighting", {"equal": "gtl.weighting.equal:Equal"})
+    parts = Registry("weighting", {"equal": "gtl.weightings.equal:Equal"})
     parts.register("planet")(Planet)
     made = parts.build({"name": "planet", "radius": 2.0})
     assert made.radius == 2.0
@@ -93,22 +93,22 @@ def test_an_option_that_a_part_does_not_have_is_named_with_those_it_has():
 def test_an_option_that_a_part_cannot_do_without_is_asked_for():
     words = r"'fixed' needs the option 'weights'; .* \{name: fixed, weights: \.\.\.\}"
     with pytest.raises(ConfigError, match=words):
-        registry.WEIGHTINGS.build("fixed")
-    assert registry.WEIGHTINGS.build({"name": "fixed", "weights": {}}).weights == {}
+        catalog.WEIGHTINGS.build("fixed")
+    assert catalog.WEIGHTINGS.build({"name": "fixed", "weights": {}}).weights == {}
 
 
 def test_arguments_that_the_loop_knows_are_not_offered_as_options():
     with pytest.raises(ConfigError, match="no option 'depth'; it has: none"):
-        registry.HEADS.build({"name": "linear", "depth": 3}, 5, 2)
+        catalog.HEADS.build({"name": "linear", "depth": 3}, 5, 2)
 
 
 def test_a_mapping_without_a_name_is_refused():
     with pytest.raises(ConfigError, match="needs the key 'name'"):
-        registry.ENCODERS.build({"width": 5})
+        catalog.ENCODERS.build({"width": 5})
 
 
 def test_a_name_can_be_taken_once():
-    parts = Registry("weighting", {"equal": "gtl.weighting.equal:Equal"})
+    parts = Registry("weighting", {"equal": "gtl.weightings.equal:Equal"})
     parts.register("planet")(Planet)
     parts.register("planet")(Planet)  # running a notebook cell again is no mistake
     for name in ("planet", "equal"):
@@ -117,7 +117,7 @@ def test_a_name_can_be_taken_once():
 
 
 def test_a_part_knows_its_registered_name_and_options():
-    parts = Registry("weighting", {"equal": "gtl.weighting.equal:Equal"})
+    parts = Registry("weighting", {"equal": "gtl.weightings.equal:Equal"})
     assert parts.name_of(Planet()) == "Planet"
     parts.register("planet")(Planet)
     made = Planet(radius=3.0, moons=("io", "europa"))
@@ -134,7 +134,7 @@ def test_an_option_that_is_not_plain_is_left_out_of_the_spec():
 
 def test_a_plug_in_is_found_through_its_entry_point(plugins):
     plugins.append(FakeEntry("planet", Planet))
-    parts = Registry("weighting", {"equal": "gtl.weighting.equal:Equal"})
+    parts = Registry("weighting", {"equal": "gtl.weightings.equal:Equal"})
     assert parts.get("planet") is Planet
     assert parts.names() == ["equal", "planet"]
     assert parts.describe()["planet"] == "A weighting from elsewhere."
@@ -142,7 +142,7 @@ def test_a_plug_in_is_found_through_its_entry_point(plugins):
 
 def test_a_plug_in_cannot_replace_a_built_in_part(plugins):
     plugins.append(FakeEntry("equal", Planet))
-    parts = Registry("weighting", {"equal": "gtl.weighting.equal:Equal"})
+    parts = Registry("weighting", {"equal": "gtl.weightings.equal:Equal"})
     with pytest.warns(GtlWarning, match="plug-in weighting 'equal'.*already registered"):
         parts.names()
     assert parts.get("equal") is Equal

@@ -1,7 +1,7 @@
 """Adapters turn a frozen encoder into one with a few trainable parts."""
 
 from gtl.adapters.adapted import Adapted, AdaptedEncoder, AdaptedModule
-from gtl.adapters.attach import (
+from gtl.adapters.attachment import (
     adapter_state,
     attach,
     detach,

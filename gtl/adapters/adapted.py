@@ -18,8 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from gtl.adapters import trainable
-from gtl.adapters.held import hold, let_go
-from gtl.adapters.kept import Kept, Vectors
+from gtl.adapters.freezing import hold, let_go
+from gtl.adapters.vector_cache import Kept, Vectors
 from gtl.errors import ConfigError
 from gtl.graph import Graph, PackedGraphs, Schema
 from gtl.roles import Adapter, Anatomy, Encoder, Place

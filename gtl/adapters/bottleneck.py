@@ -11,7 +11,7 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from gtl.adapters.narrow import NORMS, Narrow, check_narrow
+from gtl.adapters.bottleneck_map import NORMS, Narrow, check_narrow
 from gtl.errors import ConfigError
 from gtl.roles import Adapter, Anatomy
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gtl.adapters.narrow import ACTIVATIONS, an_eighth, check_narrow
+from gtl.adapters.bottleneck_map import ACTIVATIONS, an_eighth, check_narrow
 from gtl.errors import ConfigError
 from gtl.roles import Adapter, Anatomy
 

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from gtl.adapters.adapted import Call
-from gtl.adapters.anatomy import vectors_of
-from gtl.adapters.narrow import Narrow, check_narrow
+from gtl.adapters.bottleneck_map import Narrow, check_narrow
+from gtl.adapters.sites import vectors_of
 from gtl.adapters.weights import all_matrices, merge_matrices, moved
 from gtl.errors import ConfigError
 from gtl.roles import Adapter, Anatomy

@@ -3,7 +3,7 @@
 Yang et al. 2023 ("AIM: Adapting image models for efficient video action recognition"): the frozen
 layer that mixes what lies side by side mixes along time as well, once small adapters around it say
 how. There it is the attention of an image model; here it is any block of a graph encoder, run on
-the graph of a node's history (:func:`gtl.graph.history.time_graph`).
+the graph of a node's history (:func:`gtl.graph.time_graph.time_graph`).
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gtl.adapters.narrow import Narrow, check_narrow
+from gtl.adapters.bottleneck_map import Narrow, check_narrow
 from gtl.errors import ConfigError
 from gtl.graph import Graph
-from gtl.graph.history import history_rows, time_graph
+from gtl.graph.time_graph import history_rows, time_graph
 from gtl.roles import Adapter, Anatomy
 
 PARTS = ("temporal", "spatial", "joint")

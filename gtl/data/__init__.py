@@ -2,9 +2,9 @@
 
 from gtl.data.category_graph import CategoryGraph
 from gtl.data.dataset import Dataset
-from gtl.data.from_smiles import pack_corpus
 from gtl.data.links import link_dataset
-from gtl.data.load import load
+from gtl.data.loading import load
+from gtl.data.readers.smiles import pack_corpus
 from gtl.data.series import Series
 
 __all__ = ["CategoryGraph", "Dataset", "Series", "link_dataset", "load", "pack_corpus"]

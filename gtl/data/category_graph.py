@@ -15,7 +15,7 @@ from torch import Tensor
 
 from gtl.data.agreement import Agreement, rank_agreement
 from gtl.data.hierarchy import Pairs, near_classes, pairs_of_paths, read_hypernyms, read_paths
-from gtl.data.wordnet import read_wordnet
+from gtl.data.readers.wordnet import read_wordnet
 from gtl.errors import ConfigError, DataError, ShapeError
 from gtl.graph import Graph
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from gtl.data.cache import opened
-from gtl.data.names import StoredNames, encode_names
+from gtl.data.stored_names import StoredNames, encode_names
 from gtl.errors import DataError
 from gtl.graph.pack import PackedGraphs
 from gtl.graph.pack_writer import PackedWriter

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -15,19 +14,10 @@ from gtl.errors import DataError
 from gtl.graph import Graph, Schema, sample_neighbors
 from gtl.graph.graph import CONTENT
 from gtl.graph.pack import PackedGraphs
+from gtl.metrics import METRICS, direction, ranks_pairs
 
 LEVELS = ("graph", "node", "edge")
 KINDS = ("binary", "multiclass", "regression")
-METRICS = {
-    "rocauc": "higher",
-    "ap": "higher",
-    "acc": "higher",
-    "f1": "higher",
-    "mrr": "higher",
-    "rmse": "lower",
-    "mae": "lower",
-}
-_HITS = re.compile(r"hits@[1-9][0-9]*")
 _DEFAULT_METRIC = {"binary": "rocauc", "multiclass": "acc", "regression": "rmse"}
 
 
@@ -132,7 +122,7 @@ class Dataset:
                 f"{self.spec}: `metric` is {self.metric!r}, expected hits@K or one of "
                 f"{tuple(METRICS)}"
             )
-        if self.level != "edge" and (self.metric == "mrr" or _HITS.fullmatch(self.metric)):
+        if self.level != "edge" and ranks_pairs(self.metric):
             raise DataError(
                 f"{self.spec}: `metric` is {self.metric!r}, which ranks pairs; use it with "
                 "level='edge'"
@@ -259,6 +249,10 @@ class Dataset:
             )
         return self.split[part]
 
+    def queries(self, index: Tensor) -> Any:
+        """Query of each pair, its first node, as NumPy array; ``None`` if items are no pairs."""
+        return None if self.pairs is None else self.pairs[index, 0].numpy()
+
     def checksum(self) -> str:
         """SHA-256 over graphs, labels and splits, hexadecimal."""
         digest = hashlib.sha256()
@@ -275,16 +269,6 @@ class Dataset:
             digest.update(name.encode())
             digest.update(value.contiguous().numpy().tobytes())
         return digest.hexdigest()
-
-
-def direction(metric: str) -> str | None:
-    """Which values of a metric are better, ``"higher"`` or ``"lower"``; ``None`` if unknown.
-
-    Example:
-        >>> direction("hits@20"), direction("rmse"), direction("hits@")
-        ('higher', 'lower', None)
-    """
-    return "higher" if _HITS.fullmatch(metric) else METRICS.get(metric)
 
 
 def _schema_of(graph: Graph) -> Schema:

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gtl.data.nearest import nearest
 from gtl.errors import ConfigError, DataError
+from gtl.suggest import nearest
 
 Pairs = Sequence[tuple[str, str]]
 _LISTED = 5  # names that a message shows

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from gtl.data.corpus import LeftOut
-from gtl.data.from_ogb import feature_choices, molecule_schema
+from gtl.data.readers.ogb import feature_choices, molecule_schema
 from gtl.errors import ConfigError
 from gtl.graph.pack import PackedGraphs
 from gtl.optional import needs

@@ -54,8 +54,8 @@ class TypedInput(nn.Module):
     """What the features of a node give, plus a learned vector of its type.
 
     The vector is all that a node has whose type has no features. Where types have features in
-    columns of their own, zero elsewhere (:func:`gtl.graph.parts.join`), a :class:`Projection` and
-    these vectors are an affine map for each type.
+    columns of their own, zero elsewhere (:func:`gtl.graph.heterogeneous.join`), a
+    :class:`Projection` and these vectors are an affine map for each type.
 
     Args:
         features: Embedding of the features; ``None`` if nodes have none.

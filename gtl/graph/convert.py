@@ -17,7 +17,7 @@ from torch import Tensor
 from gtl.errors import DataError, MissingDependencyError, ShapeError
 from gtl.graph import readers
 from gtl.graph.graph import Graph
-from gtl.graph.parts import starts_of
+from gtl.graph.heterogeneous import starts_of
 
 
 def as_graph(

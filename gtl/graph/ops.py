@@ -2,7 +2,7 @@
 
 Two kernels do the few things that decide the speed: DGL's where it runs, plain torch elsewhere
 (``GTL_KERNELS=dgl|torch`` chooses one). Other devices than a CPU and other numbers than floats of
-32 and 64 bits always take plain torch; weights on edges take :mod:`gtl.graph.kernels_sparse` with
+32 and 64 bits always take plain torch; weights on edges take :mod:`gtl.graph.kernels.sparse` with
 either. Everything here is differentiable twice on both. That is
 why the softmax is composed of small pieces: DGL's fused one returns wrong second derivatives on a
 CPU without saying so, and a look-ahead through attention would be off by a tenth.
@@ -238,7 +238,7 @@ def _kernels(*values: Tensor) -> ModuleType:
     fits = all(v.dtype in (torch.float32, torch.float64) and v.numel() for v in values)
     if fits and values[0].device.type == "cpu":
         return _chosen()
-    from gtl.graph import kernels_torch
+    from gtl.graph.kernels import plain_torch as kernels_torch
 
     return kernels_torch
 
@@ -255,7 +255,7 @@ def _load(name: str) -> ModuleType:
         raise ConfigError(f"GTL_KERNELS is {name!r}, expected 'dgl' or 'torch' (or unset)")
     if name != "torch":
         try:
-            from gtl.graph import kernels_dgl
+            from gtl.graph.kernels import with_dgl as kernels_dgl
 
             return kernels_dgl
         except ImportError as error:
@@ -264,6 +264,6 @@ def _load(name: str) -> ModuleType:
                     f"GTL_KERNELS is 'dgl' but DGL cannot be imported ({error}); unset it or "
                     "install dgl==1.1.3"
                 ) from error
-    from gtl.graph import kernels_torch
+    from gtl.graph.kernels import plain_torch as kernels_torch
 
     return kernels_torch

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from gtl.graph.alike import alike
 from gtl.graph.graph import Graph
+from gtl.graph.node_groups import alike
 from gtl.graph.sample import are_joined, draw_rows, node_pairs, pair_rows
 
 _REDRAWS = 16

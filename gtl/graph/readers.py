@@ -14,7 +14,7 @@ from torch import Tensor
 
 from gtl.errors import DataError
 from gtl.graph.graph import Graph
-from gtl.graph.parts import EdgePart, NodePart, join
+from gtl.graph.heterogeneous import EdgePart, NodePart, join
 
 Names = Mapping[str, str | None]
 USUAL: Mapping[str, tuple[str, ...]] = {  # where to look, unless told

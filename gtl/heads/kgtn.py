@@ -28,7 +28,7 @@ class KGTN(Head):
 
     Trained together with the rest, as published, weights of classes with few samples are free to
     memorize them, and the graph is not used (``benchmarks/category_graph_pays.py``).
-    :func:`gtl.train.kgtn_episodes.train_by_episodes` starts at a closed form instead, with base
+    :func:`gtl.fewshot.kgtn_episodes.train_by_episodes` starts at a closed form instead, with base
     classes that pretend to have few samples.
 
     Args:

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gtl.data.dataset import direction
 from gtl.errors import CheckpointError, ConfigError
+from gtl.metrics import direction
 from gtl.report.compare import Difference, Spread, mean_ranks, paired, spread
 from gtl.report.grouping import Entry, data_titles, sort_runs
 from gtl.report.methods import is_target_only

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gtl.data.dataset import direction
 from gtl.errors import CheckpointError, GtlWarning
+from gtl.metrics import direction
 from gtl.run_folder import read_json, read_metrics
 
 Repetition = tuple[int, int, int]

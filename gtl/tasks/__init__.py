@@ -1,19 +1,19 @@
 """Tasks turn the vectors of a view into one loss per sample."""
 
-from gtl.tasks.attribute_generation import AttributeGeneration
-from gtl.tasks.attribute_masking import AttributeMasking
-from gtl.tasks.bootstrap import Bootstrap
-from gtl.tasks.clustering import Clustering
-from gtl.tasks.context_prediction import ContextPrediction
-from gtl.tasks.contrast import Contrast
-from gtl.tasks.edge_generation import EdgeGeneration
-from gtl.tasks.edge_prediction import EdgePrediction
-from gtl.tasks.infomax import Infomax
-from gtl.tasks.masked_autoencoder import MaskedAutoencoder
-from gtl.tasks.motif import Motif
-from gtl.tasks.pair_distance import PairDistance
-from gtl.tasks.pair_similarity import PairSimilarity
-from gtl.tasks.partition import Partition
+from gtl.tasks.self_supervised.attribute_generation import AttributeGeneration
+from gtl.tasks.self_supervised.attribute_masking import AttributeMasking
+from gtl.tasks.self_supervised.clustering import Clustering
+from gtl.tasks.self_supervised.context_prediction import ContextPrediction
+from gtl.tasks.self_supervised.contrast import Contrast
+from gtl.tasks.self_supervised.edge_generation import EdgeGeneration
+from gtl.tasks.self_supervised.edge_prediction import EdgePrediction
+from gtl.tasks.self_supervised.infomax import Infomax
+from gtl.tasks.self_supervised.masked_autoencoder import MaskedAutoencoder
+from gtl.tasks.self_supervised.motif import Motif
+from gtl.tasks.self_supervised.pair_distance import PairDistance
+from gtl.tasks.self_supervised.pair_similarity import PairSimilarity
+from gtl.tasks.self_supervised.partition import Partition
+from gtl.tasks.self_supervised.whitening import Bootstrap
 from gtl.tasks.supervised import Supervised
 
 __all__ = [

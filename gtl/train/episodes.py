@@ -17,18 +17,18 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from gtl.adapters import Adapted
-from gtl.adapters.attach import attached
+from gtl.adapters.attachment import attached
+from gtl.catalog import HEADS, READOUTS, WEIGHTINGS
 from gtl.data.dataset import Dataset
 from gtl.errors import ConfigError, DataError, GtlError
 from gtl.heads.closed_form import ClosedForm
-from gtl.registry import HEADS, READOUTS, WEIGHTINGS
 from gtl.report.plots import write_plots
 from gtl.roles import Encoder
 from gtl.run_folder import RunFolder
 from gtl.train import loop
 from gtl.train.evaluate import evaluate
 from gtl.train.model import Model, build_target, encoder_config
-from gtl.train.parts import as_dataset, as_encoder, check_positive, origin_of
+from gtl.train.resolve import as_dataset, as_encoder, check_positive, origin_of
 from gtl.train.seed import reseed, seeded
 from gtl.train.step import TaskModel
 

@@ -12,9 +12,9 @@ from torch import Tensor
 from gtl.data.dataset import Dataset
 from gtl.errors import DataError
 from gtl.graph import Graph
+from gtl.metrics import score, score_by_ogb
 from gtl.train.model import Model, module_device
-from gtl.train.parts import as_dataset, check_fan_out, check_positive
-from gtl.train.score import queries_of, score, score_by_ogb
+from gtl.train.resolve import as_dataset, check_fan_out, check_positive
 
 BATCH = 1024
 PAIRS = 1 << 16
@@ -68,9 +68,9 @@ def evaluate(
         )
     if dataset.spec.startswith("ogb:"):
         name = dataset.spec.removeprefix("ogb:")
-        value = score_by_ogb(name, dataset.metric, labels, outputs, queries_of(dataset, index))
+        value = score_by_ogb(name, dataset.metric, labels, outputs, dataset.queries(index))
     else:
-        value = score(dataset.metric, labels, outputs, queries_of(dataset, index))
+        value = score(dataset.metric, labels, outputs, dataset.queries(index))
     return {dataset.metric: value, "items": len(index)}
 
 

@@ -15,11 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from gtl.adapters import Adapted, AdaptedEncoder
-from gtl.adapters.attach import attached
+from gtl.adapters.attachment import attached
+from gtl.catalog import ADAPTERS, HEADS, READOUTS, TASKS, WEIGHTINGS
 from gtl.data.dataset import Dataset
 from gtl.errors import ConfigError, DataError
 from gtl.graph.pairs import without_pairs
-from gtl.registry import ADAPTERS, HEADS, READOUTS, TASKS, WEIGHTINGS
+from gtl.metrics import score
 from gtl.report.plots import write_plots
 from gtl.roles import Encoder, Weighting
 from gtl.run_folder import RunFolder, read_json
@@ -27,7 +28,7 @@ from gtl.tasks.links import Links
 from gtl.train import loop
 from gtl.train.evaluate import evaluate
 from gtl.train.model import Model, build_target, encoder_config
-from gtl.train.parts import (
+from gtl.train.resolve import (
     as_dataset,
     as_encoder,
     as_tasks,
@@ -35,9 +36,8 @@ from gtl.train.parts import (
     check_positive,
     origin_of,
 )
-from gtl.train.race import ALONE, Chance, Entrant, race, same_again, standings, ways_of
-from gtl.train.score import queries_of, score
 from gtl.train.seed import reseed, seeded
+from gtl.train.selection import ALONE, Chance, Entrant, race, same_again, standings, ways_of
 from gtl.train.step import TaskModel
 
 log = logging.getLogger(__name__)
@@ -315,7 +315,7 @@ def _require_defined_metric(dataset: Dataset) -> None:
     labels = dataset.labels[dataset.split["valid"]].numpy()
     try:
         zeros = np.zeros((len(labels), dataset.num_outputs))
-        score(dataset.metric, labels, zeros, queries_of(dataset, dataset.split["valid"]))
+        score(dataset.metric, labels, zeros, dataset.queries(dataset.split["valid"]))
     except DataError as error:
         raise DataError(
             f"{dataset.spec}: no epoch could be chosen on the validation split, since {error}; "

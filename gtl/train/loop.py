@@ -21,13 +21,14 @@ from tqdm import tqdm
 from gtl import checkpoint
 from gtl.adapters import Adapted
 from gtl.adapters.adapted import frozen_names
-from gtl.adapters.held import is_held
+from gtl.adapters.freezing import is_held
 from gtl.adapters.trainable import count_parameters
-from gtl.data.dataset import Dataset, direction
+from gtl.catalog import ADAPTERS
+from gtl.data.dataset import Dataset
 from gtl.errors import ConfigError, GtlError, GtlWarning
 from gtl.graph import Graph
 from gtl.graph.sample import draw_numbers
-from gtl.registry import ADAPTERS
+from gtl.metrics import is_better
 from gtl.roles import View, Weighting
 from gtl.run_folder import RunFolder
 from gtl.train.model import load_part, module_device
@@ -416,10 +417,3 @@ def _draw(job: Job, data: Dataset, device: torch.device) -> Graph:
     drawn = draw_numbers(total, job.batch_size or total, job.rng)
     fan_out = job.fan_out if data.level == "node" else None
     return data.batch(drawn if items is None else items[drawn], device, fan_out, job.rng)
-
-
-def is_better(valid: float | None, best: float | None, metric: str) -> bool:
-    """Whether a validation value beats the best so far; without values the latest always does."""
-    if valid is None or best is None:
-        return True
-    return valid > best if direction(metric) == "higher" else valid < best

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from gtl.adapters import Adapted, attach, trainable
-from gtl.adapters.attach import specs_of
+from gtl.adapters.attachment import specs_of
+from gtl.catalog import ENCODERS, HEADS, READOUTS
 from gtl.errors import CheckpointError, DataError
 from gtl.graph import Graph, Schema
 from gtl.graph.pairs import pair_features
-from gtl.registry import ENCODERS, HEADS, READOUTS
 from gtl.roles import Encoder
 from gtl.run_folder import RunFolder, best_weights, read_json
 from gtl.tasks import Supervised

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from gtl.registry import TASKS, WEIGHTINGS
+from gtl.catalog import TASKS, WEIGHTINGS
 from gtl.report.plots import write_plots
 from gtl.run_folder import RunFolder
 from gtl.train import loop
 from gtl.train.model import encoder_config
-from gtl.train.parts import Run, as_dataset, as_encoder, as_tasks, check_fan_out, check_positive
+from gtl.train.resolve import Run, as_dataset, as_encoder, as_tasks, check_fan_out, check_positive
 from gtl.train.seed import reseed, seeded
 from gtl.train.step import TaskModel
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from gtl import adapters
-from gtl.adapters.narrow import Narrow
+from gtl.adapters.bottleneck_map import Narrow
 from gtl.errors import ConfigError
 
 

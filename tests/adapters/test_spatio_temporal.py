@@ -9,10 +9,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from gtl.adapters import attach, detach
+from gtl.catalog import ENCODERS
 from gtl.encoders import GCN, SAGE
 from gtl.errors import ConfigError, ShapeError
 from gtl.graph import Columns, Graph, Schema, ops
-from gtl.registry import ENCODERS
 from gtl.roles import Encoder
 
 HISTORY, NODES = 4, 5
@@ -311,7 +311,7 @@ def test_untrained_it_gives_the_numbers_of_the_published_frozen_block(reference)
 
 
 def test_the_bottleneck_is_the_published_adapter_without_its_skip(golden):
-    from gtl.adapters.narrow import Narrow
+    from gtl.adapters.bottleneck_map import Narrow
 
     arrays = np.load(golden / "aim.npz", allow_pickle=False)
     narrow = Narrow(13, 13, int(arrays["adapter_hidden"]), "gelu", None).double()

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import gtl
-from gtl.registry import ENCODERS
+from gtl.catalog import ENCODERS
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 METHODS = ("full", "head alone", "bottleneck", "bottleneck + aux_ts")

@@ -19,7 +19,9 @@ import gtl
 from gtl.data import load
 from gtl.optional import without_version_check
 from gtl.run_folder import RunFolder, read_json, read_metrics
-from gtl.train import finetune, loop, pretrain
+from gtl.train import loop
+from gtl.train.finetune import finetune
+from gtl.train.pretrain import pretrain
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = [

@@ -19,7 +19,7 @@ import torch
 import gtl
 from gtl.data import from_smiles, load, pack_corpus
 from gtl.data.corpus import Corpus
-from gtl.data.names import StoredNames
+from gtl.data.stored_names import StoredNames
 from gtl.errors import ConfigError, DataError
 from gtl.graph import PackedGraphs
 from gtl.graph.tensor_file import map_tensors, save_tensors

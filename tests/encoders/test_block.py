@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
+from gtl.catalog import ENCODERS
 from gtl.encoders import GAT, GCN, GIN, RGCN, SAGE
 from gtl.errors import ConfigError
 from gtl.graph import Columns, Graph, Schema
-from gtl.registry import ENCODERS
 from gtl.roles import Encoder
 
 VARIANTS: dict[str, tuple[type[Encoder], dict[str, Any]]] = {

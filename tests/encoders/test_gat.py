@@ -58,7 +58,7 @@ def test_floating_edge_features_take_part_in_score_and_message(kernels: str) -> 
 
 def test_it_agrees_with_dgl(graphs: list[Graph]) -> None:
     dgl_nn = pytest.importorskip("dgl.nn.pytorch", reason="DGL has no wheel for this Python")
-    from gtl.graph.kernels_dgl import handle
+    from gtl.graph.kernels.with_dgl import handle
 
     graph = Graph(graphs[-1].src, graphs[-1].dst, 11)
     layer = GATConvolution(None, 6, 3, "concat").double()

@@ -44,7 +44,7 @@ def test_floating_edge_features_are_weighted_as_messages_are(kernels: str) -> No
 
 def test_it_agrees_with_dgl(graphs: list[Graph]) -> None:
     dgl_nn = pytest.importorskip("dgl.nn.pytorch", reason="DGL has no wheel for this Python")
-    from gtl.graph.kernels_dgl import handle
+    from gtl.graph.kernels.with_dgl import handle
 
     # DGL normalizes by out- and in-degree: the same where every edge has its reverse.
     one_way = graphs[-1]

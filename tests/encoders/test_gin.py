@@ -48,7 +48,7 @@ def test_a_path_by_hand(kernels: str) -> None:
 
 def test_it_agrees_with_dgl(graphs: list[Graph]) -> None:
     dgl_nn = pytest.importorskip("dgl.nn.pytorch", reason="DGL has no wheel for this Python")
-    from gtl.graph.kernels_dgl import handle
+    from gtl.graph.kernels.with_dgl import handle
 
     graph = graphs[-1]
     layer = GINConvolution(None, 5, learn_eps=True).double()

@@ -107,7 +107,7 @@ def same_parameters(layer: HGTBlock, other: Any) -> list[tuple[nn.Parameter, Any
 @pytest.mark.parametrize("norm", [None, "layer"])
 def test_values_and_derivatives_agree_with_dgl(norm: str | None, kernels: str) -> None:
     dgl_nn = pytest.importorskip("dgl.nn.pytorch", reason="DGL has no wheel for this Python")
-    from gtl.graph.kernels_dgl import handle
+    from gtl.graph.kernels.with_dgl import handle
 
     graph = typed_graph()
     layer = HGTBlock(SCHEMA, 6, 2, 0.0, norm).double()
@@ -159,7 +159,7 @@ def test_second_derivatives_agree_with_differences(kernels: str) -> None:
 
 def test_those_of_dgl_do_not() -> None:
     dgl_nn = pytest.importorskip("dgl.nn.pytorch", reason="DGL has no wheel for this Python")
-    from gtl.graph.kernels_dgl import handle
+    from gtl.graph.kernels.with_dgl import handle
 
     layer, graph = dgl_nn.HGTConv(4, 2, 2, 3, 4, dropout=0.0).double(), typed_graph(5, 13)
     assert not bends_truly(layer, handle(graph), graph.node_type, graph.edge_type)

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from gtl.catalog import ENCODERS
 from gtl.encoders import GAT, GCN, GIN, SAGE, load_pretrained
 from gtl.encoders.pretrained import OGB, PRETRAIN_GNNS, ogb_to_pretrain_gnns
 from gtl.encoders.readout import Mean
 from gtl.errors import CheckpointError, ConfigError, DataError
 from gtl.graph import Graph
 from gtl.graph.pack import PackedGraphs
-from gtl.registry import ENCODERS
 from gtl.roles import Encoder
 
 PUBLISHED: dict[str, type[Encoder]] = {"gcn": GCN, "gat": GAT, "graphsage": SAGE}

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
+from gtl.catalog import READOUTS
 from gtl.encoders.readout import Attention, Max, Mean, Readout, Sum
 from gtl.errors import ShapeError
 from gtl.graph import Graph
-from gtl.registry import READOUTS
 
 NONE = torch.zeros(0, dtype=torch.int64)
 BATCH = Graph(NONE, NONE, 5, sizes=torch.tensor([2, 0, 3]))

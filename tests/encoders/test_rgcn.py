@@ -63,7 +63,7 @@ def test_values_and_derivatives_agree_with_dgl(
     decomposition: str | None, bases: int, kernels: str
 ) -> None:
     dgl_nn = pytest.importorskip("dgl.nn.pytorch", reason="DGL has no wheel for this Python")
-    from gtl.graph.kernels_dgl import handle
+    from gtl.graph.kernels.with_dgl import handle
 
     graph, width = typed_graph(), 6
     types = graph.edge_type

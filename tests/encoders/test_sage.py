@@ -44,7 +44,7 @@ def test_a_node_without_edges_keeps_what_comes_from_itself(kernels: str) -> None
 
 def test_it_agrees_with_dgl(graphs: list[Graph]) -> None:
     dgl_nn = pytest.importorskip("dgl.nn.pytorch", reason="DGL has no wheel for this Python")
-    from gtl.graph.kernels_dgl import handle
+    from gtl.graph.kernels.with_dgl import handle
 
     graph = graphs[-1]
     layer = SAGEConvolution(None, 5, "mean", normalize=False).double()

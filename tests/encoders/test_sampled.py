@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 import torch
 
+from gtl.catalog import ENCODERS
 from gtl.encoders.gat import GATConvolution
 from gtl.encoders.gcn import GCNConvolution
 from gtl.encoders.gin import GINConvolution
 from gtl.encoders.sage import SAGEConvolution
 from gtl.graph import Graph, Schema, sample_neighbors
-from gtl.registry import ENCODERS
 
 NAMES = ["gin", "gcn", "sage", "gat", "rgcn", "hgt"]
 SEEDS = torch.tensor([7, 2, 19])

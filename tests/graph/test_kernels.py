@@ -93,7 +93,8 @@ def test_weights_of_edges_go_where_dense_matrices_put_them(kernels, graph):
 
 @pytest.mark.parametrize("kernels", ["dgl", "torch"])
 def test_the_structure_is_sorted_once(kernels, monkeypatch):
-    from gtl.graph import kernels_dgl, kernels_torch
+    from gtl.graph.kernels import plain_torch as kernels_torch
+    from gtl.graph.kernels import with_dgl as kernels_dgl
 
     made = []
     real = {"dgl": kernels_dgl.dgl.graph, "torch": torch.sparse_csr_tensor}[kernels]

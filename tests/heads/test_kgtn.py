@@ -10,10 +10,10 @@ import torch
 from torch.nn.functional import cross_entropy
 
 import gtl
+from gtl.catalog import HEADS
 from gtl.errors import ConfigError, DataError, ShapeError
 from gtl.graph import Graph
 from gtl.heads import KGTN
-from gtl.registry import HEADS
 
 PAIR = [[0, 1, 0.5], [1, 0, 0.5]]
 close = lambda a, b: torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-11)  # noqa: E731

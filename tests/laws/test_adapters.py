@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import nn
 
+from gtl.catalog import ADAPTERS
 from gtl.encoders import GIN
 from gtl.errors import LawError
-from gtl.registry import ADAPTERS
 from gtl.roles import Adapter
 from gtl.testing import ADAPTER_LAWS, MOLECULES, check_adapter
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
+from gtl.catalog import ENCODERS, READOUTS
 from gtl.errors import DataError, LawError
 from gtl.graph import ops
-from gtl.registry import ENCODERS, READOUTS
 from gtl.roles import Encoder
 from gtl.testing import (
     ENCODER_LAWS,

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
+from gtl.catalog import HEADS
 from gtl.errors import LawError
-from gtl.registry import HEADS
 from gtl.roles import Head
 from gtl.testing import HEAD_LAWS, check_head
 

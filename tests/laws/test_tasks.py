@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
+from gtl.catalog import TASKS
 from gtl.errors import ConfigError, GtlError, LawError
-from gtl.registry import TASKS
 from gtl.roles import Task, View
 from gtl.testing import MOLECULES, POINTS, TASK_LAWS, Example, check_task
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from gtl.catalog import WEIGHTINGS
 from gtl.errors import ConfigError, LawError
-from gtl.registry import WEIGHTINGS
 from gtl.roles import Weighting
 from gtl.testing import WEIGHTING_LAWS, check_weighting
 

@@ -10,8 +10,8 @@ import torch
 
 import gtl
 from gtl import adapters
+from gtl.catalog import ADAPTERS, ENCODERS, HEADS
 from gtl.errors import CheckpointError, ConfigError, GtlError, GtlWarning
-from gtl.registry import ADAPTERS, ENCODERS, HEADS
 from gtl.roles import Adapter
 
 GIN = {"name": "gin", "width": 16, "depth": 2}

@@ -115,7 +115,7 @@ def test_with_one_sample_a_class_nothing_is_trained(communities, trained) -> Non
 
 
 def test_a_small_head_shares_what_is_trained_and_nothing_else() -> None:
-    head = gtl.registry.HEADS.build({"name": "gaussian", "kind": "qda"}, 5, 7)
+    head = gtl.catalog.HEADS.build({"name": "gaussian", "kind": "qda"}, 5, 7)
     small = _like(head, 3)
     assert small.log_shrinkage is head.log_shrinkage
     assert small.classes.centers.shape == (3, 5)
@@ -173,7 +173,7 @@ def test_a_run_that_stopped_before_its_head_was_fitted_is_refused(communities, t
 
 
 def test_an_encoder_that_an_adapter_froze_is_warned_of(communities, trained) -> None:
-    adapted = gtl.adapters.attach(trained, "film")
+    adapted = gtl.adapters.attachment(trained, "film")
     with pytest.warns(GtlWarning, match="frozen when an adapter was attached"):
         finetune_by_episodes(trained, communities, adapter=None, head="prototype", episodes=1)
     gtl.adapters.detach(adapted)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from gtl.errors import DataError
+from gtl.metrics import score
 from gtl.optional import without_version_check
-from gtl.train import score
 
 NAN = np.nan
 

@@ -10,7 +10,7 @@ from gtl.encoders import GIN
 from gtl.errors import ShapeError
 from gtl.roles import Task, View
 from gtl.tasks import AttributeMasking, EdgePrediction, Infomax, Supervised
-from gtl.train import Step, TaskModel
+from gtl.train.step import Step, TaskModel
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 import gtl
+from gtl.catalog import TASKS
 from gtl.data.dataset import Dataset
 from gtl.graph import Graph
-from gtl.graph.parts import EdgePart, NodePart, join
-from gtl.registry import TASKS
+from gtl.graph.heterogeneous import EdgePart, NodePart, join
 
 ENCODERS = {
     "rgcn": {"name": "rgcn", "width": 8, "depth": 2},

@@ -1,0 +1,1 @@
+"""Few-shot methods on classes with few samples, compared over many splits."""

@@ -1,0 +1,45 @@
+"""What a run folder remembers of a few-shot comparison: without it, nobody could run it again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from gtl.catalog import ENCODERS
+from gtl.roles import Encoder
+from gtl.train.model import Model
+from gtl.train.resolve import Run
+
+
+def novel_spec(novel: Any) -> Any:
+    """As it was given; of a function its name, and the results say what it chose."""
+    if callable(novel):
+        return getattr(novel, "__name__", type(novel).__name__)
+    if isinstance(novel, Tensor):
+        return novel.tolist()
+    return novel if isinstance(novel, (int, float, type(None))) else list(novel)
+
+
+def encoder_spec(encoder: Any) -> Any:
+    """Name and options, with the folder of a run, or the path or mapping as it was given."""
+    if isinstance(encoder, Encoder):
+        return ENCODERS.spec(encoder)
+    if isinstance(encoder, (Run, Model)):
+        folder = None if encoder.folder is None else str(encoder.folder.path)
+        return {**ENCODERS.spec(encoder.encoder), "folder": folder}
+    return None if encoder is None else encoder if isinstance(encoder, Mapping) else str(encoder)
+
+
+def encoder_notes(encoder: Any) -> tuple[str, ...]:
+    """What a reader should know about where the features come from."""
+    named = isinstance(encoder, Mapping) or (
+        isinstance(encoder, str) and encoder in ENCODERS.names()
+    )
+    if not named:
+        return ()
+    return (
+        "the encoder was built by its name and not trained: its features are random projections; "
+        "give the folder of a pre-training run for trained ones",
+    )

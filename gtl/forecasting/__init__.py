@@ -1,0 +1,1 @@
+"""Forecasts of the values of a graph's nodes."""

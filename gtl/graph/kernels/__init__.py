@@ -1,0 +1,1 @@
+"""Kernels of message passing: DGL's, sparse matrices, and plain torch."""

@@ -1,0 +1,66 @@
+"""The same operations in plain torch: the fallback without DGL, and the oracle that tests it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from gtl.graph.graph import Graph, rows_of
+from gtl.graph.kernels import sparse as kernels_sparse
+
+
+def sum_neighbors(graph: Graph, h: Tensor) -> Tensor:
+    """See :func:`gtl.graph.ops.sum_neighbors`."""
+    if h.dtype not in (torch.float32, torch.float64):
+        return weighted_sum_neighbors(graph, h, None)
+    flat = rows_of(h)
+    return _SumNeighbors.apply(flat, graph, False).reshape(h.shape)
+
+
+def weighted_sum_neighbors(graph: Graph, h: Tensor, weight: Tensor | None) -> Tensor:
+    """See :func:`gtl.graph.ops.weighted_sum_neighbors`; no weight means 1."""
+    if weight is not None and kernels_sparse.fits(h, weight):
+        return kernels_sparse.weighted_sum_neighbors(graph, h, weight)
+    messages = h.index_select(0, graph.src)
+    return sum_edges(graph, messages if weight is None else messages * weight.unsqueeze(-1))
+
+
+def sum_edges(graph: Graph, values: Tensor) -> Tensor:
+    """See :func:`gtl.graph.ops.sum_edges`."""
+    flat = rows_of(values)
+    total = flat.new_zeros(graph.num_nodes, flat.shape[1]).index_add(0, graph.dst, flat)
+    return total.reshape(graph.num_nodes, *values.shape[1:])
+
+
+def dot_on_edges(graph: Graph, a: Tensor, b: Tensor) -> Tensor:
+    """See :func:`gtl.graph.ops.dot_on_edges`."""
+    if kernels_sparse.fits(a, b):
+        return kernels_sparse.dot_on_edges(graph, a, b)
+    return (a.index_select(0, graph.src) * b.index_select(0, graph.dst)).sum(-1)
+
+
+class _SumNeighbors(torch.autograd.Function):
+    # A product with the sparse adjacency; its derivative is the product with the transpose, so
+    # derivatives of any order are sparse products too.
+    @staticmethod
+    def forward(ctx, h: Tensor, graph: Graph, transposed: bool) -> Tensor:
+        ctx.graph, ctx.transposed = graph, transposed
+        matrix = adjacency(graph, h.dtype, transposed)
+        if kernels_sparse.fits(h):  # half the time of the plain product
+            return torch.sparse.mm(matrix, h, "sum")
+        return matrix @ h
+
+    @staticmethod
+    def backward(ctx, grad):
+        return _SumNeighbors.apply(grad, ctx.graph, not ctx.transposed), None, None
+
+
+def adjacency(graph: Graph, dtype: torch.dtype, transposed: bool = False) -> Tensor:
+    """Sparse CSR matrix ``(n, n)`` with the number of edges from column to row; made once."""
+
+    def make() -> Tensor:
+        starts, columns, _ = kernels_sparse.rows_of_edges(graph, transposed)
+        ones = torch.ones(graph.num_edges, dtype=dtype, device=graph.device)
+        return kernels_sparse.matrix(starts, columns, ones)
+
+    return graph.remember(("adjacency", dtype, transposed), make)

@@ -1,0 +1,219 @@
+"""Parts by name, built to fit the data: what turns a user's words into encoder and tasks."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gtl.adapters.freezing import free
+from gtl.catalog import ENCODERS, TASKS
+from gtl.data.dataset import Dataset
+from gtl.data.series import Series
+from gtl.errors import CheckpointError, ConfigError, UnknownPartError
+from gtl.graph import Graph, Schema
+from gtl.graph.pack import PackedGraphs
+from gtl.roles import Encoder, Task
+from gtl.run_folder import RunFolder, best_weights, read_json
+from gtl.train.model import COMMANDS, encoder_from_config, load_part
+
+
+@dataclass
+class Run:
+    """What :func:`gtl.pretrain` returns.
+
+    Attributes:
+        encoder: The trained encoder.
+        tasks: The trained tasks by name; fine-tuning takes over those it uses too.
+        history: One dictionary per epoch, as in ``metrics.jsonl``.
+        results: What ``results.json`` holds.
+        folder: The run folder, or ``None``.
+    """
+
+    encoder: Encoder
+    tasks: Mapping[str, Task]
+    history: list[dict[str, Any]] = field(default_factory=list)
+    results: dict[str, Any] = field(default_factory=dict)
+    folder: RunFolder | None = None
+
+    @staticmethod
+    def load(folder: Path | str) -> Run:
+        """Encoder and tasks of a run folder, of ``pretrain`` or of ``finetune``.
+
+        Raises:
+            CheckpointError: If the folder is no such run or its checkpoint is damaged.
+        """
+        folder = Path(folder)
+        config = read_json(folder / "config.json")
+        if config.get("command") not in ("pretrain", *COMMANDS):
+            raise CheckpointError(
+                f"{folder} is a run of {config.get('command')!r}, not of 'pretrain' or 'finetune'; "
+                "start from one of those (in Python, gtl.train.Forecaster.load(folder).encoder is "
+                "the encoder of a forecast)"
+            )
+        weights = best_weights(folder)
+        encoder = encoder_from_config(config, folder)
+        load_part(encoder, weights, "encoder.", folder)
+        tasks: dict[str, Task] = {}
+        for name, spec in config["tasks"].items():
+            trained = any(key.startswith(f"tasks.{name}.") for key in weights)
+            if name == "supervised" or spec["name"] not in TASKS.names() or not trained:
+                continue  # where a twin without auxiliary tasks won, there is nothing to load
+            task = TASKS.build(spec)
+            task.setup(Schema.from_json(config["schema"]), encoder.width)
+            load_part(task, weights, f"tasks.{name}.", folder)
+            tasks[name] = task
+        return Run(encoder, tasks)
+
+
+def as_dataset(data: Any) -> Dataset:
+    """A Dataset of what was given: a Dataset, a Graph (or DGLGraph, ...), or many graphs.
+
+    A single Graph becomes a node-level set or, if it has ``pairs``, a link-level one; packed
+    graphs or a list become a graph-level one. All are unlabeled.
+    """
+    if isinstance(data, Dataset):
+        if data.graph is not None:
+            data.graph.validate()
+        return data
+    if isinstance(data, (str, Path)):
+        raise ConfigError(f"`data` is {str(data)!r}; load it first: gtl.load({str(data)!r})")
+    if isinstance(data, Series):
+        raise ConfigError(
+            f"{data.spec} is a series; forecast it with gtl.forecast, or give its `snapshots`"
+        )
+    if isinstance(data, PackedGraphs):
+        return Dataset("memory", graphs=data)
+    from gtl.graph.convert import as_graph
+
+    if isinstance(data, (list, tuple)):
+        return Dataset("memory", graphs=PackedGraphs.pack([as_graph(graph) for graph in data]))
+    graph: Graph = as_graph(data)
+    if graph.pairs is not None:
+        bare = graph.unlabeled().replace(sizes=None)
+        return Dataset("memory", graph=bare, level="edge", pairs=graph.pairs)
+    if graph.sizes is not None:
+        return Dataset("memory", graphs=PackedGraphs.pack([graph]))
+    return Dataset("memory", graph=graph.unlabeled(), level="node")
+
+
+def as_encoder(encoder: Any, schema: Schema) -> tuple[Encoder, Mapping[str, Task]]:
+    """An encoder that fits the data, and the tasks that were trained with it, if any.
+
+    Args:
+        encoder: An instance (trained in place), a registered name or mapping, a :class:`Run`, the
+            folder of one, or a checkpoint file that :func:`gtl.encoders.load_pretrained` reads.
+        schema: What the data looks like.
+
+    Raises:
+        UnknownPartError: If a string is neither a name nor an existing path.
+        DataError: If a trained encoder was made for other features.
+    """
+    tasks: Mapping[str, Task] = {}
+    if isinstance(encoder, (str, Path)) and str(encoder) not in ENCODERS.names():
+        encoder = _from_path(Path(encoder))
+    if isinstance(encoder, Run):
+        tasks = copy.deepcopy(encoder.tasks)
+        encoder = copy.deepcopy(encoder.encoder)
+        free(encoder)  # what froze the run's own encoder holds no copy
+    encoder = ENCODERS.build(encoder, schema)
+    if not isinstance(encoder, Encoder):
+        raise ConfigError(
+            f"`encoder` is a {type(encoder).__name__}, expected a name, a run, a checkpoint file "
+            "or a gtl.roles.Encoder"
+        )
+    encoder.schema.require(schema, "the encoder")
+    return encoder, tasks
+
+
+def origin_of(encoder: Any) -> str | None:
+    """Name of the run or checkpoint that an encoder is from, if it is from one."""
+    folder = getattr(getattr(encoder, "folder", None), "path", None)
+    if folder is not None:
+        return folder.name
+    is_path = isinstance(encoder, (str, Path)) and Path(encoder).exists()
+    return Path(encoder).name if is_path else None
+
+
+def as_tasks(
+    parts: Iterable[Any], data: Dataset, encoder: Encoder, trained: Mapping[str, Task]
+) -> dict[str, Task]:
+    """Tasks by name, set up for the data; trained ones are taken over where the options agree."""
+    tasks: dict[str, Task] = {}
+    for part in parts:
+        options = {"name": part} if isinstance(part, str) else part
+        if isinstance(options, Mapping) and options.get("name") == "supervised":
+            options = {"kind": data.kind, "outputs": data.num_outputs, **options}
+        task = TASKS.build(options)
+        name = base = TASKS.name_of(task)
+        count = 1
+        while name in tasks or name == "supervised":
+            count += 1
+            name = f"{base}_{count}"
+        known = trained.get(name)
+        if (
+            isinstance(options, Mapping)
+            and known is not None
+            and TASKS.spec(known) == TASKS.spec(task)
+        ):
+            task = known
+        source = data if task.data is None else as_dataset(task.data)
+        task.setup(source.schema, encoder.width)
+        tasks[name] = task
+    return tasks
+
+
+def check_fan_out(
+    fan_out: Sequence[int | None] | None, data: Dataset, encoder: Encoder
+) -> tuple[int | None, ...] | None:
+    """Refuse numbers of neighbors that do not go with the data or the encoder.
+
+    Raises:
+        ConfigError: If items are no nodes, a number is below 1, or the encoder has more layers.
+    """
+    if fan_out is None:
+        return None
+    if data.level != "node":
+        raise ConfigError(
+            f"`fan_out` samples neighbors of nodes, the items of {data.spec} are not nodes but "
+            f"{data.level}s; leave it out"
+        )
+    for number in fan_out:
+        if number is not None and (not isinstance(number, int) or number < 1):
+            raise ConfigError(
+                f"`fan_out` is {list(fan_out)}, expected whole numbers from 1 on, or None for all "
+                "neighbors"
+            )
+    depth = len(encoder.blocks)
+    if len(fan_out) < depth:
+        raise ConfigError(
+            f"`fan_out` is {list(fan_out)}, expected a number for each of the encoder's {depth} "
+            "layers"
+        )
+    return tuple(fan_out)
+
+
+def check_positive(**numbers: float) -> None:
+    """Refuse numbers that are not positive, by name.
+
+    Raises:
+        ConfigError: Naming the first one.
+    """
+    for name, value in numbers.items():
+        if not value > 0:
+            raise ConfigError(f"`{name}` is {value}, expected a positive number")
+
+
+def _from_path(path: Path) -> Any:
+    if path.is_dir():
+        return Run.load(path)
+    if path.is_file():
+        from gtl.encoders import load_pretrained
+
+        return load_pretrained(path)
+    try:
+        return ENCODERS.get(str(path))
+    except UnknownPartError as error:
+        raise UnknownPartError(f"{error}; nor is it a run folder or a checkpoint file") from None

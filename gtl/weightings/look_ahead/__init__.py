@@ -1,0 +1,1 @@
+"""Hyper-gradients of the target's loss one optimizer step ahead."""
