@@ -184,7 +184,7 @@ def test_an_import_through_the_wrong_door_is_caught(tmp_path):
 
 
 def test_every_lazy_name_is_importable():
-    for name in ("data", "encoders", "heads", "report", "tasks", "testing", "train", "weighting"):
+    for name in ("data", "encoders", "heads", "report", "tasks", "testing", "train", "weightings"):
         assert getattr(gtl, name) is importlib.import_module(f"gtl.{name}")
 
 

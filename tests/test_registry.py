@@ -49,12 +49,13 @@ def plugins(monkeypatch):
 
 @pytest.mark.parametrize("parts", REGISTRIES, ids=lambda parts: parts.role)
 def test_every_role_has_laws_and_a_test_that_runs_them_on_every_name(parts):
-    check = getattr(testing, f"check_{parts.role}", None)
-    assert check is not None, f"gtl.testing has no check_{parts.role}"
+    noun = parts.role.replace("-", "_").replace(" ", "_")
+    check = getattr(testing, f"check_{noun}", None)
+    assert check is not None, f"gtl.testing has no check_{noun}"
     texts = [file.read_text() for file in LAWS.glob("test_*.py")]
-    table = f"{parts.role.upper()}S.names()"
-    assert any(table in text and f"check_{parts.role}(" in text for text in texts), (
-        f"no test in tests/laws runs check_{parts.role} over {table}"
+    table = f"{noun.upper()}S.names()"
+    assert any(table in text and f"check_{noun}(" in text for text in texts), (
+        f"no test in tests/laws runs check_{noun} over {table}"
     )
 
 

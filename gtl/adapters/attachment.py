@@ -65,7 +65,7 @@ def attach(
     if known is not None and name in known.adapters:
         raise ConfigError(
             f"an adapter named {name!r} is attached already; give the new one another name, "
-            "gtl.adapters.attachment(encoder, adapter, name=...), or detach first"
+            "gtl.adapters.attach(encoder, adapter, name=...), or detach first"
         )
     if not isinstance(encoder, nn.Module):
         raise ConfigError(f"`encoder` is a {type(encoder).__name__}, expected a module")
@@ -238,7 +238,7 @@ def _built(adapter: Any, anatomy: Anatomy, base: nn.Module) -> list[Adapter]:
 def _adapted(encoder: Any) -> Adapted:
     if not isinstance(encoder, Adapted):
         raise ConfigError(
-            f"a {type(encoder).__name__} has no adapters; attach one: gtl.adapters.attachment(...)"
+            f"a {type(encoder).__name__} has no adapters; attach one: gtl.adapters.attach(...)"
         )
     return encoder
 

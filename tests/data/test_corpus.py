@@ -17,8 +17,9 @@ import pytest
 import torch
 
 import gtl
-from gtl.data import from_smiles, load, pack_corpus
+from gtl.data import load, pack_corpus
 from gtl.data.corpus import Corpus
+from gtl.data.readers import smiles as from_smiles
 from gtl.data.stored_names import StoredNames
 from gtl.errors import ConfigError, DataError
 from gtl.graph import PackedGraphs
@@ -288,7 +289,7 @@ def test_where_nothing_can_be_written_at_all_the_remedy_is_told(listed):
 def test_a_kill_in_the_middle_leaves_nothing_and_the_next_call_makes_it(listed):
     code = f"""
 import os, signal, gtl
-from gtl.data import from_smiles
+from gtl.data.readers import smiles as from_smiles
 from gtl.graph import PackedWriter
 from_smiles.CHUNK = 4
 add, calls = PackedWriter.add, []

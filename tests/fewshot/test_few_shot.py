@@ -9,13 +9,15 @@ import pytest
 import torch
 
 import gtl
+from gtl.catalog import FEW_SHOT_METHODS
 from gtl.data import CategoryGraph, Dataset
 from gtl.errors import CheckpointError, ConfigError, DataError, ShapeError, UnknownPartError
 from gtl.fewshot.class_graphs import graph_for
 from gtl.fewshot.draws import draw
 from gtl.fewshot.features import as_samples
-from gtl.fewshot.methods import METHODS, as_methods
-from gtl.fewshot.problem import Method, Problem
+from gtl.fewshot.methods import as_methods
+from gtl.fewshot.problem import Problem
+from gtl.roles import FewShotMethod
 
 PATHS = [f"/family{i // 3}/class{i}" for i in range(12)]
 ENCODING = ("fit", "finetune")  # these need an encoder: test_few_shot_adaptive.py
@@ -217,7 +219,7 @@ def test_prototypes_are_those_of_a_plain_loop():
 def test_every_method_by_name_beats_chance_and_more_shots_help(tree):
     result = gtl.few_shot(
         family_features(),
-        [name for name in METHODS.names() if name not in ENCODING],
+        [name for name in FEW_SHOT_METHODS.names() if name not in ENCODING],
         protocol="base_novel",
         graph=tree,
         shots=(1, 7),
@@ -239,7 +241,7 @@ def test_separable_classes_are_all_recognized():
 def test_base_classes_keep_all_their_samples_and_novel_ones_have_k(scaling):
     seen = []
 
-    class Spy(Method):
+    class Spy(FewShotMethod):
         def fit(self, problem):
             seen.append(problem)
             return lambda queries: queries.new_zeros(len(queries), problem.num_classes)
@@ -286,7 +288,7 @@ def test_a_graph_is_brought_into_the_order_of_the_data_by_names():
     data = as_data(*family_features(), PATHS)
     seen = []
 
-    class Spy(Method):
+    class Spy(FewShotMethod):
         def fit(self, problem):
             seen.append(problem.graph)
             return lambda queries: queries.new_zeros(len(queries), problem.num_classes)

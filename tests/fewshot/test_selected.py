@@ -11,21 +11,22 @@ import torch
 import gtl
 from gtl.data import CategoryGraph
 from gtl.errors import ConfigError, UnknownPartError
-from gtl.fewshot.problem import Method, Problem
+from gtl.fewshot.problem import Problem
 from gtl.fewshot.selected import Judged, rehearsal
+from gtl.roles import FewShotMethod
 
 C, EACH, SHOTS = 7, 6, 2
 NOVEL = torch.tensor([True, False, False, True, False, False, False])
 
 
-class Blind(Method):
+class Blind(FewShotMethod):
     """Says the same of every query."""
 
     def fit(self, problem):
         return lambda features: torch.zeros(len(features), problem.num_classes)
 
 
-class Nosy(Method):
+class Nosy(FewShotMethod):
     """Remembers the problems it was given."""
 
     def __init__(self):

@@ -173,7 +173,7 @@ def test_a_run_that_stopped_before_its_head_was_fitted_is_refused(communities, t
 
 
 def test_an_encoder_that_an_adapter_froze_is_warned_of(communities, trained) -> None:
-    adapted = gtl.adapters.attachment(trained, "film")
+    adapted = gtl.adapters.attach(trained, "film")
     with pytest.warns(GtlWarning, match="frozen when an adapter was attached"):
         finetune_by_episodes(trained, communities, adapter=None, head="prototype", episodes=1)
     gtl.adapters.detach(adapted)

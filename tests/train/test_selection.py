@@ -182,7 +182,7 @@ def test_a_race_that_never_ended_says_how_to_go_on(shapes, tmp_path):
 
 
 def test_trainings_side_by_side_share_a_frozen_encoder_and_nothing_that_learns(shapes):
-    encoder = gtl.adapters.attachment(ENCODERS.build(GIN, shapes.schema), "film")
+    encoder = gtl.adapters.attach(ENCODERS.build(GIN, shapes.schema), "film")
     model = TaskModel(encoder, {"infomax": gtl.tasks.Infomax()})
     twin = same_again(model, ["infomax"]).encoder
     assert twin.base is encoder.base
