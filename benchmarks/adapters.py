@@ -38,7 +38,7 @@ from gtl.catalog import ENCODERS
 from gtl.data import Dataset
 from gtl.encoders import load_pretrained
 from gtl.roles import Encoder
-from gtl.train.resolve import Run
+from gtl.train.run import Run
 
 OUT = Path("runs") / "adapters"
 TARGETS = ("molbace", "molbbbp", "molclintox", "moltox21")

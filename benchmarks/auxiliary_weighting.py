@@ -328,7 +328,9 @@ def describe(
 ) -> dict[str, Any]:
     return {
         **described(values, reference, better),
-        "chosen": dict(Counter(r["race"]["winner"] for r in runs.values() if "race" in r)),
+        "chosen": dict(
+            Counter(r["selection"]["selected"] for r in runs.values() if "selection" in r)
+        ),
         "cpu_seconds": round(spread(r["cpu_seconds"] for r in runs.values()).mean, 1),
     }
 

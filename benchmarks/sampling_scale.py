@@ -39,6 +39,7 @@ from gtl.graph import Graph, neighbors, sample_neighbors
 from gtl.graph.sample import incoming
 from gtl.train import loop
 from gtl.train.model import build_target
+from gtl.train.optimizers import build_optimizer
 from gtl.train.resolve import as_tasks
 from gtl.train.step import TaskModel
 
@@ -177,7 +178,7 @@ def stepper(encoder: str, data: Dataset, batch: int) -> Callable[[], int]:
     model = TaskModel(built, {"supervised": target, **helpers}).train()
     weighting = WEIGHTINGS.build("aux_ts")
     weighting.setup(list(model.tasks), "supervised")
-    optimizer = loop.build_optimizer(model, "adam", 1e-3, 0.0)
+    optimizer = build_optimizer(model, "adam", 1e-3, 0.0)
     job = loop.Job(
         model,
         weighting,

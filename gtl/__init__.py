@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from gtl.train.finetune import finetune
     from gtl.train.model import Model
     from gtl.train.pretrain import pretrain
-    from gtl.train.resolve import Run
+    from gtl.train.run import Run
     from gtl.train.step import Step, TaskModel
 
 # Imported when first used, so that `import gtl` costs little beyond `import torch`.
@@ -45,7 +45,7 @@ _MODULES = {
     "gtl.train.finetune": ("finetune",),
     "gtl.train.model": ("Model",),
     "gtl.train.pretrain": ("pretrain",),
-    "gtl.train.resolve": ("Run",),
+    "gtl.train.run": ("Run",),
     "gtl.train.step": ("Step", "TaskModel"),
 }
 _LAZY = {name: module for module, names in _MODULES.items() for name in names}

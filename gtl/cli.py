@@ -1,8 +1,7 @@
-"""The command line: the library's loops with their own arguments, one line per mistake."""
+"""Command line: the library's functions as verbs, with one line for each mistake."""
 
 from __future__ import annotations
 
-import inspect
 import json
 import logging
 import sys
@@ -13,6 +12,18 @@ from typing import Any
 
 from gtl.errors import ConfigError, GtlError, GtlWarning
 
+# Groups of the options of a loop in its help; what is in none of them is a part.
+_GROUPS = {
+    "training": (
+        *("epochs", "episodes", "batch_size", "fan_out", "lr", "rates", "weight_decay"),
+        *("optimizer", "meta_share", "guard", "patience", "stride"),
+    ),
+    "run": ("seed", "device", "out", "resume"),
+}
+_SWITCHES = (
+    *("--resume", "--footprint", "--difference", "--frozen", "--overwrite", "--allow_changed"),
+)
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit code: 0 when the job was done, 2 on unusable input."""
@@ -21,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     import jsonargparse
 
     try:
-        arguments = _parser().parse_args(words)
+        arguments = _parser().parse_args(_with_run_config(words))
         verb = arguments["verb"]
         options = {k: v for k, v in arguments[verb].as_dict().items() if k != "config"}
         print(_VERBS[verb](**options))
@@ -29,116 +40,45 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _complain(str(error))
     except jsonargparse.ArgumentError as error:
         return _complain(f"{error.message}; see: gtl {' '.join(words[:1])} --help")
+    except OSError as error:
+        return _complain(f"{error.filename or ''}: {error.strerror or error}; choose another place")
     except KeyboardInterrupt:
         return _complain("interrupted; go on with --resume", code=130)
     return 0
 
 
-def read(
-    data: str,
-    root: Path | None = None,
-    smiles_column: str | None = None,
-    target: list[str] | str | None = None,
-    split: str | None = None,
-    on_invalid: str | None = None,
-    duplicates: str | None = None,
-    workers: int | None = None,
-    labels_per_class: int | None = None,
-    valid: int | None = None,
-    test: int | None = None,
-    fractions: list[float] | None = None,
-    folds: int | None = None,
-    fold: int | None = None,
-    normalize: bool | None = None,
-    attributes: bool | None = None,
-    max_degree: int | None = None,
-    features: list[str] | str | None = None,
-    labeled: str | None = None,
-    download: bool | None = None,
-    undirected: bool | None = None,
-    identity: bool | None = None,
-    weights: bool | None = None,
-    seed: int = 0,
-) -> Any:
-    """Data: gtl.load, with the options of every kind of data.
-
-    Args:
-        data: What to read: ogb:NAME, smiles:FILE, planetoid:NAME, npz:NAME, tu:NAME,
-            mat:FILE, typed:FOLDER, series:NAME, demo:NAME or packed:FILE.
-        root: Folder where named data sets lie; the variable GTL_DATA by default.
-        smiles_column: Column of the SMILES (smiles: only).
-        target: Columns of the labels (smiles: only).
-        split: random, scaffold, or a column that says train, valid or test (smiles: only).
-        on_invalid: What to do with molecules that cannot be read, skip or raise (smiles: only).
-        duplicates: Whether to keep or drop repeated SMILES (smiles: only).
-        workers: Processes that read molecules, 1 by default (smiles: only).
-        labels_per_class: Draw a training split of so many labels per class (planetoid:, npz:,
-            mat:), or take the published split of so many (typed:).
-        valid: Validation nodes beside labels_per_class (npz:, mat:).
-        test: Test nodes beside labels_per_class (npz:, mat:).
-        fractions: Shares of train, valid and test, drawn at random (npz:, tu:, mat:) or in order
-            of time (series:).
-        folds: Cross-validate with so many folds (tu: only).
-        fold: Which of the folds tests, from 0; the next one validates (tu: only).
-        normalize: Bring features to one scale, true by default but for npz: (planetoid:, npz:,
-            tu:, mat:, typed:).
-        attributes: Read continuous attributes, true by default (tu: only).
-        max_degree: Degrees above it count as it, where they are the only feature (tu: only).
-        features: Node types whose features are read, all by default (typed: only).
-        labeled: The node type that has labels, if it cannot be told (typed: only).
-        download: Allow a download (ogb: only).
-        undirected: Let edges go both ways where OGB's do not (ogb: only).
-        identity: Tell nodes without features apart by their numbers (ogb: only).
-        weights: Keep weights of edges, true by default (series: only).
-        seed: Of random splits.
-    """
+def read(data: Any, root: Path | None = None, seed: int = 0) -> Any:
+    """The data set or series of a spec, or of a mapping with ``spec`` and options of its reader."""
     from gtl.data import load
 
-    choices = {
-        "smiles_column": smiles_column,
-        "target": target,
-        "split": split,
-        "on_invalid": on_invalid,
-        "duplicates": duplicates,
-        "workers": workers,
-        "labels_per_class": labels_per_class,
-        "valid": valid,
-        "test": test,
-        "fractions": fractions,
-        "folds": folds,
-        "fold": fold,
-        "normalize": normalize,
-        "attributes": attributes,
-        "max_degree": max_degree,
-        "features": features,
-        "labeled": labeled,
-        "download": download,
-        "undirected": undirected,
-        "identity": identity,
-        "weights": weights,
-    }
-    given = {name: value for name, value in choices.items() if value is not None}
-    return load(data, root=root, seed=seed, **given)
+    options = dict(data) if isinstance(data, Mapping) else {"spec": data}
+    if options.get("spec") is None:
+        raise ConfigError(
+            "`--data` is missing; give a spec such as smiles:molecules.csv, and options of its "
+            "reader as --data.OPTION (gtl list data shows them)"
+        )
+    spec = str(options.pop("spec"))
+    return load(spec, root=root, **{"seed": seed, **options})
 
 
-def pretrain(**options: Any) -> str:
+def pretrain(data: Any, root: Path | None, **options: Any) -> str:
     """Train an encoder on unlabeled graphs."""
     import gtl
 
-    data = _read_from(options, seed=options["seed"])
-    options["out"] = options["out"] or _default_folder("pretrain", data.spec, options["seed"])
-    run = gtl.pretrain(data=data, **options)
+    graphs = read(data, root, options["seed"])
+    options["out"] = options["out"] or _default_folder("pretrain", graphs.spec, options["seed"])
+    run = gtl.pretrain(data=graphs, **options)
     losses = ", ".join(f"{name} {loss:.4f}" for name, loss in run.history[-1]["losses"].items())
     return f"last training losses: {losses}\nrun folder: {options['out']}"
 
 
-def finetune(**options: Any) -> str:
+def finetune(data: Any, root: Path | None, **options: Any) -> str:
     """Train on a labeled target, with auxiliary tasks if wanted."""
     import gtl
 
-    data = _read_from(options, seed=options["seed"])
-    options["out"] = options["out"] or _default_folder("finetune", data.spec, options["seed"])
-    results = gtl.finetune(dataset=data, **options).results
+    dataset = read(data, root, options["seed"])
+    options["out"] = options["out"] or _default_folder("finetune", dataset.spec, options["seed"])
+    results = gtl.finetune(dataset=dataset, **options).results
     values = [
         f"{part} {results['metric']} {results[part]:.4f}"
         for part in ("valid", "test")
@@ -147,22 +87,22 @@ def finetune(**options: Any) -> str:
     return f"{', '.join(values)} (epoch {results['epoch']})\nrun folder: {options['out']}"
 
 
-def fewshot(**options: Any) -> str:
+def fewshot(data: Any, root: Path | None, **options: Any) -> str:
     """Compare methods on classes with few samples, on frozen features."""
     import gtl
 
-    data = _read_from(options, seed=options["seed"])
-    options["out"] = options["out"] or _default_folder("fewshot", data.spec, options["seed"])
-    found = gtl.few_shot(data, **options)
+    dataset = read(data, root, options["seed"])
+    options["out"] = options["out"] or _default_folder("fewshot", dataset.spec, options["seed"])
+    found = gtl.few_shot(dataset, **options)
     return f"{found}\n\nrun folder: {found.folder}"
 
 
-def forecast(**options: Any) -> str:
+def forecast(data: Any, root: Path | None, **options: Any) -> str:
     """Train a model of the values to come on a graph over time."""
     import gtl
     from gtl.data import Series
 
-    series = _read_from(options, seed=options["seed"])
+    series = read(data, root, options["seed"])
     if not isinstance(series, Series):
         raise ConfigError(f"{series.spec} is no graph over time; give one, such as series:los_loop")
     options["out"] = options["out"] or _default_folder("forecast", series.spec, options["seed"])
@@ -174,34 +114,34 @@ def forecast(**options: Any) -> str:
     return "\n".join([*lines, f"run folder: {options['out']}"])
 
 
-def evaluate(run: Path, part: str, **options: Any) -> str:
-    """Judge a run on labeled data; prints JSON."""
+def evaluate(run: Path, data: Any, root: Path | None, split: str, **options: Any) -> str:
+    """Evaluate a run on labeled data; prints JSON."""
     import gtl
 
     model = gtl.Model.load(run)
-    portions = _portions_from(options)
-    return json.dumps(gtl.evaluate(model, _read_for(run, options), part, **portions))
+    return json.dumps(gtl.evaluate(model, _read_for(run, data, root), split, **options))
 
 
-def predict(run: Path, part: str, out: Path, **options: Any) -> str:
+def predict(
+    run: Path,
+    data: Any,
+    root: Path | None,
+    split: str,
+    out: Path,
+    overwrite: bool,
+    **options: Any,
+) -> str:
     """Write a run's predictions as CSV."""
-    import pandas as pd
-
     import gtl
+    from gtl.train.prediction_table import prediction_table
 
-    if out.exists():
-        raise ConfigError(f"{out} exists and is not overwritten; choose another --out")
-    model = gtl.Model.load(run)
-    portions = _portions_from(options)
-    data = _read_for(run, options)
-    values = gtl.predict(model, data, part, **portions)
-    items = data.items(part)
-    table = pd.DataFrame({"item": [data.names[i] if data.names else i for i in items.tolist()]})
-    if data.pairs is not None:
-        table["src"], table["dst"] = data.pairs[items].t().numpy()
-    for column in range(values.shape[1]):
-        name = "prediction" if values.shape[1] == 1 else f"prediction_{column}"
-        table[name] = values[:, column].numpy()
+    if out.exists() and not overwrite:
+        raise ConfigError(f"{out} exists; choose another --out, or allow it with --overwrite")
+    if not out.parent.is_dir():
+        raise ConfigError(f"there is no folder {out.parent} to write {out.name} to; make it first")
+    model, dataset = gtl.Model.load(run), _read_for(run, data, root)
+    values = gtl.predict(model, dataset, split, **options)
+    table = prediction_table(model, dataset, values, dataset.items(split))
     table.to_csv(out, index=False)
     return f"{len(table)} predictions: {out}"
 
@@ -214,20 +154,11 @@ def report(folder: Path, **options: Any) -> str:
     return f"{found}\n\nreport: {', '.join(str(file) for file in found.files[:3])}"
 
 
-def list_parts(role: str) -> str:
-    """Show all parts, plug-ins included."""
-    from gtl import catalog
-    from gtl.registry import Registry
+def list_parts(what: str) -> str:
+    """Show all parts, those of one role, the options of one part, or the readers of data."""
+    from gtl.listing import listing
 
-    roles = {r.role: r for r in vars(catalog).values() if isinstance(r, Registry)}
-    if role not in ("all", *roles):
-        raise ConfigError(f"unknown role {role!r}; known: all, {', '.join(roles)}")
-    lines = []
-    for name in roles if role == "all" else [role]:
-        parts = roles[name].describe()
-        width = max(map(len, parts))
-        lines += [f"{name}s", *(f"  {part:{width}}  {text}" for part, text in parts.items())]
-    return "\n".join(lines)
+    return listing(what)
 
 
 def demo(**options: Any) -> str:
@@ -237,14 +168,6 @@ def demo(**options: Any) -> str:
     return demo(**options)
 
 
-_SWITCHES = (
-    "--resume",
-    "--download",
-    "--undirected",
-    "--footprint",
-    "--difference",
-    "--frozen",
-)
 _VERBS: Mapping[str, Callable[..., str]] = {
     "demo": demo,
     "pretrain": pretrain,
@@ -277,72 +200,140 @@ def _parser() -> Any:
     for name, function in _VERBS.items():
         about = str(function.__doc__)
         subs[name] = ArgumentParser(description=about, exit_on_error=False)
-        subs[name].add_argument("--config", action="config", help="YAML file with these options")
+        what = "YAML file with these options, or the config.json of a run"
+        subs[name].add_argument("--config", action="config", help=what)
         verbs.add_subcommand(name, subs[name], help=about)
 
-    def options_of(function: Callable, verb: str, *skip: str) -> None:
-        subs[verb].add_function_arguments(function, skip=set(skip), fail_untyped=False)
-
-    options_of(demo.demo, "demo")
-    for name, loop, data in (
-        ("pretrain", gtl.pretrain, "data"),
-        ("finetune", gtl.finetune, "dataset"),
-        ("forecast", gtl.forecast, "series"),
-    ):
-        options_of(read, name, "seed")
-        options_of(loop, name, data)
+    subs["demo"].add_function_arguments(demo.demo, fail_untyped=False)
+    loops = {"pretrain": (gtl.pretrain, "data"), "finetune": (gtl.finetune, "dataset")}
+    loops |= {"fewshot": (gtl.few_shot, "data"), "forecast": (gtl.forecast, "series")}
+    for name, (loop, data) in loops.items():
+        _add_data(subs[name], "what to read: a spec, or a mapping of spec and reader's options")
+        _add_loop(subs[name], loop, data)
+    for name in ("pretrain", "finetune", "forecast"):
         subs[name].set_defaults(encoder="gin")
-    options_of(read, "fewshot", "seed")
-    options_of(gtl.few_shot, "fewshot", "data")
     for name, part in (("evaluate", "test"), ("predict", "all")):
-        subs[name].add_argument("run", type=Path, help="run folder of gtl finetune")
-        subs[name].add_argument(
-            "--data", type=str, help="what to read; the data of the run by default"
-        )
-        subs[name].add_argument("--part", default=part, help="train, valid, test or all")
-        subs[name].add_argument(
-            "--fan_out",
-            type=list[int | None] | None,
-            help="neighbors to sample at each hop, such as [10, 10]; by default all are read",
-        )
-        subs[name].add_argument(
-            "--batch_size", type=int | None, help="graphs at a time, or nodes with their neighbors"
-        )
-        options_of(read, name, "data", "seed")
-    subs["predict"].add_argument(
-        "--out", type=Path, default=Path("predictions.csv"), help="CSV file to write"
-    )
+        _add_use_of_run(subs[name], part)
+    _add_evaluation(subs["evaluate"])
+    _add_output(subs["predict"])
     subs["report"].add_argument("folder", type=Path, help="folder with run folders, at any depth")
-    options_of(report_of, "report", "folder")
+    subs["report"].add_function_arguments(report_of, skip={"folder"}, fail_untyped=False)
     subs["list"].add_argument(
-        "role", nargs="?", default="all", help="encoder, task, weighting, adapter, head, readout"
+        "what", nargs="?", default="all", help="a role, a part, data, or a scheme of data"
     )
     return parser
 
 
-def _read_from(options: dict[str, Any], **more: Any) -> Any:
-    """Take the options of :func:`read` out of ``options`` and read."""
-    mine = {
-        name: options.pop(name) for name in inspect.signature(read).parameters if name != "seed"
-    }
-    return read(**mine, **more)
+def _add_data(parser: Any, what: str) -> None:
+    group = parser.add_argument_group("data (gtl list data shows the options of each reader)")
+    group.add_argument("--data", type=str | dict | None, help=what + "; --data.OPTION sets one")
+    group.add_argument(
+        "--root", type=Path | None, help="folder of named data sets; GTL_DATA by default"
+    )
 
 
-def _portions_from(options: dict[str, Any]) -> dict[str, Any]:
-    """Take out of ``options`` how much is read at a time."""
-    return {name: options.pop(name) for name in ("fan_out", "batch_size")}
+def _add_loop(parser: Any, function: Callable[..., Any], data: str) -> None:
+    """The options of a loop in groups, each with the first sentence of its description."""
+    import inspect
+
+    names = [name for name in inspect.signature(function).parameters if name != data]
+    parts = [name for name in names if not any(name in group for group in _GROUPS.values())]
+    for title, members in {"parts": parts, **_GROUPS}.items():
+        if any(name in members for name in names):
+            skip = {name for name in names if name not in members} | {data}
+            group = parser.add_argument_group(title)
+            group.add_function_arguments(function, as_group=False, skip=skip, fail_untyped=False)
+    for action in parser._actions:
+        if isinstance(action.help, str):
+            action.help = action.help.split(". ")[0].rstrip(".")
 
 
-def _read_for(run: Path, options: dict[str, Any]) -> Any:
+def _add_use_of_run(parser: Any, part: str) -> None:
+    parser.add_argument("run", type=Path, help="run folder of gtl finetune")
+    _add_data(parser, "what to read; the data of the run by default")
+    parser.add_argument("--split", default=part, help="train, valid, test or all")
+    parser.add_argument(
+        "--fan_out",
+        type=list[int | None] | None,
+        help="neighbors to sample at each hop, such as [10, 10]; by default all are read",
+    )
+    parser.add_argument(
+        "--batch_size", type=int | None, help="graphs at a time, or nodes with their neighbors"
+    )
+
+
+def _add_evaluation(parser: Any) -> None:
+    parser.add_argument("--metrics", type=list[str], default=[], help="metrics to add")
+    parser.add_argument(
+        "--allow_changed",
+        type=bool,
+        default=False,
+        help="evaluate also where the data of the run is not as it was in training",
+    )
+
+
+def _add_output(parser: Any) -> None:
+    parser.add_argument(
+        "--out", type=Path, default=Path("predictions.csv"), help="CSV file to write"
+    )
+    parser.add_argument(
+        "--overwrite", type=bool, default=False, help="replace the file if there is one"
+    )
+
+
+def _read_for(run: Path, data: Any, root: Path | None) -> Any:
     """The data of a run, or other data; what is not given is as it was in training."""
     from gtl.run_folder import read_json
 
     config = read_json(run / "config.json")
-    before = {**config["data_options"], "data": config["data"]}
-    given = {name: value for name, value in options.items() if value is not None}
-    if given.get("data", before["data"]) == before["data"]:
+    before = {"spec": config["data"], **config["data_options"]}
+    given = dict(data) if isinstance(data, Mapping) else {"spec": data} if data else {}
+    if given.get("spec", before["spec"]) == before["spec"]:
         given = {**before, **given}
-    return read(**given)
+    home = root or config.get("data_root")
+    return read(given, None if home is None else Path(home))
+
+
+def _with_run_config(words: Sequence[str]) -> list[str]:
+    """``--config RUN/config.json`` as the options that the run was started with."""
+    from gtl.run_folder import read_json
+
+    for place, word in enumerate(words[:-1]):
+        path = Path(words[place + 1])
+        if word == "--config" and path.name == "config.json":
+            config = read_json(path)
+            return [
+                *words[:1],
+                *_options_of(config, words[0]),
+                *words[1:place],
+                *words[place + 2 :],
+            ]
+    return list(words)
+
+
+def _options_of(config: Mapping[str, Any], verb: str) -> list[str]:
+    """The words that start a run like the one with this configuration."""
+    if config.get("command") != verb:
+        raise ConfigError(f"that is the config.json of gtl {config.get('command')}, not of {verb}")
+    if config.get("pretrained") is not None:
+        raise ConfigError(
+            f"that run began with the encoder of {config['pretrained']!r}, which its config.json "
+            "does not hold; name its folder or file: --encoder PATH, and the other options"
+        )
+    names = {"tasks": "tasks" if verb == "pretrain" else "auxiliary"}
+    skipped = ("command", "versions", "schema", "target", "labels", "baseline", "columns")
+    words = []
+    for key, value in config.items():
+        if key in skipped or key.startswith("data") or value in (None, {}):
+            continue
+        value = list(value.values()) if key == "tasks" else value
+        words += [
+            f"--{names.get(key, key)}",
+            value if isinstance(value, str) else json.dumps(value),
+        ]
+    data = {"spec": config["data"], **config["data_options"]}
+    root = config.get("data_root")
+    return ["--data", json.dumps(data), *(["--root", root] if root else []), *words]
 
 
 def _default_folder(verb: str, spec: str, seed: int) -> Path:
@@ -351,12 +342,19 @@ def _default_folder(verb: str, spec: str, seed: int) -> Path:
 
 
 def _spelled_out(words: Sequence[str]) -> list[str]:
-    """``--smiles-column`` means ``--smiles_column``, and ``--resume`` means ``--resume=true``."""
+    """Long forms of the words.
+
+    ``--smiles-column`` means ``--smiles_column``, ``--resume`` means ``--resume=true``, and
+    ``--data SPEC`` beside ``--data.OPTION`` means ``--data.spec SPEC``.
+    """
+    options = any(word.startswith("--data.") for word in words)
     spelled = []
     for word, after in zip(words, [*words[1:], ""]):
         name, equals, value = word.partition("=")
         if name.startswith("--"):
             name = "--" + name[2:].replace("-", "_")
+            if name == "--data" and options and not (value or after).lstrip().startswith("{"):
+                name = "--data.spec"
             if name in _SWITCHES and not equals and after not in ("true", "false", "null"):
                 equals, value = "=", "true"
         spelled.append(name + equals + value)

@@ -17,6 +17,7 @@ from gtl.version import __version__
 
 _MAY_CHANGE = ("epochs", "episodes", "versions")
 _FROZEN = "frozen.safetensors"
+CANDIDATES = "candidates"  # folder of the trainings among which one was selected
 
 
 class RunFolder:

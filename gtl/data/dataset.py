@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from gtl.data.items import Items, PairItems, items_of
 from gtl.errors import DataError
-from gtl.graph import Graph, Schema, sample_neighbors
-from gtl.graph.graph import CONTENT
+from gtl.graph import Graph, Schema
 from gtl.graph.pack import PackedGraphs
 from gtl.metrics import METRICS, direction, ranks_pairs
 
-LEVELS = ("graph", "node", "edge")
 KINDS = ("binary", "multiclass", "regression")
 _DEFAULT_METRIC = {"binary": "rocauc", "multiclass": "acc", "regression": "rmse"}
 
@@ -45,7 +44,9 @@ class Dataset:
         metric: A key of :data:`METRICS`, or ``hits@K``; chosen by ``kind`` if not given.
         names: A name per item, such as its SMILES; may be empty.
         class_names: What class 0, 1, ... is called in the file; may be empty.
+        label_names: What the columns of ``labels`` are called in the file; may be empty.
         options: What :func:`gtl.load` was given beside ``spec`` and ``root``, to load it again.
+        contents: The items themselves, of the class for their level.
 
     Raises:
         DataError: If lengths disagree, a split is out of range or overlaps, no label is known, or
@@ -62,42 +63,24 @@ class Dataset:
     metric: str = ""
     names: Sequence[str] = ()
     class_names: tuple[str, ...] = ()
+    label_names: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
     pairs: Tensor | None = None
+    contents: Items = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if (self.graphs is None) == (self.graph is None):
-            raise DataError(f"{self.spec}: give either `graphs` or `graph`")
-        if self.level not in LEVELS:
-            raise DataError(f"{self.spec}: `level` is {self.level!r}, expected one of {LEVELS}")
-        if (self.level == "graph") != (self.graph is None):
-            raise DataError(
-                f"{self.spec}: `level` is {self.level!r}; graph-level sets are given as `graphs`, "
-                "node- and link-level ones as `graph`"
-            )
-        if (self.level == "edge") != (self.pairs is not None):
-            raise DataError(
-                f"{self.spec}: `level` is {self.level!r}; link-level sets, and no others, are "
-                "given with `pairs`"
-            )
-        if self.pairs is not None:
-            self._check_pairs(self.pairs)
+        object.__setattr__(self, "contents", self._contents())
         if self.labels is not None:
             self._check_labels(self.labels)
         if self.names and len(self.names) != len(self):
             raise DataError(f"{self.spec}: {len(self.names)} names for {len(self)} items")
         self._check_split()
 
-    def _check_pairs(self, pairs: Tensor) -> None:
-        assert self.graph is not None
-        if pairs.dtype != torch.int64 or pairs.dim() != 2 or pairs.shape[1] != 2:
-            raise DataError(
-                f"{self.spec}: `pairs` are {pairs.dtype} {tuple(pairs.shape)}, expected int64 "
-                "(items, 2), two nodes an item"
-            )
-        n = self.graph.num_nodes
-        if len(pairs) and (int(pairs.min()) < 0 or int(pairs.max()) >= n):
-            raise DataError(f"{self.spec}: `pairs` name nodes outside 0..{n - 1}")
+    def _contents(self) -> Items:
+        try:
+            return items_of(self.level, self.graphs, self.graph, self.pairs)
+        except DataError as error:
+            raise DataError(f"{self.spec}: {error}") from None
 
     def _check_labels(self, labels: Tensor) -> None:
         if len(labels) != len(self):
@@ -122,7 +105,7 @@ class Dataset:
                 f"{self.spec}: `metric` is {self.metric!r}, expected hits@K or one of "
                 f"{tuple(METRICS)}"
             )
-        if self.level != "edge" and ranks_pairs(self.metric):
+        if ranks_pairs(self.metric) and not isinstance(self.contents, PairItems):
             raise DataError(
                 f"{self.spec}: `metric` is {self.metric!r}, which ranks pairs; use it with "
                 "level='edge'"
@@ -139,7 +122,8 @@ class Dataset:
             )
         if self.kind == "binary" and _kind_of(labels) != "binary":
             raise DataError(f"{self.spec}: `kind` is 'binary' but some label is neither 0 nor 1")
-        if self.level == "edge" and (self.kind != "binary" or labels.shape[1] != 1):
+        links = isinstance(self.contents, PairItems)
+        if links and (self.kind != "binary" or labels.shape[1] != 1):
             raise DataError(
                 f"{self.spec}: labels of pairs are {self.kind} {tuple(labels.shape)}, expected "
                 "one column of ones (links) and zeros (none)"
@@ -172,21 +156,12 @@ class Dataset:
                 )
 
     def __len__(self) -> int:
-        if self.graphs is not None:
-            return len(self.graphs)
-        assert self.graph is not None
-        return self.graph.num_nodes if self.pairs is None else len(self.pairs)
+        return len(self.contents)
 
     @property
     def schema(self) -> Schema:
         """What the graphs look like."""
-        if self.graphs is not None:
-            return self.graphs.schema
-        graph = self.graph
-        assert graph is not None
-        return graph.remember(
-            "schema", lambda: _schema_of(graph), ("x", "e", "node_type", "edge_type")
-        )
+        return self.contents.schema
 
     @property
     def num_outputs(self) -> int:
@@ -214,23 +189,8 @@ class Dataset:
                 edges of each node at each hop; see :func:`gtl.graph.sample_neighbors`.
             rng: Generator for the draws.
         """
-        y = None if self.labels is None else self.labels[index]
-        if self.graphs is not None:
-            y = None if y is None else y.to(device)
-            return self.graphs.batch_on(index, device).replace(y=y)
-        assert self.graph is not None
-        home = whole = self.graph
-        if fan_out is not None:
-            assert self.pairs is None, "only nodes are sampled around"
-            part = sample_neighbors(home, index.to(home.device), fan_out, rng)
-            return part.replace(y=None if y is None else y.to(home.device)).to(device)
-        device = torch.device(device)
-        if home.device != device:
-            whole = home.remember(("on", device), lambda: home.to(device), CONTENT)
-        y = None if y is None else y.to(device)
-        if self.pairs is not None:
-            return whole.replace(seeds=None, pairs=self.pairs[index].to(device), y=y)
-        return whole.replace(seeds=index.to(device), pairs=None, y=y)
+        graph = self.contents.batch(index, device, fan_out, rng)
+        return graph.replace(y=None if self.labels is None else self.labels[index].to(device))
 
     def items(self, part: str) -> Tensor:
         """Item numbers of a part of the split, or of ``"all"`` items.
@@ -249,18 +209,10 @@ class Dataset:
             )
         return self.split[part]
 
-    def queries(self, index: Tensor) -> Any:
-        """Query of each pair, its first node, as NumPy array; ``None`` if items are no pairs."""
-        return None if self.pairs is None else self.pairs[index, 0].numpy()
-
     def checksum(self) -> str:
         """SHA-256 over graphs, labels and splits, hexadecimal."""
         digest = hashlib.sha256()
-        packed = self.graphs
-        if packed is None:
-            assert self.graph is not None
-            packed = PackedGraphs.pack([self.graph.unlabeled()])
-        digest.update(packed.checksum().encode())
+        digest.update(self.contents.checksum().encode())
         values = {f"split.{name}": index for name, index in self.split.items()}
         for name, value in (("labels", self.labels), ("pairs", self.pairs)):
             if value is not None:
@@ -269,17 +221,6 @@ class Dataset:
             digest.update(name.encode())
             digest.update(value.contiguous().numpy().tobytes())
         return digest.hexdigest()
-
-
-def _schema_of(graph: Graph) -> Schema:
-    """What the graph looks like, and whether its one column is the number of the node itself."""
-    schema, x, n = Schema.of(graph), graph.x, graph.num_nodes
-    if x is None or x.is_floating_point() or x.shape[1] != 1 or n < 2:
-        return schema
-    if not torch.equal(x[:, 0], torch.arange(n, dtype=x.dtype, device=x.device)):
-        return schema
-    assert schema.node is not None
-    return replace(schema, node=replace(schema.node, identity=True))
 
 
 def _kind_of(labels: Tensor) -> str:

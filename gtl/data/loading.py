@@ -59,21 +59,22 @@ def load(spec: str, root: Path | str | None = None, seed: int = 0, **options: An
         if colon and scheme not in SCHEMES:
             raise DataError(f"unknown scheme {scheme!r} in {spec!r}; {nearest(scheme, SCHEMES)}")
         raise DataError(f"{spec!r} does not say what kind of data it is; expected one of {forms}")
-    reader = _reader(scheme)
+    read = reader(scheme)
     known = [
         parameter.name
-        for parameter in inspect.signature(reader).parameters.values()
+        for parameter in inspect.signature(read).parameters.values()
         if parameter.kind is parameter.KEYWORD_ONLY
     ]
     for option in options:
         if option not in known:
             raise ConfigError(f"{scheme}: has no option {option!r}; {nearest(option, known)}")
     folder = root if root is not None else os.environ.get("GTL_DATA") or None
-    data = reader(name, None if folder is None else Path(folder).expanduser(), seed, **options)
+    data = read(name, None if folder is None else Path(folder).expanduser(), seed, **options)
     kept = {name: value for name, value in options.items() if name not in _HOW}
     return replace(data, options={"seed": seed, **kept})
 
 
-def _reader(scheme: str) -> Any:
+def reader(scheme: str) -> Any:
+    """The function that reads data of a scheme; its keyword-only arguments are the options."""
     module, _, function = SCHEMES[scheme].partition(":")
     return getattr(importlib.import_module(module), function)

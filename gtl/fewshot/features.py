@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from gtl.data.dataset import Dataset
+from gtl.data.items import NodeItems, PairItems
 from gtl.errors import ConfigError, DataError, ShapeError
 from gtl.train.evaluate import embed
 from gtl.train.model import Model, build_target
@@ -109,7 +110,7 @@ def _classes(data: Dataset, column: int | None) -> Tensor:
 
 
 def _own(data: Dataset) -> Tensor:
-    x = None if data.graph is None or data.level != "node" else data.graph.x
+    x = data.contents.graph.x if isinstance(data.contents, NodeItems) else None
     if x is None or not x.is_floating_point():
         raise ConfigError(
             f"{data.spec} has no vectors of its own for its items; give an encoder (--encoder)"
@@ -123,14 +124,14 @@ def _encoding(
     """What encodes the data; ``None`` where no encoder was given."""
     if encoder is None:
         return None
-    if data.level == "edge":
+    if isinstance(data.contents, PairItems):
         raise ConfigError(f"the items of {data.spec} are pairs; few_shot needs nodes or graphs")
     if isinstance(encoder, Model):
         return encoder
     with seeded(seed):
         built, _ = as_encoder(encoder, data.schema)
         shape = {"kind": data.kind, "outputs": data.num_outputs, "level": data.level}
-        model = Model(built, build_target(built, shape, "linear", readout), data.level)
+        model = Model(built, build_target(built, shape, "linear", readout))
     model.train(built.training)  # which embed restores: an instance stays in the mode it was in
     return model.to(device) if device else model
 

@@ -1,4 +1,4 @@
-"""Few-shot learning: how well classes are told apart that have one sample, two, five or ten.
+"""Comparison of few-shot methods on classes with one, two, five or ten samples.
 
 Two protocols. ``k_shot``: every class has ``k`` samples. ``base_novel`` (Hariharan & Girshick 2017,
 Chen et al. 2020): base classes have all their training samples, novel ones have ``k``.
@@ -16,11 +16,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from gtl.catalog import FEW_SHOT_METHODS, READOUTS
 from gtl.data.category_graph import CategoryGraph
-from gtl.data.dataset import Dataset
 from gtl.errors import CheckpointError, ConfigError
 from gtl.fewshot.class_graphs import as_relation, base_agreement, graph_spec
 from gtl.fewshot.draws import Draw, draw
@@ -28,11 +26,12 @@ from gtl.fewshot.features import Samples, as_samples
 from gtl.fewshot.measures import base_novel_measures, k_shot_measures, require_scores
 from gtl.fewshot.methods import as_methods
 from gtl.fewshot.problem import Problem, Source
-from gtl.fewshot.record import encoder_notes, encoder_spec, novel_spec
+from gtl.fewshot.record import as_source, encoder_notes, encoder_spec, novel_spec
+from gtl.progress import Progress
 from gtl.report.few_shot import PROTOCOLS, FewShotResult, advice
 from gtl.roles import FewShotMethod
-from gtl.run_folder import RunFolder
 from gtl.train.seed import seeded
+from gtl.train.session import Session
 
 log = logging.getLogger(__name__)
 SCALINGS = ("center", "unit", "none")
@@ -109,43 +108,31 @@ def few_shot(
     if relation is not None and protocol == "base_novel":
         agreement, base = base_agreement(relation, samples, draws[0], seed)
         log.info("%s", " ".join(advice(agreement, base).split()))
-    config = {
-        "command": "fewshot",
-        "data": samples.spec,
-        "data_options": dict(data.options) if isinstance(data, Dataset) else {},
-        "data_checksum": data.checksum() if isinstance(data, Dataset) else None,
-        "encoder": encoder_spec(encoder),
-        "methods": {title: FEW_SHOT_METHODS.spec(method) for title, method in built.items()},
-        "protocol": protocol,
-        "shots": list(shots),
-        "splits": splits,
-        "graph": graph_spec(graph, relation),
-        "novel": novel_spec(novel),
-        "queries": queries,
-        "prior": prior,
-        "scaling": scaling,
-        "readout": READOUTS.spec(readout) if isinstance(readout, nn.Module) else readout,
-        "column": column,
-        "seed": seed,
-    }
     measured = functools.partial(_measures, protocol, prior)
-    result = FewShotResult(
-        samples.spec,
-        protocol,
-        _values(samples, draws, built, shots, relation, scaling, seed, measured),
-        reference,
-        agreement,
-        base,
-        encoder_notes(encoder),
-        None if out is None else Path(out),
+    values = _values(samples, draws, built, shots, relation, scaling, seed, measured)
+    notes, place = encoder_notes(encoder), None if out is None else Path(out)
+    result = FewShotResult(samples.spec, protocol, values, reference, agreement, base, notes, place)
+    session = Session("fewshot", as_source(data, samples), seed=seed, out=out)
+    folder = session.open(
+        {
+            "encoder": encoder_spec(encoder),
+            "methods": {title: FEW_SHOT_METHODS.spec(how) for title, how in built.items()},
+            "protocol": protocol,
+            "shots": list(shots),
+            "splits": splits,
+            "graph": graph_spec(graph, relation),
+            "novel": novel_spec(novel),
+            "queries": queries,
+            "prior": prior,
+            "scaling": scaling,
+            "readout": READOUTS.spec(readout) if isinstance(readout, nn.Module) else readout,
+            "column": column,
+        }
     )
-    if out is not None:
-        folder = RunFolder(out, config)
+    if folder is not None:
         chosen = [split.novel.nonzero().flatten().tolist() for split in draws]
-        footprint = {"seconds": round(time.monotonic() - started, 2)}
-        empty = {"metric": None, "valid": None, "test": None}
-        more = {"seed": seed, "novel": chosen, "footprint": footprint}
-        folder.write_results({**empty, **more, **result.to_json()})
+        seconds = {"seconds": round(time.monotonic() - started, 2)}
+        session.close({"novel": chosen, "footprint": seconds, **result.to_json()})
         result.plot(folder.path / "plots" / "few_shot.png")
     return result
 
@@ -164,18 +151,21 @@ def _values(
     values: dict[str, dict[int, dict[str, list[float]]]] = {
         title: {k: defaultdict(list) for k in shots} for title in methods
     }
-    for s, split in enumerate(tqdm(draws, "few-shot", unit="split", disable=None, leave=False)):
-        truth = samples.labels[split.queries].to(samples.features.device)
-        for k in shots:
-            known, asked = _known(samples, split, k, scaling)
-            for title, method in methods.items():
-                with seeded(seed + s) as rng:  # no method's numbers depend on who came before
-                    scorer = method.fit(Problem(**known, graph=graph, rng=rng))
-                with torch.no_grad():
-                    scores = scorer(asked).detach()
-                require_scores(scores, len(asked), samples.num_classes, title)
-                for name, value in measured(scores, truth, split.novel.to(truth.device)).items():
-                    values[title][k][name].append(value)
+    with Progress("few-shot", len(draws) * len(shots) * len(methods), unit="fit") as progress:
+        for s, split in enumerate(draws):
+            truth = samples.labels[split.queries].to(samples.features.device)
+            novel = split.novel.to(truth.device)
+            for k in shots:
+                known, asked = _known(samples, split, k, scaling)
+                for title, method in methods.items():
+                    with seeded(seed + s) as rng:  # no method's numbers depend on the others
+                        scorer = method.fit(Problem(**known, graph=graph, rng=rng))
+                    with torch.no_grad():
+                        scores = scorer(asked).detach()
+                    require_scores(scores, len(asked), samples.num_classes, title)
+                    for name, value in measured(scores, truth, novel).items():
+                        values[title][k][name].append(value)
+                    progress.update()
     # One split may have too few novel classes for five guesses: such a measure is left out.
     return {
         title: {

@@ -1,16 +1,35 @@
-"""What a run folder remembers of a few-shot comparison: without it, nobody could run it again."""
+"""Record of a few-shot comparison in its run folder."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
 
 from gtl.catalog import ENCODERS
+from gtl.data.dataset import Dataset
+from gtl.fewshot.features import Samples
 from gtl.roles import Encoder
 from gtl.train.model import Model
-from gtl.train.resolve import Run
+from gtl.train.run import Run
+
+
+@dataclass(frozen=True)
+class GivenFeatures:
+    """What a run folder records of features that were given in memory."""
+
+    spec: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def checksum(self) -> None:
+        """Unknown."""
+
+
+def as_source(data: Any, samples: Samples) -> Any:
+    """What a run folder records of the data: the data set, or that features were given."""
+    return data if isinstance(data, Dataset) else GivenFeatures(samples.spec)
 
 
 def novel_spec(novel: Any) -> Any:

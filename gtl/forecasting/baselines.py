@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from gtl.data.series import Scale, Series, Windows
+from gtl.data.window_items import known_values, present_of
 from gtl.errors import ConfigError, DataError
-from gtl.forecasting.horizons import known_values, present_of
 
 _RIDGE = 1e-6  # of the number of samples: an autoregression of a constant series stays solvable
 

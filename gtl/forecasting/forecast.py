@@ -1,4 +1,4 @@
-"""Forecasting: what a frozen encoder of single graphs can do once it is given a past."""
+"""Forecasting of the values of nodes, with an encoder, an adapter or a memory, or a baseline."""
 
 from __future__ import annotations
 
@@ -13,25 +13,20 @@ import torch
 from torch import Tensor, nn
 
 from gtl.adapters.freezing import free
-from gtl.catalog import HEADS, WEIGHTINGS
+from gtl.catalog import WEIGHTINGS
 from gtl.data.series import PARTS, Series, Windows, as_horizons
+from gtl.data.window_items import WindowItems, future_of
 from gtl.errors import ConfigError, DataError
 from gtl.forecasting.baselines import BASELINES, Baseline
-from gtl.forecasting.forecaster import (
-    TARGET,
-    Forecaster,
-    WindowBatches,
-    base_of,
-    body_of,
-    snapshots_of,
-)
-from gtl.forecasting.horizons import errors, future_of, mean_of, windows_of
-from gtl.report.plots import write_plots
+from gtl.forecasting.forecaster import Forecaster, base_of, body_of
+from gtl.forecasting.horizons import errors, mean_of, windows_of
 from gtl.run_folder import RunFolder, read_json
-from gtl.train import loop
-from gtl.train.model import encoder_config, module_device
-from gtl.train.resolve import as_encoder, check_positive
-from gtl.train.seed import reseed, seeded
+from gtl.train.footprint import footprint
+from gtl.train.loop import Job, Settings
+from gtl.train.loop import train as train_job
+from gtl.train.model import TARGET
+from gtl.train.resolve import check_positive
+from gtl.train.session import Session
 from gtl.train.step import TaskModel
 
 MEMORIES = (None, "gru")
@@ -103,99 +98,56 @@ def forecast(
     Raises:
         GtlError: On any unusable argument, before anything is written.
     """
-    if not isinstance(series, Series):
-        raise ConfigError(
-            f"`series` is a {type(series).__name__}, expected a gtl.data.Series such as "
-            "gtl.load('series:chickenpox')"
-        )
     check_positive(epochs=epochs, lr=lr, batch_size=batch_size)
     if memory not in MEMORIES:
         raise ConfigError(f"`memory` is {memory!r}, expected one of {MEMORIES}")
-    ahead = as_horizons(horizons)
-    strides = dict(stride) if isinstance(stride, Mapping) else {"train": stride}
-    for part in strides:
-        if part not in PARTS:
-            raise ConfigError(f"`stride` names {part!r}, expected parts: {', '.join(PARTS)}")
-    windows = {part: series.windows(history, ahead, part, strides.get(part, 1)) for part in PARTS}
-    history = windows["train"].history
-    config = {
-        "command": "forecast",
-        "data": series.spec,
-        "data_options": dict(series.options),
-        "data_checksum": series.checksum(),
-        "history": history,
-        "horizons": ahead,
-        "stride": {part: int(number) for part, number in strides.items()},
-        "columns": series.values.shape[2],
-        "seed": seed,
-    }
-    if isinstance(encoder, str) and encoder in BASELINES:
-        _refuse(
-            encoder,
-            adapter=adapter,
-            memory=memory,
-            frozen=frozen,
-            difference=difference,
-            head=head,
-            epochs=epochs,
-            batch_size=batch_size,
-            lr=lr,
-            weight_decay=weight_decay,
-            optimizer=optimizer,
-        )
-        return _fit(encoder, series, windows, {**config, "baseline": encoder}, out, resume)
-    frozen = frozen if frozen is not None else adapter is not None or memory is not None
-    scale = series.scale()
-    with seeded(seed) as rng:
-        base = base_of(as_encoder(_copied(encoder), series.schema)[0])
-        free(base)  # the adapters that held it stay behind
-        reseed(rng)
-        body = body_of(base, _with_history(adapter, history), memory, history, frozen)
-        answer = Forecaster(body, head, history, ahead, scale, difference)
-        batches = WindowBatches(series, windows["train"], scale, difference)
-        answer.target.standardize(batches.labels())
-        model = TaskModel(body, {TARGET: answer.target})
-        model.to(device or module_device(base))
-        config |= {
-            **encoder_config(snapshots_of(body)),
-            "memory": memory,
-            "frozen": frozen,
-            "difference": difference,
-            "head": HEADS.spec(answer.head),
-            "target": {"mean": scale.mean.tolist(), "std": scale.std.tolist()},
-            "epochs": epochs,
-            "batch_size": batch_size,
-            "lr": lr,
-            "weight_decay": weight_decay,
-            "optimizer": optimizer,
-        }
+    windows = _windows(series, history, horizons, stride)
+    settings = Settings(epochs, batch_size, None, lr, weight_decay, optimizer)
+    with Session("forecast", series, seed=seed, device=device, out=out, resume=resume) as session:
+        shape = _shape(series, windows, stride)
+        if isinstance(encoder, str) and encoder in BASELINES:
+            given = {"adapter": adapter, "memory": memory, "frozen": frozen, "head": head}
+            _refuse(encoder, difference=difference, **given, **_asked(settings))
+            return _fit(encoder, series, windows, session, shape)
+        frozen = frozen if frozen is not None else adapter is not None or memory is not None
+        base = base_of(session.encoder(_copied(encoder))[0])
+        free(base)  # the adapters that froze it are not used here
+        train = windows["train"]
+        adapter = _with_history(adapter, train.history)
+        body = body_of(base, adapter, memory, train.history, frozen)
+        scale = series.scale()
+        answer = Forecaster(body, head, train.history, train.horizons, scale, difference)
+        items = WindowItems(series, train, scale, difference)
+        answer.target.standardize(items.labels())
+        model = session.placed(TaskModel(body, {TARGET: answer.target}))
+        settings.check(model)
+        folder = session.open({**answer.config(), "frozen": frozen, **shape, **_asked(settings)})
         how = WEIGHTINGS.build("equal")
         how.setup([TARGET], TARGET)
-        job = loop.Job(
+        job = Job(
             model,
             how,
-            loop.build_optimizer(model, optimizer, lr, weight_decay),
-            batches,  # type: ignore[arg-type]
-            torch.arange(len(windows["train"])),
+            settings.optimizer_of(model),
+            items,
+            torch.arange(len(items)),
             epochs,
             batch_size,
-            rng,
+            session.rng,
             seed=seed,
             target=TARGET,
             validate=lambda: mean_of(answer.errors(series, windows["valid"]), "mae"),
-            folder=None if out is None else RunFolder(out, config, resume),
+            folder=folder,
             title=f"forecast {series.spec}",
         )
-        done = loop.run(job)
-    answer.training_history, answer.folder = done.epochs, job.folder
-    answer.results = {
-        **_results(answer.errors(series, windows["test"]), done.best["valid"], seed),
-        "epoch": done.best["epoch"],
-        "footprint": loop.footprint(answer, done.seconds),
-    }
-    if job.folder is not None:
-        job.folder.write_results(answer.results)
-        write_plots(job.folder.path)
+        done = train_job(job)
+        answer.training_history, answer.folder = done.epochs, folder
+        answer.results = session.close(
+            {
+                **_results(answer.errors(series, windows["test"]), done.best["valid"]),
+                "epoch": done.best["epoch"],
+                "footprint": footprint(answer, done.seconds),
+            }
+        )
     return answer.eval()
 
 
@@ -251,8 +203,46 @@ def _copied(encoder: Any) -> Any:
     return copy.deepcopy(encoder) if isinstance(encoder, nn.Module) else encoder
 
 
+def _windows(
+    series: Any, history: int, horizons: int | Sequence[int], stride: int | Mapping[str, int]
+) -> dict[str, Windows]:
+    """Windows of each part of the series."""
+    if not isinstance(series, Series):
+        raise ConfigError(
+            f"`series` is a {type(series).__name__}, expected a gtl.data.Series such as "
+            "gtl.load('series:chickenpox')"
+        )
+    ahead, strides = as_horizons(horizons), _strides(stride)
+    for part in strides:
+        if part not in PARTS:
+            raise ConfigError(f"`stride` names {part!r}, expected parts: {', '.join(PARTS)}")
+    return {part: series.windows(history, ahead, part, strides.get(part, 1)) for part in PARTS}
+
+
+def _strides(stride: int | Mapping[str, int]) -> dict[str, int]:
+    return dict(stride) if isinstance(stride, Mapping) else {"train": stride}
+
+
+def _shape(
+    series: Series, windows: Mapping[str, Windows], stride: int | Mapping[str, int]
+) -> dict[str, Any]:
+    """What is forecast from what, for ``config.json``."""
+    return {
+        "history": windows["train"].history,
+        "horizons": windows["train"].horizons,
+        "stride": {part: int(number) for part, number in _strides(stride).items()},
+        "columns": series.values.shape[2],
+    }
+
+
+def _asked(settings: Settings) -> dict[str, Any]:
+    """Settings that a user can give here."""
+    names = ("epochs", "batch_size", "lr", "weight_decay", "optimizer")
+    return {name: getattr(settings, name) for name in names}
+
+
 def _refuse(baseline: str, **options: Any) -> None:
-    """Refuse what only networks have a use for."""
+    """Refuse options that only networks have."""
     known = inspect.signature(forecast).parameters
     given = [f"`{name}`" for name, value in options.items() if value != known[name].default]
     if given:
@@ -265,35 +255,37 @@ def _fit(
     name: str,
     series: Series,
     windows: Mapping[str, Windows],
-    config: Mapping[str, Any],
-    out: Path | str | None,
-    resume: bool,
+    session: Session,
+    shape: Mapping[str, Any],
 ) -> Fitted:
+    """A baseline, fitted and evaluated."""
     started = time.monotonic()
     baseline = BASELINES[name]().fit(series, windows["train"])
     seconds = time.monotonic() - started
     test = windows["test"]
     answer = Fitted(baseline, test.history, test.horizons, series.values.shape[2])
 
-    def judged(part: str) -> dict[int, dict]:
+    def errors_on(part: str) -> dict[int, dict]:
         chosen = windows[part]
         return errors(answer.predict(series, chosen), future_of(series, chosen), chosen.horizons)
 
-    valid = mean_of(judged("valid"), "mae")
-    answer.results = {**_results(judged("test"), valid, config["seed"]), "epoch": None}
     fitted = nn.ParameterList([nn.Parameter(baseline.weight)])
-    answer.results["footprint"] = loop.footprint(fitted, seconds)
-    if out is not None:
-        answer.folder = RunFolder(out, config, resume)
+    answer.results = {
+        **_results(errors_on("test"), mean_of(errors_on("valid"), "mae")),
+        "epoch": None,
+        "seed": session.seed,
+        "footprint": footprint(fitted, seconds),
+    }
+    answer.folder = session.open({**shape, "baseline": name})
+    if answer.folder is not None:
         answer.folder.write_results(answer.results)
     return answer
 
 
-def _results(found: dict[int, dict], valid: float | None, seed: int) -> dict[str, Any]:
+def _results(found: dict[int, dict], valid: float | None) -> dict[str, Any]:
     return {
         "metric": "mae",
         "valid": valid,
         "test": mean_of(found, "mae"),
-        "seed": seed,
         "horizons": {str(h): values for h, values in found.items()},
     }

@@ -1,8 +1,7 @@
-"""A Forecaster: windows of a series in, values to come out, whatever was trained in between."""
+"""Forecaster: windows of a series in, values to come out."""
 
 from __future__ import annotations
 
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +15,18 @@ from gtl.adapters.sites import in_eval_mode
 from gtl.adapters.spatio_temporal import SpatioTemporal
 from gtl.catalog import HEADS
 from gtl.data.series import Scale, Series, Windows
+from gtl.data.window_items import WindowItems, future_of
 from gtl.errors import CheckpointError, ConfigError, GtlError
-from gtl.forecasting.horizons import errors, future_of, present_of, windows_of
+from gtl.forecasting.horizons import errors, windows_of
 from gtl.forecasting.recurrent import Recurrent
 from gtl.graph import Graph
 from gtl.graph.time_graph import history_rows
 from gtl.roles import Encoder
 from gtl.run_folder import RunFolder, best_weights, read_json
 from gtl.tasks import Supervised
-from gtl.train.model import Predictor, encoder_from_config, load_part, module_device
+from gtl.train.device import module_device
+from gtl.train.model import TARGET, Predictor, encoder_config, encoder_from_config, load_part
 
-TARGET = "supervised"
 _ROWS = 1 << 15  # node vectors that a prediction encodes at once
 
 
@@ -98,7 +98,7 @@ class Forecaster(nn.Module):
             DataError: If the series has other columns, or a window's past reaches out of it.
         """
         windows = self._windows(series, windows)
-        batches = WindowBatches(series, windows, self.scale, self.difference)
+        batches = WindowItems(series, windows, self.scale, self.difference)
         size = max(1, _ROWS // (self.history * max(series.num_nodes, 1)))
         parts = []
         with in_eval_mode(self):
@@ -126,6 +126,16 @@ class Forecaster(nn.Module):
     def print_trainable_parameters(self) -> None:
         """Print how many parameters may move, in the manner of PEFT."""
         print_trainable_parameters(self)
+
+    def config(self) -> dict[str, Any]:
+        """What :meth:`load` needs to build the forecaster again, for ``config.json``."""
+        return {
+            **encoder_config(snapshots_of(self.encoder)),
+            "memory": "gru" if isinstance(self.encoder, Recurrent) else None,
+            "difference": self.difference,
+            "head": HEADS.spec(self.head),
+            "target": {"mean": self.scale.mean.tolist(), "std": self.scale.std.tolist()},
+        }
 
     @staticmethod
     def load(folder: Path | str) -> Forecaster:
@@ -165,44 +175,6 @@ class Forecaster(nn.Module):
         out[rows >= 0] = values
         out = F.pad(out, (0, 0, 0, nodes - rows.shape[1]), value=torch.nan)
         return out.unflatten(2, (len(self.horizons), -1)).transpose(1, 2)
-
-
-class WindowBatches:
-    """Windows as the loop sees a data set: items are windows, labels the values to come."""
-
-    metric = "mae"
-    level = "node"
-
-    def __init__(self, series: Series, windows: Windows, scale: Scale, difference: bool):
-        self.series, self.windows, self.difference = series, windows, difference
-        self.scores = scale.apply(series.values)
-
-    @cached_property
-    def future(self) -> Tensor:
-        """What came, or how much it had changed, ``(w, horizons, n, d)``; NaN for missing."""
-        came = future_of(self.series, self.windows)
-        return came - present_of(self.series, self.windows) if self.difference else came
-
-    def inputs(self, index: Tensor) -> Graph:
-        """Windows one after the other; seeds are the nodes that are there at present."""
-        windows = self.windows.pick(index)
-        graph = self.series.snapshots(windows.past().flatten(), self.scores)
-        rows = history_rows(graph, windows.history)[:, -1]  # (w, k)
-        return graph.replace(seeds=rows[rows >= 0])
-
-    def batch(
-        self, index: Tensor, device: Any = "cpu", fan_out: Any = None, rng: Any = None
-    ) -> Graph:
-        """The same with what came as labels of the seeds, ``(b, horizons * d)``."""
-        graph = self.inputs(index)
-        rows = history_rows(graph, self.windows.history)[:, -1]
-        window, node = (rows >= 0).nonzero().unbind(1)
-        y = self.future[index].transpose(1, 2)[window, node].flatten(1).float()
-        return graph.replace(y=y).to(device)
-
-    def labels(self) -> Tensor:
-        """Labels of all nodes of all windows, ``(w * n, horizons * d)``; NaN for missing."""
-        return self.future.transpose(1, 2).flatten(0, 1).flatten(1)
 
 
 def body_of(base: Encoder, adapter: Any, memory: str | None, history: int, frozen: bool) -> Encoder:

@@ -1,8 +1,7 @@
-"""How far off forecasts are, horizon by horizon: one number for all would hide how errors grow."""
+"""Errors of forecasts at each horizon."""
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from gtl.data.series import Series, Windows
@@ -37,31 +36,6 @@ def windows_of(
             f"series of {len(series)}; take present steps from {history - 1} to {len(series) - 1}"
         )
     return windows
-
-
-def future_of(series: Series, windows: Windows) -> Tensor:
-    """What came, ``(w, horizons, n, d)`` in the unit of the series; NaN for an absent node.
-
-    Raises:
-        DataError: If the series ends before.
-    """
-    last = int(windows.future().max()) if len(windows) else 0
-    if last >= len(series):
-        raise DataError(
-            f"{series.spec} has {len(series)} steps, windows ask what came at step {last}; that "
-            "is not known yet: use `predict`, or earlier windows"
-        )
-    return known_values(series)[windows.future()]
-
-
-def present_of(series: Series, windows: Windows) -> Tensor:
-    """What is there now, ``(w, 1, n, d)``, likewise."""
-    return known_values(series)[windows.now.unsqueeze(1)]
-
-
-def known_values(series: Series) -> Tensor:
-    """Values ``(T, n, d)`` with NaN for absent nodes."""
-    return series.values.masked_fill(~series.present().unsqueeze(2), torch.nan)
 
 
 def errors(forecast: Tensor, future: Tensor, horizons: tuple[int, ...]) -> dict[int, dict]:

@@ -48,9 +48,11 @@ def _raced(data: DataSet) -> Iterable[str]:
     """Which of several trainings side by side won, the guard's twin among them."""
     for method in data.methods:
         races = [
-            run.results["race"] for run in method.runs if run.results and "race" in run.results
+            run.results["selection"]
+            for run in method.runs
+            if run.results and "selection" in run.results
         ]
-        wins = Counter(str(race["winner"]) for race in races)
+        wins = Counter(str(race["selected"]) for race in races)
         if wins:
             told = ", ".join(f"{name} in {count}" for name, count in wins.most_common())
             yield f"{data.title}: of {len(races)} runs of {method.title} validation chose {told}"

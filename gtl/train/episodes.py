@@ -1,4 +1,4 @@
-"""Episodic fine-tuning: without it, few labels would train a head that remembers them.
+"""Episodic fine-tuning of an adapter and a head with a closed form.
 
 FiT (Shysheya et al. 2023): the encoder is frozen but for an adapter (FiLM). In each episode a head
 with a closed form is fitted to one half of the labels and judged on the other, so what is trained
@@ -8,7 +8,6 @@ is how well a few samples tell classes apart. In the end the head is fitted to a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,22 +16,27 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from gtl.adapters import Adapted
-from gtl.adapters.attachment import attached
-from gtl.catalog import HEADS, READOUTS, WEIGHTINGS
+from gtl.catalog import HEADS, WEIGHTINGS
 from gtl.data.dataset import Dataset
+from gtl.data.items import PairItems
 from gtl.errors import ConfigError, DataError, GtlError
 from gtl.heads.closed_form import ClosedForm
-from gtl.report.plots import write_plots
+from gtl.progress import Progress
 from gtl.roles import Encoder
 from gtl.run_folder import RunFolder
-from gtl.train import loop
+from gtl.train.device import module_device
 from gtl.train.evaluate import evaluate
-from gtl.train.model import Model, build_target, encoder_config
-from gtl.train.resolve import as_dataset, as_encoder, check_positive, origin_of
-from gtl.train.seed import reseed, seeded
+from gtl.train.footprint import footprint
+from gtl.train.labels import LabelNames
+from gtl.train.loop import Averages, Batches, Job, PassOver, Training
+from gtl.train.model import TARGET, Model, build_target
+from gtl.train.optimizers import warn_if_held
+from gtl.train.resolve import as_dataset, check_positive
+from gtl.train.session import Session
 from gtl.train.step import TaskModel
+from gtl.train.target import shape_of
 
-TARGET = "supervised"
+COMMAND = "finetune_by_episodes"
 LEAST_WAY, MOST_WAY = 5, 100
 CENTERS = "classes.centers"  # trained where a head is not fitted; here it always is
 
@@ -92,59 +96,44 @@ def finetune_by_episodes(
         raise ConfigError(f"`episodes` is {episodes}, expected 0 or more")
     dataset = as_dataset(dataset)
     labeled = _labeled(dataset, items)
-    with seeded(seed) as rng, ExitStack() as undo:
-        built, _ = as_encoder(encoder, dataset.schema)
-        reseed(rng)
-        if adapter is not None:
-            built = undo.enter_context(attached(built, adapter))
-        model = _model(built, dataset, head, readout)
-        model.to(device or loop.module_device(model))
-        config = {
-            "command": "finetune_by_episodes",
-            "data": dataset.spec,
-            "data_options": dict(dataset.options),
-            "data_checksum": dataset.checksum(),
-            **encoder_config(model.encoder),
-            "pretrained": origin_of(encoder),
-            "target": _shape(dataset),
-            "tasks": {},
-            "head": HEADS.spec(_head(model)),
-            "readout": READOUTS.spec(model.predictor.readout),
-            "episodes": episodes,
-            "lr": lr,
-            "support": support,
-            "queries": queries,
-            "items": None if items is None else items.tolist(),
-            "seed": seed,
-        }
-        known, asked = _halves(dataset, labeled, rng)
-        folder = None if out is None else RunFolder(out, config, resume)
-        training = _Episodes(
-            _job(model, dataset, labeled, episodes if asked else 0, lr, rng, seed, folder),
-            _Drawer((known, asked), support, queries, rng),
-            model,
+    with Session(COMMAND, dataset, seed=seed, device=device, out=out, resume=resume) as session:
+        base, _ = session.encoder(encoder)
+        base = session.adapted(base, adapter)
+        model = session.placed(_model(base, dataset, head, readout))
+        known, asked = _halves(dataset, labeled, session.rng)
+        folder = session.open(
+            {
+                **model.config(),
+                "pretrained": session.origin,
+                "tasks": {},
+                "episodes": episodes,
+                "lr": lr,
+                "support": support,
+                "queries": queries,
+                "items": None if items is None else items.tolist(),
+            }
         )
-        training.run()
-        model.eval()
-        with torch.no_grad():
-            labels = _labels(dataset, labeled).to(loop.module_device(model))
-            _head(model).fit(training.features(labeled), labels)
-        training.fitted()
-    model.history, model.folder = training.history.epochs, folder
-    model.results = {
-        "metric": dataset.metric,
-        **{part: _value(model, dataset, part) for part in ("valid", "test")},
-        "seed": seed,
-        "footprint": loop.footprint(model, training.history.seconds),
-    }
-    if folder is not None:
-        folder.write_results(model.results)
-        write_plots(folder.path)
+        count = episodes if asked else 0
+        job = _job(model, dataset, labeled, count, lr, session.rng, seed, folder)
+        source = _Episodes((known, asked), support, queries, session.rng)
+        training = Training(job, pass_over=_training_on(source, model))
+        with Progress(job.title, job.epochs, training.epoch, "episode") as progress:
+            training.advance(job.epochs, progress)
+        _fit(model, dataset, labeled)
+        training.keep_present()
+        model.history, model.folder = training.history.epochs, folder
+        model.results = session.close(
+            {
+                "metric": dataset.metric,
+                **{part: _value(model, dataset, part) for part in ("valid", "test")},
+                "footprint": footprint(model, training.history.seconds),
+            }
+        )
     return model
 
 
-class _Drawer:
-    """Draws episodes: items of the support, items that are asked, and their classes."""
+class _Episodes:
+    """Source of episodes: support items, query items, and their classes."""
 
     def __init__(
         self,
@@ -182,47 +171,39 @@ class _Drawer:
         return [numbers[first], *numbers[:first], *numbers[first + 1 :]][:way]
 
 
-class _Episodes(loop.Training):
-    """A training whose epochs are episodes; see :class:`gtl.train.loop.Training`.
+def _training_on(source: _Episodes, model: Model) -> PassOver:
+    """The pass of a training in which an epoch is an episode."""
 
-    Args:
-        job: Model, optimizer and number of episodes.
-        drawer: Where episodes come from.
-        model: Encoder and head.
-    """
-
-    def __init__(self, job: loop.Job, drawer: _Drawer, model: Model):
-        super().__init__(job)
-        self.drawer, self.model = drawer, model
-
-    def run(self) -> None:
-        """All episodes that are left."""
-        with loop.progress(self.job.title, self.job.epochs, self.epoch) as bar:
-            self.advance(self.job.epochs, bar)
-
-    def features(self, items: Tensor) -> Tensor:
-        """Vectors of items: the frozen encoder, its adapter, and the readout."""
-        graph = self.job.data.batch(items, loop.module_device(self.model))
-        return self.model.embed(graph)
-
-    def fitted(self) -> None:
-        """Keep the head that was fitted in the end."""
-        self._choose(self.epoch, None)
-        self.save()
-
-    def _all_batches(self) -> dict[str, dict[str, float | None]]:
-        support, labels, queries, truth = self.drawer.draw()
-        features = self.features(torch.cat([support, queries]))
+    def episode(job: Job, number: int, progress: Progress | None) -> Averages:
+        support, labels, queries, truth = source.draw()
+        features = _features(model, job.data, torch.cat([support, queries]))
         known, asked = features.split([len(support), len(queries)])
-        small = _like(_head(self.model), int(labels.max()) + 1)
+        small = _like(_head(model), int(labels.max()) + 1)
         small.fit(known, labels.to(features.device))
         loss = cross_entropy(small(asked), truth.to(features.device))
         if not torch.isfinite(loss):
-            raise GtlError(f"the loss is {float(loss)} in episode {self.epoch}; lower `lr`")
-        self.job.optimizer.zero_grad(set_to_none=True)
+            raise GtlError(f"the loss is {float(loss)} in episode {number}; lower `lr`")
+        job.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        self.job.optimizer.step()
+        job.optimizer.step()
+        if progress is not None:
+            progress.update()
         return {"losses": {TARGET: float(loss.detach())}, "weights": {}, "consistency": {}}
+
+    return episode
+
+
+def _features(model: Model, data: Batches, items: Tensor) -> Tensor:
+    """Vectors of items: the encoder with its adapter, and the readout."""
+    return model.embed(data.batch(items, module_device(model)))
+
+
+def _fit(model: Model, data: Dataset, items: Tensor) -> None:
+    """Fit the head to all labeled items."""
+    model.eval()
+    with torch.no_grad():
+        labels = _labels(data, items).to(module_device(model))
+        _head(model).fit(_features(model, data, items), labels)
 
 
 def _job(
@@ -234,10 +215,10 @@ def _job(
     rng: torch.Generator,
     seed: int,
     folder: RunFolder | None,
-) -> loop.Job:
-    loop.warn_if_held(model.encoder)
+) -> Job:
+    warn_if_held(model.encoder)
     trained = [p for n, p in model.named_parameters() if p.requires_grad and CENTERS not in n]
-    return loop.Job(
+    return Job(
         TaskModel(model.encoder, {TARGET: model.target}),
         WEIGHTINGS.build("equal"),
         torch.optim.Adam([{"params": trained}], lr=lr),
@@ -267,8 +248,8 @@ def _like(head: ClosedForm, classes: int) -> ClosedForm:
 def _model(encoder: Encoder, data: Dataset, head: Any, readout: Any) -> Model:
     if isinstance(head, nn.Module):
         raise ConfigError("`head` is an instance; give a name or a mapping: episodes need others")
-    target = build_target(encoder, _shape(data), head, readout)
-    model = Model(encoder, target, data.level)
+    target = build_target(encoder, shape_of(data), head, readout)
+    model = Model(encoder, target, LabelNames.of(data))
     if not isinstance(_head(model), ClosedForm):
         raise ConfigError(
             f"the head {HEADS.name_of(_head(model))!r} has no closed form to be fitted by; take "
@@ -282,12 +263,8 @@ def _head(model: Model) -> Any:
     return model.predictor.head
 
 
-def _shape(data: Dataset) -> dict[str, Any]:
-    return {"kind": "multiclass", "outputs": data.num_outputs, "level": data.level}
-
-
 def _labeled(data: Dataset, items: Tensor | None) -> Tensor:
-    if data.labels is None or data.kind != "multiclass" or data.level == "edge":
+    if data.labels is None or data.kind != "multiclass" or isinstance(data.contents, PairItems):
         raise DataError(
             f"{data.spec} has no classes of nodes or graphs; episodes need one class an item"
         )

@@ -1,8 +1,10 @@
-"""Evaluation and prediction: a trained model's answers for the items of a data set."""
+"""Evaluation, prediction and embedding of the items of a data set with a trained model."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,72 +12,80 @@ import torch
 from torch import Tensor
 
 from gtl.data.dataset import Dataset
-from gtl.errors import DataError
+from gtl.errors import ConfigError, DataError
 from gtl.graph import Graph
 from gtl.metrics import score, score_by_ogb
-from gtl.train.model import Model, module_device
+from gtl.roles import Encoder
+from gtl.run_kinds import load_run
+from gtl.train.device import module_device
+from gtl.train.labels import Aligned, LabelNames
+from gtl.train.model import Model, build_target
 from gtl.train.resolve import as_dataset, check_fan_out, check_positive
+from gtl.train.run import Run
 
-BATCH = 1024
-PAIRS = 1 << 16
-WHOLE = 10_000_000  # edges of the largest graph that is read at once after training on samples
+UNNAMED = ("memory",)  # specs that do not identify a data set
 
 
 def evaluate(
-    model: Model,
+    model: Any,
     dataset: Dataset,
     split: str = "test",
     *,
+    metrics: Sequence[str] = (),
+    allow_changed: bool = False,
     fan_out: Sequence[int | None] | None = None,
     batch_size: int | None = None,
-) -> dict[str, float]:
-    """Judge a model on a part of a data set.
+) -> dict[str, Any]:
+    """Evaluate a model on a part of a data set.
+
+    Classes and label columns are matched with those of the training data by name; see
+    :mod:`gtl.train.labels`.
 
     Vectors of nodes are exact unless ``fan_out`` is given. By default a graph is read whole; after
     training with ``fan_out`` only up to ten million edges, and beyond that as the neighborhoods of
     a batch of nodes after the other.
 
     Args:
-        model: A fine-tuned model.
+        model: A fine-tuned model or its run folder.
         dataset: Labeled data.
         split: ``train``, ``valid``, ``test`` or ``all``.
+        metrics: Metrics to add to the data set's own, keys of :data:`gtl.metrics.METRICS`.
+        allow_changed: Evaluate also on data of the name that the model was trained on which is not
+            the same any more: some items of its test split may have been trained on.
         fan_out: Of nodes, sample so many neighbors at each hop instead of reading all of them; the
             same ones in every call.
         batch_size: Graphs at a time, or nodes with their neighborhoods.
 
     Returns:
-        The data set's metric by name, and ``items``, how many were judged.
+        The data set's metric by name, then those of ``metrics``, and ``items``, how many were
+        evaluated.
 
     Raises:
-        DataError: If there are no labels, the split is empty or missing, the features differ from
-            those the model was trained on, or no column has what the metric needs.
+        DataError: If there are no labels, the split is empty or missing, labels or features are
+            not those that the model was trained on, the data changed, or no column has what the
+            metric needs.
     """
-    if dataset.labels is None:
-        raise DataError(f"{dataset.spec} has no labels to evaluate against; use predict")
+    model = as_model(model)
+    aligned = _aligned(model, dataset)
+    if not allow_changed:
+        _require_unchanged(model, dataset)
     index = dataset.items(split)
-    outputs = (
-        _each_batch(model, dataset, index, model.target.predict, fan_out, batch_size)
-        .double()
-        .numpy()
-    )
+    raw = _each_batch(model, dataset, index, model.target.predict, fan_out, batch_size)
+    outputs = (raw if aligned.columns is None else raw[:, aligned.columns]).double().numpy()
     if not np.isfinite(outputs).all():
         raise DataError("the model's predictions are not finite; train with a lower rate (lr)")
-    labels = dataset.labels[index].numpy()
-    if dataset.kind == "multiclass" and outputs.shape[1] <= int(labels.max()):
-        raise DataError(
-            f"{dataset.spec} has class {int(labels.max())}, "
-            f"the model knows {outputs.shape[1]} classes"
-        )
+    labels, queries = aligned.labels[index].numpy(), dataset.contents.queries(index)
+    values = {name: score(name, labels, outputs, queries) for name in metrics}
     if dataset.spec.startswith("ogb:"):
         name = dataset.spec.removeprefix("ogb:")
-        value = score_by_ogb(name, dataset.metric, labels, outputs, dataset.queries(index))
+        value = score_by_ogb(name, aligned.metric, labels, outputs, queries)
     else:
-        value = score(dataset.metric, labels, outputs, dataset.queries(index))
-    return {dataset.metric: value, "items": len(index)}
+        value = score(aligned.metric, labels, outputs, queries)
+    return {aligned.metric: value, **values, "items": len(index)}
 
 
 def predict(
-    model: Model,
+    model: Any,
     data: Any,
     split: str = "all",
     raw: bool = False,
@@ -86,7 +96,7 @@ def predict(
     """Predictions for items with or without labels.
 
     Args:
-        model: A fine-tuned model.
+        model: A fine-tuned model or its run folder.
         data: Dataset, Graph (with ``pairs`` if those are the items), packed graphs or a list of
             graphs.
         split: Which items.
@@ -100,7 +110,7 @@ def predict(
     Raises:
         DataError: If the features differ from those the model was trained on.
     """
-    data = as_dataset(data)
+    model, data = as_model(model), as_dataset(data)
     outputs = _each_batch(model, data, data.items(split), model.target.predict, fan_out, batch_size)
     if raw or model.target.kind == "regression":
         return outputs
@@ -108,17 +118,74 @@ def predict(
 
 
 def embed(
-    model: Model,
+    model: Any,
     data: Any,
     split: str = "all",
     *,
+    readout: Any = "mean",
     fan_out: Sequence[int | None] | None = None,
     batch_size: int | None = None,
 ) -> Tensor:
-    """Item vectors ``(items, h)`` on the CPU: what the head sees; options as in :func:`predict`."""
+    """Item vectors ``(items, h)`` on the CPU: of a model what the head gets.
+
+    Args:
+        model: A fine-tuned model, a pre-training run, the folder of either, or an encoder.
+        data: As for :func:`predict`.
+        split: Which items.
+        readout: Node vectors to graph vectors, where the model has none of its own.
+        fan_out: See :func:`evaluate`.
+        batch_size: Likewise.
+    """
     data = as_dataset(data)
-    features = model.predictor.features
+    model = load_run(model) if isinstance(model, (str, Path)) else model
+    if isinstance(model, (Run, Encoder)):
+        model = _vectors_of(model, data, readout)
+    features = as_model(model).predictor.features
     return _each_batch(model, data, data.items(split), features, fan_out, batch_size)
+
+
+def as_model(model: Any) -> Model:
+    """A model, or that of a run folder.
+
+    Raises:
+        ConfigError: If it is neither.
+    """
+    if isinstance(model, (str, Path)):
+        return Model.load(model)
+    if not isinstance(model, Model):
+        raise ConfigError(
+            f"`model` is a {type(model).__name__}, expected a gtl.Model, as gtl.finetune returns, "
+            "or the folder of a fine-tuning run"
+        )
+    return model
+
+
+def _vectors_of(start: Run | Encoder, data: Dataset, readout: Any) -> Model:
+    """A model whose item vectors are those of an encoder; its head is not used."""
+    encoder = start.encoder if isinstance(start, Run) else start
+    shape = {"kind": "binary", "outputs": 1, "level": data.level}
+    model = Model(encoder, build_target(encoder, shape, "linear", readout))
+    return model.to(module_device(encoder)).train(encoder.training)
+
+
+def _require_unchanged(model: Model, dataset: Dataset) -> None:
+    known = model.trained_on
+    if known is None or known["spec"] != dataset.spec or dataset.spec in UNNAMED:
+        return
+    if known["checksum"] != dataset.checksum():
+        raise DataError(
+            f"{dataset.spec} is not as it was when the model was trained (its checksum differs: "
+            "rows, labels or the split have changed), so items of this part may have been trained "
+            "on; load it with the options and the seed of the training, or allow it "
+            "(allow_changed=True, --allow_changed)"
+        )
+
+
+def _aligned(model: Model, dataset: Dataset) -> Aligned:
+    """Labels in the model's numbering; as they are where a model does not know its labels."""
+    known = model.labels or LabelNames(str(model.target.kind), model.target.outputs or 1, "")
+    aligned = known.aligned(dataset)
+    return aligned if aligned.metric else replace(aligned, metric=dataset.metric)
 
 
 def _each_batch(
@@ -141,8 +208,8 @@ def _each_batch(
     with torch.no_grad():
         for items in index.split(size or max(len(index), 1)):
             graph = data.batch(items, device, fan_out, rng)
-            if nodes is None or data.level == "graph" or fan_out is not None:
-                nodes = model.encoder(graph)  # elsewhere all items lie in one graph
+            if nodes is None or not data.contents.one_graph or fan_out is not None:
+                nodes = model.encoder(graph)
             parts.append(answer(graph, nodes).cpu())
     model.train(was_training)
     return torch.cat(parts)
@@ -155,9 +222,5 @@ def _portions(
     if batch_size is not None:
         check_positive(batch_size=batch_size)
     given = check_fan_out(fan_out, data, model.encoder)
-    if data.graph is None or data.level != "node":
-        return None, batch_size or (PAIRS if data.level == "edge" else BATCH)
-    large = model.fan_out is not None and data.graph.num_edges > WHOLE
-    if given is None and batch_size is None and not large:
-        return None, 0
-    return given or [None] * len(model.encoder.blocks), batch_size or BATCH
+    depth, sampled = len(model.encoder.blocks), model.fan_out is not None
+    return data.contents.portions(depth, given, batch_size, sampled)

@@ -1,42 +1,94 @@
-"""The loop: the only place where encoder, tasks, weighting and data meet."""
+"""The training loop: batches, one step each, validation, checkpoints and resume."""
 
 from __future__ import annotations
 
 import copy
 import logging
 import math
-import resource
-import sys
 import time
-import warnings
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
-from tqdm import tqdm
+from torch import Tensor
 
 from gtl import checkpoint
-from gtl.adapters import Adapted
 from gtl.adapters.adapted import frozen_names
-from gtl.adapters.freezing import is_held
-from gtl.adapters.trainable import count_parameters
-from gtl.catalog import ADAPTERS
 from gtl.data.dataset import Dataset
-from gtl.errors import ConfigError, GtlError, GtlWarning
+from gtl.errors import GtlError
 from gtl.graph import Graph
 from gtl.graph.sample import draw_numbers
 from gtl.metrics import is_better
+from gtl.progress import Progress
 from gtl.roles import View, Weighting
 from gtl.run_folder import RunFolder
-from gtl.train.model import load_part, module_device
+from gtl.train.device import module_device
+from gtl.train.model import load_part
+from gtl.train.optimizers import build_optimizer, parts_of
 from gtl.train.step import Step, TaskModel
 
 log = logging.getLogger(__name__)
 CHECKPOINT_SECONDS = 10.0
-OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
+
+
+class Batches(Protocol):
+    """What the loop needs of a data set; a :class:`gtl.Dataset` has it."""
+
+    @property
+    def metric(self) -> str:
+        """Name of the metric that validation uses."""
+
+    def batch(
+        self,
+        index: Tensor,
+        device: torch.device | str = "cpu",
+        fan_out: Sequence[int | None] | None = None,
+        rng: torch.Generator | None = None,
+    ) -> Graph:
+        """The Graph of some items, with their labels."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of the training steps that a user gives by name.
+
+    Attributes:
+        epochs: Passes over the training items.
+        batch_size: Items per step; 0 means all at once.
+        fan_out: Neighbors to sample at each hop; ``None`` for no sampling.
+        lr: Learning rate.
+        weight_decay: Weight decay.
+        optimizer: A key of :data:`gtl.train.optimizers.OPTIMIZERS`.
+        rates: Learning rates of parts that have another, by part.
+    """
+
+    epochs: int
+    batch_size: int
+    fan_out: Sequence[int | None] | None
+    lr: float
+    weight_decay: float
+    optimizer: str
+    rates: Mapping[str, float] | None = None
+
+    def optimizer_of(self, model: TaskModel) -> torch.optim.Optimizer:
+        """An optimizer of a model's parameters; rates of parts that it lacks are left out."""
+        parts = parts_of(model).values()
+        rates = {name: rate for name, rate in (self.rates or {}).items() if name in parts}
+        return build_optimizer(model, self.optimizer, self.lr, self.weight_decay, rates)
+
+    def to_json(self) -> dict[str, Any]:
+        """All settings by name, for ``config.json``."""
+        settings = asdict(self)
+        return {**settings, "rates": dict(self.rates) if self.rates else None}
+
+    def check(self, model: TaskModel) -> None:
+        """Refuse settings that do not fit the model with all of its tasks.
+
+        Raises:
+            ConfigError: As :func:`gtl.train.optimizers.build_optimizer`.
+        """
+        build_optimizer(model, self.optimizer, self.lr, self.weight_decay, self.rates)
 
 
 @dataclass
@@ -65,7 +117,7 @@ class Job:
     model: TaskModel
     weighting: Weighting
     optimizer: torch.optim.Optimizer
-    data: Dataset
+    data: Batches
     items: Tensor
     epochs: int
     batch_size: int
@@ -94,6 +146,10 @@ class History:
     seconds: float = 0.0
 
 
+Averages = dict[str, dict[str, float | None]]
+PassOver = Callable[[Job, int, Progress | None], Averages]
+
+
 class Training:
     """A run that can be put aside and gone on with, in this process or, with a folder, in another.
 
@@ -103,42 +159,53 @@ class Training:
     Args:
         job: What to train; goes on with the run in its folder, if there is one.
         random: State of torch's global generators to start from; as they are now by default.
+        pass_over: What an epoch is; :func:`train_on_batches` by default.
 
     Attributes:
         history: What it has left so far.
     """
 
-    def __init__(self, job: Job, random: Mapping[str, Tensor] | None = None):
-        self.job = job
+    def __init__(
+        self,
+        job: Job,
+        random: Mapping[str, Tensor] | None = None,
+        pass_over: PassOver | None = None,
+    ):
+        self.job, self._pass_over = job, pass_over or train_on_batches
         self.random = dict(checkpoint.random_state() if random is None else random)
         self._frozen = frozen_names(job.model)
         self.history = self._resume()
         self._saved = time.monotonic()
 
     @property
+    def steps_per_epoch(self) -> int:
+        """Batches of an epoch."""
+        size = self.job.batch_size or max(len(self.job.items), 1)
+        return max(1, math.ceil(len(self.job.items) / size))
+
+    @property
     def epoch(self) -> int:
         """Epochs done."""
         return len(self.history.epochs)
 
-    def advance(self, epochs: int, bar: Any = None) -> None:
+    def advance(self, epochs: int, progress: Progress | None = None) -> None:
         """Train until ``epochs`` epochs are done, in all.
 
         Args:
             epochs: How far to go; nothing happens if the training is there already.
-            bar: Progress bar to move on by one an epoch.
+            progress: Where the steps are counted.
 
         Raises:
             GtlError: If a loss stops being finite.
         """
         checkpoint.set_random_state(self.random)
         while self.epoch < epochs:
-            self._train_epoch()
+            self._train_epoch(progress)
             self.random = checkpoint.random_state()
             if time.monotonic() - self._saved >= CHECKPOINT_SECONDS or self.epoch == epochs:
                 self.save()
-            if bar is not None:
-                bar.update()
-                bar.set_postfix(self._progress())
+            if progress is not None:
+                progress.show(**self._shown())
 
     def save(self) -> None:
         """Write a checkpoint, if there is a folder."""
@@ -146,17 +213,22 @@ class Training:
             self.job.folder.save(self._state())
             self._saved = time.monotonic()
 
+    def keep_present(self) -> None:
+        """Let the present weights be those of the chosen epoch, and write a checkpoint."""
+        self._choose(self.epoch, None)
+        self.save()
+
     def finish(self) -> dict[str, Tensor]:
         """The weights of the chosen epoch, which the model is given too."""
         weights = {**self._weights(frozen=True), **self.history.best["model"]}
         self.job.model.load_state_dict(weights)
         return weights
 
-    def _train_epoch(self) -> None:
+    def _train_epoch(self, progress: Progress | None) -> None:
         job, history = self.job, self.history
         started = time.monotonic()
         job.model.train()
-        averages = self._all_batches()
+        averages = self._pass_over(self.job, self.epoch, progress)
         valid = job.validate()
         seconds = time.monotonic() - started
         history.seconds += seconds
@@ -167,22 +239,15 @@ class Training:
         if job.folder is not None:
             job.folder.log(line)
 
-    def _all_batches(self) -> dict[str, dict[str, float | None]]:
-        """Train on all items; returns mean losses, weights and consistency by task."""
-        job = self.job
-        means = _Means(job.model.tasks.keys())
-        for batch in batches(job.items, job.batch_size, job.rng):
-            means.add(*train_step(job, batch), job.weighting.consistency)
-        return means.line(self.epoch)
-
     def _choose(self, epoch: int, valid: float | None) -> None:
         """Keep the present weights as the best; without values the latest always are, uncopied."""
         weights = self._weights() if valid is None else copy.deepcopy(self._weights())
         self.history.best = {"epoch": epoch, "valid": valid, "model": weights}
 
-    def _progress(self) -> dict[str, str]:
+    def _shown(self) -> dict[str, str]:
         valid = self.history.epochs[-1]["valid"]
-        return {} if valid is None else {self.job.data.metric: f"{valid:.4g}"}
+        shown = {} if valid is None else {self.job.data.metric: f"{valid:.4g}"}
+        return {"epoch": f"{self.epoch}/{self.job.epochs}", **shown}
 
     def _weights(self, frozen: bool = False) -> dict[str, Tensor]:
         """Weights that training changes, or those that it leaves as they are."""
@@ -221,22 +286,28 @@ class Training:
         return History(job.folder.read_metrics(), state["best"], state["seconds"])
 
 
-def run(job: Job) -> History:
+def train(job: Job) -> History:
     """Train; the model ends at the epoch that validation data chose (the last one without any).
 
     Raises:
         GtlError: If a loss stops being finite.
     """
     training = Training(job)
-    with progress(job.title, job.epochs, training.epoch) as bar:
-        training.advance(job.epochs, bar)
+    steps = training.steps_per_epoch
+    with Progress(job.title, job.epochs * steps, training.epoch * steps) as progress:
+        training.advance(job.epochs, progress)
     training.finish()
     return training.history
 
 
-def progress(title: str, epochs: int, done: int = 0) -> Any:
-    """A progress bar over epochs, silent where nobody watches."""
-    return tqdm(total=epochs, initial=done, desc=title, unit="epoch", disable=None, leave=False)
+def train_on_batches(job: Job, epoch: int, progress: Progress | None) -> Averages:
+    """Train on all items once; mean losses, weights and consistency by task."""
+    means = _Means(job.model.tasks.keys())
+    for batch in batches(job.items, job.batch_size, job.rng):
+        means.add(*train_step(job, batch), job.weighting.consistency)
+        if progress is not None:
+            progress.update()
+    return means.line(epoch)
 
 
 def train_step(job: Job, items: Tensor) -> tuple[Step, dict[str, float]]:
@@ -271,100 +342,6 @@ def batches(items: Tensor, size: int, rng: torch.Generator) -> Iterator[Tensor]:
     yield from order.split(size or max(len(items), 1))
 
 
-def build_optimizer(
-    model: TaskModel,
-    name: str,
-    lr: float,
-    weight_decay: float,
-    rates: Mapping[str, float] | None = None,
-) -> torch.optim.Optimizer:
-    """An optimizer of the parameters that may move.
-
-    Args:
-        model: Encoder and tasks.
-        name: A key of :data:`OPTIMIZERS`.
-        lr: Learning rate.
-        weight_decay: Weight decay.
-        rates: Learning rates of some parts, by the names of :func:`parts_of`.
-
-    Raises:
-        ConfigError: If the name is unknown, a rate is for no part, or nothing may move.
-    """
-    if name not in OPTIMIZERS:
-        raise ConfigError(f"unknown optimizer {name!r}; known: {', '.join(OPTIMIZERS)}")
-    warn_if_held(model.encoder)
-    trained = [p for p in model.parameters() if p.requires_grad]
-    if not trained:
-        raise ConfigError("no parameter may move; unfreeze some or attach an adapter")
-    extra = {"momentum": 0.9} if name == "sgd" else {}
-    groups: Any = trained if not rates else _by_rate(model, lr, rates)
-    return OPTIMIZERS[name](groups, lr=lr, weight_decay=weight_decay, **extra)
-
-
-def warn_if_held(encoder: nn.Module) -> None:
-    """Warn of an encoder that is frozen for an adapter which is no part of this training."""
-    if is_held(encoder):
-        warnings.warn(
-            "the encoder was frozen when an adapter was attached to it, and stays so here; call "
-            "gtl.adapters.detach on the adapted one before, or give a copy made before",
-            GtlWarning,
-            stacklevel=3,
-        )
-
-
-def parts_of(model: TaskModel) -> dict[str, str]:
-    """Parts by the beginning of their parameters' names; one inside another comes first.
-
-    Parts are the adapters in use and the auxiliary tasks by name, ``head`` (with its readout) and
-    ``encoder``.
-    """
-    parts = {}
-    if isinstance(model.encoder, Adapted):
-        for i, part in enumerate(model.encoder.parts()):
-            parts[f"encoder.adapters.{model.encoder.in_use}.{i}."] = ADAPTERS.name_of(part)
-    parts["encoder."] = "encoder"
-    for name, _ in model.named_tasks():
-        parts[f"tasks.{name}."] = "head" if name == "supervised" else name
-    return parts
-
-
-def _by_rate(model: TaskModel, lr: float, rates: Mapping[str, float]) -> list[dict[str, Any]]:
-    """The parameters that may move, in groups of one learning rate each."""
-    parts, groups, moving = parts_of(model), defaultdict(list), set()
-    for name, rate in rates.items():
-        if name not in parts.values():
-            raise ConfigError(
-                f"`rates` names {name!r}, which is no part of this training; parts: "
-                f"{', '.join(dict.fromkeys(parts.values()))}"
-            )
-        if not rate > 0:
-            raise ConfigError(f"the rate of {name!r} is {rate}, expected a positive number")
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            part = next(part for start, part in parts.items() if name.startswith(start))
-            groups[rates.get(part, lr)].append(parameter)
-            moving.add(part)
-    for name in rates:
-        if name not in moving:
-            raise ConfigError(f"`rates` names {name!r}, of which nothing may move; leave it out")
-    return [{"params": group, "lr": rate} for rate, group in groups.items()]
-
-
-def footprint(model: nn.Module, seconds: float) -> dict[str, Any]:
-    """What a run cost: parameters, bytes of weights that are not frozen, time, peak memory."""
-    total, trained = count_parameters(model)
-    frozen = frozen_names(model)
-    state = [value for name, value in model.state_dict().items() if name not in frozen]
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return {
-        "parameters_total": total,
-        "parameters_trained": trained,
-        "stored_bytes": sum(value.numel() * value.element_size() for value in state),
-        "seconds": round(seconds, 3),
-        "peak_memory_bytes": peak if sys.platform == "darwin" else peak * 1024,
-    }
-
-
 class _Means:
     """Mean loss, weight and consistency of each task over an epoch."""
 
@@ -388,7 +365,7 @@ class _Means:
         for name, cosine in consistency.items():
             self._consistency[name] = self._consistency.get(name, 0.0) + cosine
 
-    def line(self, epoch: int) -> dict[str, dict[str, float | None]]:
+    def line(self, epoch: int) -> Averages:
         losses: dict[str, float | None] = {}
         for name, total in self._sums.items():
             losses[name] = float(total) / self._counts[name] if self._counts[name] else None
@@ -415,5 +392,5 @@ def _draw(job: Job, data: Dataset, device: torch.device) -> Graph:
     items = data.items("train") if "train" in data.split else None
     total = len(data if items is None else items)
     drawn = draw_numbers(total, job.batch_size or total, job.rng)
-    fan_out = job.fan_out if data.level == "node" else None
+    fan_out = job.fan_out if data.contents.can_sample else None
     return data.batch(drawn if items is None else items[drawn], device, fan_out, job.rng)

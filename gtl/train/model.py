@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from gtl.adapters import Adapted, attach, trainable
 from gtl.adapters.attachment import specs_of
 from gtl.catalog import ENCODERS, HEADS, READOUTS
-from gtl.errors import CheckpointError, DataError
+from gtl.data.items import KINDS_OF_ITEMS, GraphItems, Items, NodeItems, PairItems
+from gtl.errors import CheckpointError
 from gtl.graph import Graph, Schema
-from gtl.graph.pairs import pair_features
 from gtl.roles import Encoder
-from gtl.run_folder import RunFolder, best_weights, read_json
+from gtl.run_folder import CANDIDATES, RunFolder, best_weights, read_json, read_metrics
 from gtl.tasks import Supervised
 from gtl.tasks.links import Links
+from gtl.train.labels import LabelNames
 
 COMMANDS = ("finetune", "finetune_by_episodes")  # whose run folders hold a Model
+TARGET = "supervised"  # name of the labeled target among the tasks of a training
 
 
 class Predictor(nn.Module):
-    """Node vectors to predictions of the items: readout, rows of the seeds or pairs, then a head.
+    """Node vectors to predictions of the items: item vectors, then a head.
 
     Args:
         head: Features ``(b, h)`` to predictions ``(b, c)``.
@@ -37,25 +39,16 @@ class Predictor(nn.Module):
         super().__init__()
         self.head = head
         self.readout, self.pair = readout, pair
+        whole = GraphItems if readout is not None else NodeItems
+        self.items: type[Items] = whole if pair is None else PairItems
 
     def features(self, graph: Graph, nodes: Tensor) -> Tensor:
         """One vector per item, ``(b, h)``.
 
         Raises:
-            DataError: If the predictor answers for pairs and the graph has none, or the reverse.
+            DataError: If the predictor is for pairs and the graph has none, or the reverse.
         """
-        if self.pair is not None and graph.pairs is not None:
-            return pair_features(nodes, graph.pairs, self.pair)
-        if self.pair is not None or graph.pairs is not None:
-            raise DataError(
-                "the model answers for pairs of nodes, and the graph names none; set `pairs`"
-                if graph.pairs is None
-                else "the graph asks about `pairs`, and the model was not trained on such; use "
-                "`graph.unlabeled()`"
-            )
-        if self.readout is not None:
-            return self.readout(graph, nodes)
-        return nodes if graph.seeds is None else nodes[graph.seeds]
+        return self.items.features(graph, nodes, self.pair or self.readout)
 
     def forward(self, graph: Graph, nodes: Tensor) -> Tensor:
         """Predictions ``(b, c)`` from node vectors ``(n, h)``."""
@@ -68,24 +61,31 @@ class Model(nn.Module):
     Args:
         encoder: Graph to node vectors.
         target: The supervised task that was trained, with its predictor.
-        level: ``"graph"``, ``"node"`` or ``"edge"``.
+        labels: What the outputs stand for; ``None`` if that is not known.
+        fan_out: Neighbors that were sampled at each hop in training; ``None`` if none were.
 
     Attributes:
         results: What ``results.json`` holds: metric, valid, test, seed and footprint.
         history: One dictionary per epoch, as in ``metrics.jsonl``.
         folder: The run folder, or ``None``.
-        fan_out: Neighbors that were sampled at each hop in training; ``None`` if none were.
+        trained_on: ``spec`` and ``checksum`` of the training data; ``None`` if not known.
     """
 
-    def __init__(self, encoder: Encoder, target: Supervised, level: str = "graph"):
+    def __init__(
+        self,
+        encoder: Encoder,
+        target: Supervised,
+        labels: LabelNames | None = None,
+        fan_out: Sequence[int | None] | None = None,
+    ):
         super().__init__()
         self.encoder = encoder
         self.target = target
-        self.level = level
+        self.labels, self.fan_out = labels, fan_out
         self.results: dict[str, Any] = {}
         self.history: list[dict[str, Any]] = []
         self.folder: RunFolder | None = None
-        self.fan_out: Sequence[int | None] | None = None
+        self.trained_on: Mapping[str, Any] | None = None
 
     def forward(self, graph: Graph) -> Tensor:
         """Logits ``(b, c)``, or values in the unit of the labels for a regression."""
@@ -105,6 +105,40 @@ class Model(nn.Module):
         """Print how many parameters may move, in the manner of PEFT."""
         trainable.print_trainable_parameters(self)
 
+    def config(self) -> dict[str, Any]:
+        """What :meth:`load` needs to build the model again, for ``config.json``."""
+        target, predictor = self.target, self.predictor
+        return {
+            **encoder_config(self.encoder),
+            "target": {
+                "kind": target.kind,
+                "outputs": target.outputs,
+                "level": predictor.items.level,
+            },
+            "labels": None if self.labels is None else self.labels.to_json(),
+            "head": HEADS.spec(predictor.head),
+            "readout": READOUTS.spec(predictor.readout),
+            "links": asdict(target.links) if predictor.items is PairItems else None,
+            "fan_out": self.fan_out,
+        }
+
+    def save(self, folder: Path | str) -> RunFolder:
+        """Write the model as a run folder, which :meth:`load` and every verb can read.
+
+        Args:
+            folder: A new folder.
+
+        Raises:
+            CheckpointError: If the folder holds a run already.
+        """
+        config = {} if self.folder is None else read_json(self.folder.path / "config.json")
+        written = RunFolder(folder, {"command": "finetune", "tasks": {}, **config, **self.config()})
+        state = {f"encoder.{name}": v for name, v in self.encoder.state_dict().items()}
+        state |= {f"tasks.{TARGET}.{name}": v for name, v in self.target.state_dict().items()}
+        written.save({"best": {"epoch": None, "valid": None, "model": state}})
+        written.write_results(self.results)
+        return written
+
     @staticmethod
     def load(folder: Path | str) -> Model:
         """The model of a run folder, at its best epoch on validation data.
@@ -120,7 +154,8 @@ class Model(nn.Module):
                 f"{folder} is a run of {config.get('command')!r}, not of 'finetune'"
             )
         if not (folder / "results.json").is_file():
-            why = "its trainings could be compared" if (folder / "race").is_dir() else ""
+            below = (folder / CANDIDATES).is_dir() or (folder / "race").is_dir()
+            why = "its candidates could be compared" if below else ""
             why = "its head was fitted" if config["command"] == COMMANDS[1] else why
             if why:
                 raise CheckpointError(
@@ -132,9 +167,13 @@ class Model(nn.Module):
         how = config["head"], config["readout"], config.get("links")
         target = build_target(encoder, config["target"], *how)
         load_part(encoder, weights, "encoder.", folder)
-        load_part(target, weights, "tasks.supervised.", folder)
-        model = Model(encoder, target, config["target"]["level"])
-        model.fan_out = config.get("fan_out")
+        load_part(target, weights, f"tasks.{TARGET}.", folder)
+        names = config.get("labels")
+        labels = None if names is None else LabelNames.from_json(names)
+        model = Model(encoder, target, labels, config.get("fan_out"))
+        model.results = read_json(folder / "results.json")
+        model.history = read_metrics(folder)
+        model.trained_on = {"spec": config["data"], "checksum": config["data_checksum"]}
         return model.eval()
 
 
@@ -154,9 +193,10 @@ def build_target(
         readout: Likewise; ignored when the items are not graphs.
         links: Options of :class:`gtl.tasks.links.Links`.
     """
-    pair = Links.of(links).features if target["level"] == "edge" else None
+    items = KINDS_OF_ITEMS[target["level"]]
+    pair = Links.of(links).features if items is PairItems else None
     width = encoder.width
-    pool = READOUTS.build(readout, width) if target["level"] == "graph" else None
+    pool = READOUTS.build(readout, width) if items.has_readout else None
     width = getattr(pool, "width", width)
     predictor = Predictor(HEADS.build(head, width, target["outputs"]), pool, pair)
     return Supervised(predictor, kind=target["kind"], outputs=target["outputs"], links=links)
@@ -213,8 +253,3 @@ def load_part(part: nn.Module, state: Mapping[str, Tensor], prefix: str, folder:
         raise CheckpointError(
             f"the checkpoint of {folder} does not fit its config: {reason}"
         ) from error
-
-
-def module_device(module: nn.Module) -> torch.device:
-    """Device of a module's parameters; the CPU if it has none."""
-    return next((p.device for p in module.parameters()), torch.device("cpu"))

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from gtl.catalog import TASKS, WEIGHTINGS
-from gtl.report.plots import write_plots
-from gtl.run_folder import RunFolder
-from gtl.train import loop
+from gtl.train.device import module_device
+from gtl.train.footprint import footprint
+from gtl.train.loop import Job, Settings, train
 from gtl.train.model import encoder_config
-from gtl.train.resolve import Run, as_dataset, as_encoder, as_tasks, check_fan_out, check_positive
-from gtl.train.seed import reseed, seeded
+from gtl.train.resolve import as_dataset, as_tasks, check_fan_out, check_positive
+from gtl.train.run import Run
+from gtl.train.session import Session
 from gtl.train.step import TaskModel
 
 
@@ -63,53 +64,38 @@ def pretrain(
     """
     check_positive(epochs=epochs, lr=lr)
     data = as_dataset(data)
-    with seeded(seed) as rng:
-        model_encoder, trained = as_encoder(encoder, data.schema)
-        fan_out = check_fan_out(fan_out, data, model_encoder)
-        reseed(rng)
-        built = as_tasks(tasks, data, model_encoder, trained)
-        model = TaskModel(model_encoder, built).to(device or loop.module_device(model_encoder))
-        how = WEIGHTINGS.build(weighting).to(loop.module_device(model))
+    with Session("pretrain", data, seed=seed, device=device, out=out, resume=resume) as session:
+        base, trained = session.encoder(encoder)
+        fan_out = check_fan_out(fan_out, data, base)
+        built = as_tasks(tasks, data, base, trained)
+        model = session.placed(TaskModel(base, built))
+        how = WEIGHTINGS.build(weighting).to(module_device(model))
         how.setup(list(built), None)
-        config = {
-            "command": "pretrain",
-            "data": data.spec,
-            "data_options": dict(data.options),
-            "data_checksum": data.checksum(),
-            **encoder_config(model_encoder),
-            "tasks": {name: TASKS.spec(task) for name, task in built.items()},
-            "weighting": WEIGHTINGS.spec(how),
-            "epochs": epochs,
-            "batch_size": batch_size,
-            "fan_out": fan_out,
-            "lr": lr,
-            "weight_decay": weight_decay,
-            "optimizer": optimizer,
-            "seed": seed,
-        }
-        job = loop.Job(
+        settings = Settings(epochs, batch_size, fan_out, lr, weight_decay, optimizer)
+        settings.check(model)
+        folder = session.open(
+            {
+                **encoder_config(base),
+                "pretrained": session.origin,
+                "tasks": {name: TASKS.spec(task) for name, task in built.items()},
+                "weighting": WEIGHTINGS.spec(how),
+                **settings.to_json(),
+            }
+        )
+        job = Job(
             model,
             how,
-            loop.build_optimizer(model, optimizer, lr, weight_decay),
+            settings.optimizer_of(model),
             data,
             data.items("all"),
             epochs,
-            batch_size if data.level == "graph" or fan_out else 0,
-            rng,
+            0 if data.contents.one_graph and fan_out is None else batch_size,
+            session.rng,
             seed=seed,
             fan_out=fan_out,
-            folder=None if out is None else RunFolder(out, config, resume),
+            folder=folder,
             title="pretrain",
         )
-        history = loop.run(job)
-    results = {
-        "metric": None,
-        "valid": None,
-        "test": None,
-        "seed": seed,
-        "footprint": loop.footprint(model, history.seconds),
-    }
-    if job.folder is not None:
-        job.folder.write_results(results)
-        write_plots(job.folder.path)
-    return Run(model_encoder, built, history.epochs, results, job.folder)
+        history = train(job)
+        results = session.close({"footprint": footprint(model, history.seconds)})
+    return Run(base.eval(), built, history.epochs, results, folder)

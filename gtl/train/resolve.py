@@ -1,10 +1,9 @@
-"""Parts by name, built to fit the data: what turns a user's words into encoder and tasks."""
+"""Resolution of names, mappings and paths into data sets, encoders and tasks that fit together."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,60 +11,11 @@ from gtl.adapters.freezing import free
 from gtl.catalog import ENCODERS, TASKS
 from gtl.data.dataset import Dataset
 from gtl.data.series import Series
-from gtl.errors import CheckpointError, ConfigError, UnknownPartError
+from gtl.errors import ConfigError, UnknownPartError
 from gtl.graph import Graph, Schema
 from gtl.graph.pack import PackedGraphs
 from gtl.roles import Encoder, Task
-from gtl.run_folder import RunFolder, best_weights, read_json
-from gtl.train.model import COMMANDS, encoder_from_config, load_part
-
-
-@dataclass
-class Run:
-    """What :func:`gtl.pretrain` returns.
-
-    Attributes:
-        encoder: The trained encoder.
-        tasks: The trained tasks by name; fine-tuning takes over those it uses too.
-        history: One dictionary per epoch, as in ``metrics.jsonl``.
-        results: What ``results.json`` holds.
-        folder: The run folder, or ``None``.
-    """
-
-    encoder: Encoder
-    tasks: Mapping[str, Task]
-    history: list[dict[str, Any]] = field(default_factory=list)
-    results: dict[str, Any] = field(default_factory=dict)
-    folder: RunFolder | None = None
-
-    @staticmethod
-    def load(folder: Path | str) -> Run:
-        """Encoder and tasks of a run folder, of ``pretrain`` or of ``finetune``.
-
-        Raises:
-            CheckpointError: If the folder is no such run or its checkpoint is damaged.
-        """
-        folder = Path(folder)
-        config = read_json(folder / "config.json")
-        if config.get("command") not in ("pretrain", *COMMANDS):
-            raise CheckpointError(
-                f"{folder} is a run of {config.get('command')!r}, not of 'pretrain' or 'finetune'; "
-                "start from one of those (in Python, gtl.train.Forecaster.load(folder).encoder is "
-                "the encoder of a forecast)"
-            )
-        weights = best_weights(folder)
-        encoder = encoder_from_config(config, folder)
-        load_part(encoder, weights, "encoder.", folder)
-        tasks: dict[str, Task] = {}
-        for name, spec in config["tasks"].items():
-            trained = any(key.startswith(f"tasks.{name}.") for key in weights)
-            if name == "supervised" or spec["name"] not in TASKS.names() or not trained:
-                continue  # where a twin without auxiliary tasks won, there is nothing to load
-            task = TASKS.build(spec)
-            task.setup(Schema.from_json(config["schema"]), encoder.width)
-            load_part(task, weights, f"tasks.{name}.", folder)
-            tasks[name] = task
-        return Run(encoder, tasks)
+from gtl.train.run import Run
 
 
 def as_dataset(data: Any) -> Dataset:
@@ -175,7 +125,7 @@ def check_fan_out(
     """
     if fan_out is None:
         return None
-    if data.level != "node":
+    if not data.contents.can_sample:
         raise ConfigError(
             f"`fan_out` samples neighbors of nodes, the items of {data.spec} are not nodes but "
             f"{data.level}s; leave it out"

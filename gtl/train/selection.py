@@ -1,18 +1,18 @@
-"""Trainings side by side: what no single step can judge is left to the validation data.
+"""Selection among trainings of one model by validation data, with successive halving.
 
 A look-ahead weighs an auxiliary gradient g by -eta <g, grad L_meta>, the fall of the target's loss
 one step later. But the target trains on: near the path, later steps of size eta shrink a
 displacement along a direction of curvature a by (1 - eta a) each. What g did where the target's own
-loss bends is soon overwritten; what lasts lies where it is flat, and there grad L_meta, which comes
-from data like the training data, is small as well. So one step ranks tasks, whose gradients it
-sees alike, but undervalues all of them against the target's own (the short-horizon bias of Wu et
-al. 2018), and no number of such steps says how much of them a whole training needs, or whether it
-needs any.
+loss is curved is soon overwritten; what lasts lies where it is flat, and there grad L_meta, which
+comes from data like the training data, is small as well. So one step ranks tasks, whose gradients
+it treats alike, but undervalues all of them against the target's own gradient (the short-horizon
+bias of Wu et al. 2018), and no number of such steps gives the total weight that auxiliary tasks
+should have in a whole training, or whether they should have any.
 
-Whole trainings say it: several masses, and a twin that trains on the target alone, start from the
-same weights, and half way the worse half is given up (successive halving, Jamieson & Talwalkar
-2016). Branches that validation data compare, the target alone among them, are the idea of Jiang et
-al. 2023 (ForkMerge); theirs are merged and forked anew.
+Whole trainings do: several total weights, and a training on the target only, start from the same
+parameters, and after half of the epochs the worse half is dropped (successive halving, Jamieson &
+Talwalkar 2016). Branches that validation data compare, the target only among them, are the idea of
+Jiang et al. 2023 (ForkMerge); theirs are merged and branched again.
 """
 
 from __future__ import annotations
@@ -29,17 +29,18 @@ from gtl import checkpoint
 from gtl.adapters import Adapted
 from gtl.catalog import WEIGHTINGS
 from gtl.metrics import is_better
+from gtl.progress import Progress
 from gtl.roles import Weighting
-from gtl.train.loop import Training, progress
+from gtl.train.loop import Training
 from gtl.train.step import TaskModel
 
-ALONE = "target only"
-HALF_WAY = 0.5
+TARGET_ONLY = "target only"
+FIRST_PART = 0.5  # share of the epochs after which the worse half of the candidates is dropped
 
 
 @dataclass(frozen=True)
-class Chance:
-    """Where all random numbers stand, so that another training can start from the same place.
+class RandomState:
+    """State of all random generators, from which several trainings can start.
 
     Attributes:
         everywhere: State of torch's global generators.
@@ -50,12 +51,12 @@ class Chance:
     own: Tensor
 
     @staticmethod
-    def now(rng: torch.Generator) -> Chance:
+    def of(rng: torch.Generator) -> RandomState:
         """The present state."""
-        return Chance(checkpoint.random_state(), rng.get_state())
+        return RandomState(checkpoint.random_state(), rng.get_state())
 
-    def again(self) -> torch.Generator:
-        """Set torch's global generators back; returns a generator like the run's."""
+    def restored(self) -> torch.Generator:
+        """Set torch's global generators back; returns a generator in the state of the run's."""
         checkpoint.set_random_state(self.everywhere)
         rng = torch.Generator()
         rng.set_state(self.own)
@@ -63,18 +64,18 @@ class Chance:
 
 
 @dataclass
-class Entrant:
-    """One way to train the same model.
+class Candidate:
+    """One way to train the model.
 
     Attributes:
-        name: What sets it apart.
+        name: Weighting and options, or :data:`TARGET_ONLY`.
         training: Its training.
     """
 
     name: str
     training: Training
 
-    def best_of(self, epochs: int) -> float | None:
+    def best_value(self, epochs: int) -> float | None:
         """Best validation value of the first ``epochs`` epochs; ``None`` without validation."""
         best = None
         for line in self.training.history.epochs[:epochs]:
@@ -83,56 +84,59 @@ class Entrant:
         return best
 
 
-def race(entrants: Sequence[Entrant], epochs: int, title: str) -> list[Entrant]:
-    """Train all, give up the worse half after half the epochs, and name the best.
+def select(candidates: Sequence[Candidate], epochs: int, title: str) -> list[Candidate]:
+    """Train all candidates, drop the worse half after half of the epochs, and rank them.
 
-    The twin on the target alone (:data:`ALONE`) always goes to the end: it costs least, and the
-    question whether auxiliary tasks help at all deserves the whole answer. Whatever was trained
-    before is not trained again, so an interrupted race goes on where it stopped.
+    The training on the target only (:data:`TARGET_ONLY`) is never dropped: it costs least, and
+    whether auxiliary tasks help at all is decided by whole trainings. Epochs that were trained
+    before are not trained again, so an interrupted selection goes on where it stopped.
 
     Args:
-        entrants: Ways to train; among equals an earlier one is preferred.
+        candidates: Ways to train; of equal ones an earlier one is preferred.
         epochs: Epochs of a whole training.
         title: For the progress bar.
 
     Returns:
-        All entrants, the one with the best validation value first; those given up come last.
+        All candidates, the one with the best validation value first; those dropped come last.
     """
-    rung = max(1, int(HALF_WAY * epochs))
-    helped = [entrant for entrant in entrants if entrant.name != ALONE]
-    alone = [entrant for entrant in entrants if entrant.name == ALONE]
-    kept = len(helped) - len(helped) // 2
-    length = rung * (len(helped) - kept) + epochs * (kept + len(alone))
-    done = sum(entrant.training.epoch for entrant in entrants)
-    with progress(title, length, min(done, length)) as bar:
-        if kept < len(helped):
-            for entrant in helped:
-                entrant.training.advance(rung, bar)
-            helped = ranked(helped, rung)
-        finalists = [*helped[:kept], *alone]
-        for entrant in finalists:
-            entrant.training.advance(epochs, bar)
-    return [*ranked(finalists, epochs), *helped[kept:]]
+    first_part = max(1, int(FIRST_PART * epochs))
+    helped = [candidate for candidate in candidates if candidate.name != TARGET_ONLY]
+    target_only = [candidate for candidate in candidates if candidate.name == TARGET_ONLY]
+    count = len(helped) - len(helped) // 2
+    length = first_part * (len(helped) - count) + epochs * (count + len(target_only))
+    per_epoch = candidates[0].training.steps_per_epoch
+    done = sum(candidate.training.epoch for candidate in candidates)
+    with Progress(title, length * per_epoch, min(done, length) * per_epoch) as progress:
+        if count < len(helped):
+            for candidate in helped:
+                candidate.training.advance(first_part, progress)
+            helped = ranked(helped, first_part)
+        finalists = [*helped[:count], *target_only]
+        for candidate in finalists:
+            candidate.training.advance(epochs, progress)
+    return [*ranked(finalists, epochs), *helped[count:]]
 
 
-def ways_of(weightings: Sequence[Weighting], choose: bool, alone: bool) -> dict[str, Weighting]:
-    """Weightings to train side by side, by title.
+def weightings_by_name(
+    weightings: Sequence[Weighting], choose: bool, target_only: bool
+) -> dict[str, Weighting]:
+    """Weightings to train with, by the name of their candidate.
 
     Args:
         weightings: What was asked for; each stands for its choices, if it has any.
         choose: Whether there are validation data to choose by; if not, only the first is trained.
-        alone: Whether the target alone is trained too.
+        target_only: Whether the target is trained without auxiliary tasks, too.
     """
     every = [choice for how in weightings for choice in (how.choices or [how])]
-    ways: dict[str, Weighting] = {}
+    named: dict[str, Weighting] = {}
     for how in every if choose else every[:1]:
-        ways[_title(how, ways)] = how
-    if choose and alone:
-        ways[ALONE] = WEIGHTINGS.build("equal")
-    return ways
+        named[_name(how, named)] = how
+    if choose and target_only:
+        named[TARGET_ONLY] = WEIGHTINGS.build("equal")
+    return named
 
 
-def _title(how: Weighting, taken: Container[str]) -> str:
+def _name(how: Weighting, taken: Container[str]) -> str:
     options = WEIGHTINGS.spec(how)
     name = options.pop("name")
     inside = ", ".join(f"{key}={value}" for key, value in options.items())
@@ -144,7 +148,7 @@ def _title(how: Weighting, taken: Container[str]) -> str:
     return title
 
 
-def same_again(model: TaskModel, tasks: Iterable[str]) -> TaskModel:
+def copy_of(model: TaskModel, tasks: Iterable[str]) -> TaskModel:
     """A copy of the encoder and of some tasks; data sets and frozen encoders are shared."""
     shared: dict[int, Any] = {id(task.data): task.data for _, task in model.named_tasks()}
     for module in model.modules():
@@ -154,29 +158,30 @@ def same_again(model: TaskModel, tasks: Iterable[str]) -> TaskModel:
     return copy.deepcopy(part, shared)
 
 
-def ranked(entrants: Sequence[Entrant], epochs: int) -> list[Entrant]:
-    """The entrants by their best validation value in the first ``epochs`` epochs, best first."""
-    order: list[Entrant] = []
-    for entrant in entrants:
-        value, metric = entrant.best_of(epochs), entrant.training.job.data.metric
+def ranked(candidates: Sequence[Candidate], epochs: int) -> list[Candidate]:
+    """The candidates by their best validation value in the first ``epochs`` epochs, best first."""
+    order: list[Candidate] = []
+    for candidate in candidates:
+        value, metric = candidate.best_value(epochs), candidate.training.job.data.metric
         place = len(order)
         while (
             place
             and value is not None
-            and is_better(value, order[place - 1].best_of(epochs), metric)
+            and is_better(value, order[place - 1].best_value(epochs), metric)
         ):
             place -= 1
-        order.insert(place, entrant)
+        order.insert(place, candidate)
     return order
 
 
-def standings(entrants: Sequence[Entrant]) -> dict[str, dict[str, Any]]:
-    """What each entrant reached and how far it went, for ``results.json``."""
-    return {
-        entrant.name: {
-            "valid": entrant.training.history.best["valid"],
-            "epoch": entrant.training.history.best["epoch"],
-            "epochs": entrant.training.epoch,
+def selected(best: Candidate, candidates: Sequence[Candidate]) -> dict[str, Any]:
+    """The candidate that was selected, and the values of all, for ``results.json``."""
+    values = {
+        candidate.name: {
+            "valid": candidate.training.history.best["valid"],
+            "epoch": candidate.training.history.best["epoch"],
+            "epochs": candidate.training.epoch,
         }
-        for entrant in entrants
+        for candidate in candidates
     }
+    return {"selected": best.name, "candidates": values}

@@ -292,6 +292,6 @@ def test_looking_ahead_and_trainings_side_by_side_share_what_is_encoded(shapes, 
         epochs=2,
         batch_size=60,
     )
-    assert len(model.results["race"]["entrants"]) > 2
+    assert len(model.results["selection"]["candidates"]) > 2
     once = sum(len(shapes.items(part)) for part in ("train", "valid", "test"))
     assert sum(encoded) <= once + 5  # and a graph or two to see the widths

@@ -15,10 +15,11 @@ from gtl.adapters.spatio_temporal import SpatioTemporal
 from gtl.catalog import ENCODERS
 from gtl.data import Series
 from gtl.data.series import Windows
+from gtl.data.window_items import WindowItems, future_of
 from gtl.errors import CheckpointError, ConfigError, DataError, GtlError, ShapeError
 from gtl.forecasting.baselines import LastValue, LinearHistory, SeasonalNaive
-from gtl.forecasting.forecaster import Forecaster, WindowBatches, base_of
-from gtl.forecasting.horizons import errors, future_of
+from gtl.forecasting.forecaster import Forecaster, base_of
+from gtl.forecasting.horizons import errors
 from gtl.forecasting.recurrent import Recurrent
 from gtl.graph import Graph
 from gtl.train import loop
@@ -387,7 +388,7 @@ def test_a_failing_forecast_leaves_the_modes_as_they_were(waves, monkeypatch):
     def failing(self, index):
         raise RuntimeError("stop")
 
-    monkeypatch.setattr(WindowBatches, "inputs", failing)
+    monkeypatch.setattr(WindowItems, "inputs", failing)
     with pytest.raises(RuntimeError, match="stop"):
         model.predict(waves)
     assert [part.training for part in model.modules()] == before
@@ -434,7 +435,7 @@ def test_a_batch_has_a_seed_for_each_node_that_is_there(waves):
     series = holes(waves)
     windows = series.windows(3, [1, 2], "train")
     chosen = torch.tensor([windows.now.tolist().index(t) for t in (7, 13)])
-    graph = WindowBatches(series, windows, series.scale(), False).batch(chosen)
+    graph = WindowItems(series, windows, series.scale(), False).batch(chosen)
     assert graph.num_graphs == 6
     assert graph.origin[graph.seeds].tolist() == [0, 2, 3, 0, 1, 2, 3]  # node 1 is absent at 7
     assert (
@@ -442,7 +443,7 @@ def test_a_batch_has_a_seed_for_each_node_that_is_there(waves):
         == series.values[[8, 9]][:, [0, 2, 3], 0].T.flatten().tolist()
     )
     assert graph.y[4].isnan().tolist() == [True, False]  # and at 14
-    change = WindowBatches(series, windows, series.scale(), True).batch(chosen).y
+    change = WindowItems(series, windows, series.scale(), True).batch(chosen).y
     torch.testing.assert_close(change[0], graph.y[0] - series.values[7, 0, 0])
 
 

@@ -367,9 +367,9 @@ def test_trainings_that_a_run_compared_are_part_of_it_and_who_won_is_told(runs):
     for seed, winner in enumerate(["target only", "aux_ts (mass=1.0)", "target only"]):
         folder = runs / "deep" / "er" / str(seed)
         results = json.loads((folder / "results.json").read_text())
-        results["race"] = {"winner": winner, "entrants": {}}
+        results["selection"] = {"selected": winner, "candidates": {}}
         (folder / "results.json").write_text(json.dumps(results))
-        inner = folder / "race" / "target-only"
+        inner = folder / "candidates" / "target-only"
         inner.mkdir(parents=True)
         (inner / "config.json").write_text((folder / "config.json").read_text())
     found = report(runs, plots=False)

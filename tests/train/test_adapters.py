@@ -64,7 +64,7 @@ def test_the_race_of_weightings_trains_adapters_of_their_own(shapes, tmp_path):
     model = gtl.finetune(
         GIN, shapes, adapter="film", auxiliary=["infomax"], out=tmp_path / "a", **QUICK
     )
-    assert set(model.results["race"]["entrants"]) >= {"target only"}
+    assert set(model.results["selection"]["candidates"]) >= {"target only"}
     loaded = gtl.Model.load(tmp_path / "a")
     assert torch.equal(gtl.predict(loaded, shapes), gtl.predict(model, shapes))
 

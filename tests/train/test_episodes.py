@@ -11,7 +11,7 @@ import torch
 
 import gtl
 from gtl.errors import CheckpointError, ConfigError, DataError, GtlWarning
-from gtl.train.episodes import _Drawer, _halves, _like, finetune_by_episodes, update_bytes
+from gtl.train.episodes import _Episodes, _halves, _like, finetune_by_episodes, update_bytes
 
 GCN = {"name": "gcn", "width": 16, "depth": 2}
 HEADS = ["prototype", "gaussian", {"name": "gaussian", "kind": "qda", "task": "within"}]
@@ -26,7 +26,7 @@ def trained(communities):
     return gtl.pretrain(GCN, communities.graph, ["infomax"], epochs=5, lr=0.01).encoder
 
 
-def drawer(support: int = 20, queries: int = 40, sizes=(1, 2, 5, 9, 9, 9, 12)) -> _Drawer:
+def drawer(support: int = 20, queries: int = 40, sizes=(1, 2, 5, 9, 9, 9, 12)) -> _Episodes:
     starts, known, asked = 0, {}, {}
     for number, size in enumerate(sizes):
         own = torch.arange(starts, starts + size)
@@ -35,7 +35,7 @@ def drawer(support: int = 20, queries: int = 40, sizes=(1, 2, 5, 9, 9, 9, 12)) -
         if half < size:
             asked[number] = own[half:]
         starts += size
-    return _Drawer((known, asked), support, queries, rng())
+    return _Episodes((known, asked), support, queries, rng())
 
 
 def test_half_of_each_class_supports_and_the_odd_one_too(communities) -> None:

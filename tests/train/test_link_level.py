@@ -60,7 +60,7 @@ def test_a_question_may_be_asked_with_a_graph(links):
     pairs = links.pairs[links.split["test"]]
     answers = gtl.predict(model, links.graph.replace(pairs=pairs))
     assert torch.equal(answers, gtl.predict(model, links, "test"))
-    with pytest.raises(DataError, match=r"answers for pairs of nodes.*set `pairs`"):
+    with pytest.raises(DataError, match=r"predicts for pairs of nodes.*set `pairs`"):
         gtl.predict(model, links.graph)
 
 

@@ -14,7 +14,7 @@ import gtl
 from gtl.catalog import ENCODERS
 from gtl.errors import CheckpointError, ConfigError
 from gtl.roles import Task, View
-from gtl.train.selection import ALONE, Entrant, race, ranked, same_again
+from gtl.train.selection import TARGET_ONLY, Candidate, copy_of, ranked, select
 from gtl.train.step import TaskModel
 
 GIN = {"name": "gin", "width": 16, "depth": 2}
@@ -24,6 +24,8 @@ QUICK = {"epochs": 2, "batch_size": 8}
 class Script:
     """Stands in for a training: its validation values are written down beforehand."""
 
+    steps_per_epoch = 1
+
     def __init__(self, values, metric="acc"):
         self.values, self.history = values, SimpleNamespace(epochs=[])
         self.job = SimpleNamespace(data=SimpleNamespace(metric=metric))
@@ -32,47 +34,50 @@ class Script:
     def epoch(self):
         return len(self.history.epochs)
 
-    def advance(self, epochs, bar=None):
+    def advance(self, epochs, progress=None):
         self.history.epochs = [{"valid": v} for v in self.values[: max(epochs, self.epoch)]]
 
 
 def scripts(values, metric="acc"):
-    return [Entrant(name, Script(line, metric)) for name, line in values.items()]
+    return [Candidate(name, Script(line, metric)) for name, line in values.items()]
 
 
-def test_the_worse_half_is_given_up_half_way_and_the_twin_goes_to_the_end():
-    entrants = scripts(
-        {"a": [1, 2, 3, 4], "b": [2, 3, 0, 0], "c": [0, 0, 9, 9], ALONE: [0, 0, 0, 1]}
+def test_the_worse_half_is_dropped_half_way_and_target_only_is_trained_to_the_end():
+    candidates = scripts(
+        {"a": [1, 2, 3, 4], "b": [2, 3, 0, 0], "c": [0, 0, 9, 9], TARGET_ONLY: [0, 0, 0, 1]}
     )
-    order = race(entrants, 4, "")
-    assert [e.name for e in order] == ["a", "b", ALONE, "c"]
-    assert {e.name: e.training.epoch for e in order} == {"a": 4, "b": 4, "c": 2, ALONE: 4}
+    order = select(candidates, 4, "")
+    assert [e.name for e in order] == ["a", "b", TARGET_ONLY, "c"]
+    assert {e.name: e.training.epoch for e in order} == {"a": 4, "b": 4, "c": 2, TARGET_ONLY: 4}
 
 
-def test_the_twin_wins_only_when_it_is_better():
-    assert race(scripts({"a": [1, 2], ALONE: [0, 2]}), 2, "")[0].name == "a"
-    assert race(scripts({"a": [1, 2], ALONE: [0, 3]}), 2, "")[0].name == ALONE
+def test_target_only_is_selected_only_when_it_is_better():
+    assert select(scripts({"a": [1, 2], TARGET_ONLY: [0, 2]}), 2, "")[0].name == "a"
+    assert select(scripts({"a": [1, 2], TARGET_ONLY: [0, 3]}), 2, "")[0].name == TARGET_ONLY
 
 
 def test_errors_are_better_when_smaller():
-    assert race(scripts({"a": [1.0, 2.0], ALONE: [0.5, 3.0]}, "rmse"), 2, "")[0].name == ALONE
+    assert (
+        select(scripts({"a": [1.0, 2.0], TARGET_ONLY: [0.5, 3.0]}, "rmse"), 2, "")[0].name
+        == TARGET_ONLY
+    )
 
 
 def test_a_race_that_was_interrupted_goes_on_to_the_same_end():
-    values = {"a": [1, 2, 3, 4], "b": [2, 3, 0, 0], ALONE: [0, 0, 0, 1]}
+    values = {"a": [1, 2, 3, 4], "b": [2, 3, 0, 0], TARGET_ONLY: [0, 0, 0, 1]}
     fresh, stopped = scripts(values), scripts(values)
     stopped[0].training.advance(3)
-    assert [e.name for e in race(fresh, 4, "")] == [e.name for e in race(stopped, 4, "")]
+    assert [e.name for e in select(fresh, 4, "")] == [e.name for e in select(stopped, 4, "")]
 
 
 @settings(deadline=None)
 @given(st.lists(st.lists(st.integers(0, 3), min_size=5, max_size=5), min_size=1, max_size=6))
 def test_ranking_is_by_the_best_value_and_stable(lines):
-    entrants = scripts({str(i): line for i, line in enumerate(lines)})
-    for entrant in entrants:
-        entrant.training.advance(5)
+    candidates = scripts({str(i): line for i, line in enumerate(lines)})
+    for candidate in candidates:
+        candidate.training.advance(5)
     expected = sorted(range(len(lines)), key=lambda i: -max(lines[i][:3]))
-    assert [int(e.name) for e in ranked(entrants, 3)] == expected
+    assert [int(e.name) for e in ranked(candidates, 3)] == expected
 
 
 class Poison(Task):
@@ -101,7 +106,7 @@ def test_the_guard_returns_the_run_without_auxiliary_tasks_bit_for_bit(shapes, t
         out=tmp_path / "run",
         **options,
     )
-    assert guarded.results["race"]["winner"] == ALONE
+    assert guarded.results["selection"]["selected"] == TARGET_ONLY
     before, after = _weights(alone), _weights(guarded)
     assert all(torch.equal(before[key], after[key]) for key in before)
     assert guarded.results["test"] == alone.results["test"]
@@ -114,18 +119,22 @@ def test_without_the_guard_one_training_is_done(shapes):
     model = gtl.finetune(
         GIN, shapes, auxiliary=["infomax"], weighting="equal", guard=False, **QUICK
     )
-    assert "race" not in model.results
+    assert "selection" not in model.results
 
 
 def test_aux_ts_races_its_masses(shapes, tmp_path):
     model = gtl.finetune(GIN, shapes, auxiliary=["infomax"], out=tmp_path / "run", **QUICK)
-    entrants = model.results["race"]["entrants"]
-    assert list(entrants) == ["aux_ts (mass=0.3)", "aux_ts (mass=1.0)", ALONE]
-    assert sorted(e["epochs"] for e in entrants.values()) == [1, 2, 2]
-    best = max(e["valid"] for e in entrants.values())
-    assert entrants[model.results["race"]["winner"]]["valid"] == model.results["valid"] == best
+    candidates = model.results["selection"]["candidates"]
+    assert list(candidates) == ["aux_ts (mass=0.3)", "aux_ts (mass=1.0)", TARGET_ONLY]
+    assert sorted(e["epochs"] for e in candidates.values()) == [1, 2, 2]
+    best = max(e["valid"] for e in candidates.values())
+    assert (
+        candidates[model.results["selection"]["selected"]]["valid"]
+        == model.results["valid"]
+        == best
+    )
     assert gtl.evaluate(model, shapes, "valid")["rocauc"] == model.results["valid"]
-    places = sorted(path.name for path in (tmp_path / "run" / "race").iterdir())
+    places = sorted(path.name for path in (tmp_path / "run" / "candidates").iterdir())
     assert places == ["aux_ts-mass=0.3", "aux_ts-mass=1.0", "target-only"]
 
 
@@ -133,7 +142,7 @@ def test_weightings_given_as_a_list_are_compared(shapes):
     model = gtl.finetune(
         GIN, shapes, auxiliary=["infomax"], weighting=["equal", "gcs"], guard=False, **QUICK
     )
-    assert set(model.results["race"]["entrants"]) == {"equal", "gcs"}
+    assert set(model.results["selection"]["candidates"]) == {"equal", "gcs"}
 
 
 def test_an_empty_list_of_weightings_is_refused(shapes):
@@ -141,7 +150,7 @@ def test_an_empty_list_of_weightings_is_refused(shapes):
         gtl.finetune(GIN, shapes, auxiliary=["infomax"], weighting=[], **QUICK)
 
 
-def test_an_encoder_that_was_handed_in_ends_up_with_the_weights_of_the_winner(shapes):
+def test_an_encoder_that_was_handed_in_ends_up_with_the_weights_that_were_selected(shapes):
     encoder = gtl.encoders.GIN(shapes.schema, width=16, depth=2)
     model = gtl.finetune(encoder, shapes, auxiliary=["infomax"], **QUICK)
     assert model.encoder is encoder
@@ -154,11 +163,11 @@ def test_a_race_resumes_bit_for_bit(shapes, tmp_path):
     whole = gtl.finetune(gin, shapes, epochs=4, out=tmp_path / "whole", **options)
     gtl.finetune(gin, shapes, epochs=2, out=tmp_path / "parts", **options)
     parts = gtl.finetune(gin, shapes, epochs=4, out=tmp_path / "parts", resume=True, **options)
-    assert parts.results["race"] == whole.results["race"]
+    assert parts.results["selection"] == whole.results["selection"]
     assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), parts.parameters()))
 
 
-def test_a_run_from_a_guarded_folder_starts_from_the_winner(shapes, tmp_path):
+def test_a_run_from_a_guarded_folder_starts_from_what_was_selected(shapes, tmp_path):
     gtl.finetune(
         GIN,
         shapes,
@@ -170,7 +179,7 @@ def test_a_run_from_a_guarded_folder_starts_from_the_winner(shapes, tmp_path):
     )
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     run = gtl.Run.load(tmp_path / "run")
-    assert ("infomax" in run.tasks) == (results["race"]["winner"] != ALONE)
+    assert ("infomax" in run.tasks) == (results["selection"]["selected"] != TARGET_ONLY)
 
 
 def test_a_race_that_never_ended_says_how_to_go_on(shapes, tmp_path):
@@ -184,9 +193,9 @@ def test_a_race_that_never_ended_says_how_to_go_on(shapes, tmp_path):
 def test_trainings_side_by_side_share_a_frozen_encoder_and_nothing_that_learns(shapes):
     encoder = gtl.adapters.attach(ENCODERS.build(GIN, shapes.schema), "film")
     model = TaskModel(encoder, {"infomax": gtl.tasks.Infomax()})
-    twin = same_again(model, ["infomax"]).encoder
-    assert twin.base is encoder.base
-    assert [place.module for place in twin.anatomy.blocks] == list(encoder.base.blocks)
-    assert twin.parts()[0] is not encoder.parts()[0]
+    copied = copy_of(model, ["infomax"]).encoder
+    assert copied.base is encoder.base
+    assert [place.module for place in copied.anatomy.blocks] == list(encoder.base.blocks)
+    assert copied.parts()[0] is not encoder.parts()[0]
     encoder.base.requires_grad_(True)
-    assert same_again(model, ["infomax"]).encoder.base is not encoder.base
+    assert copy_of(model, ["infomax"]).encoder.base is not encoder.base

@@ -1,0 +1,138 @@
+"""Session of a run: what every loop does before and after its own algorithm.
+
+Seed, encoder, adapter, device, configuration, run folder, results and plots are written here once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
+
+import torch
+from torch import nn
+
+from gtl.adapters.attachment import attached
+from gtl.report.plots import write_plots
+from gtl.roles import Encoder, Task
+from gtl.run_folder import RunFolder
+from gtl.train.device import as_device, module_device
+from gtl.train.resolve import as_encoder, origin_of
+from gtl.train.seed import reseed, seeded
+
+M = TypeVar("M", bound=nn.Module)
+
+
+class Session:
+    """One run, from its seed to its results; a context manager.
+
+    Inside the block torch's global generators are seeded; they are restored afterwards. If the
+    block fails, an encoder that was frozen for an adapter is as it was before.
+
+    Args:
+        command: Kind of run, a key of :data:`gtl.run_kinds.RUN_KINDS`.
+        data: What the run is about: has ``spec``, ``options``, ``schema`` and ``checksum()``.
+        seed: Reproduces the run bit for bit on one machine.
+        device: Where to train; by default where the model is.
+        out: Run folder to write; ``None`` for none.
+        resume: Go on with the run in ``out``.
+
+    Attributes:
+        rng: The run's own generator, on the CPU.
+        origin: Name of the run or checkpoint that the encoder is from; ``None`` if from none.
+        folder: The run folder, after :meth:`open`.
+    """
+
+    rng: torch.Generator
+
+    def __init__(
+        self,
+        command: str,
+        data: Any,
+        *,
+        seed: int = 0,
+        device: str | torch.device | None = None,
+        out: Path | str | None = None,
+        resume: bool = False,
+    ):
+        self.command, self.data, self.seed = command, data, seed
+        self.device, self.out, self.resume = as_device(device), out, resume
+        self.origin: str | None = None
+        self.folder: RunFolder | None = None
+        self._undo = ExitStack()
+
+    def __enter__(self) -> Session:
+        """Seed."""
+        self.rng = self._undo.enter_context(seeded(self.seed))
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Restore the generators and, after an error, the encoder."""
+        self._undo.__exit__(kind, error, trace)
+
+    def encoder(self, encoder: Any) -> tuple[Encoder, Mapping[str, Task]]:
+        """An encoder that fits the data, and the tasks that were trained with it.
+
+        The generators start anew after it: what follows does not depend on whether the encoder's
+        first weights were drawn or loaded.
+
+        Args:
+            encoder: As for :func:`gtl.train.resolve.as_encoder`.
+        """
+        found = as_encoder(encoder, self.data.schema)
+        self.origin = origin_of(encoder)
+        reseed(self.rng)
+        return found
+
+    def adapted(self, encoder: Encoder, adapter: Any) -> Encoder:
+        """The encoder, frozen and with adapters in use; itself if ``adapter`` is ``None``."""
+        if adapter is None:
+            return encoder
+        return self._undo.enter_context(attached(encoder, adapter))
+
+    def placed(self, model: M) -> M:
+        """The model, moved to the device of the run."""
+        return model.to(self.device or module_device(model))
+
+    def open(self, settings: Mapping[str, Any]) -> RunFolder | None:
+        """Start the run folder, if one is wanted.
+
+        Args:
+            settings: What the run was asked for, beside data and seed; JSON values.
+
+        Raises:
+            CheckpointError: If the folder holds another run, or one that is not to be resumed.
+        """
+        if self.out is None:
+            return None
+        config = {
+            "command": self.command,
+            "data": self.data.spec,
+            "data_options": dict(self.data.options),
+            "data_checksum": self.data.checksum(),
+            **settings,
+            "seed": self.seed,
+        }
+        self.folder = RunFolder(self.out, config, self.resume)
+        return self.folder
+
+    def close(self, results: Mapping[str, Any]) -> dict[str, Any]:
+        """Complete the results, and write them and the plots to the run folder.
+
+        Args:
+            results: ``metric``, ``valid``, ``test`` (``None`` if absent), ``footprint``, and what
+                else is known.
+        """
+        complete = {"metric": None, "valid": None, "test": None, **results, "seed": self.seed}
+        if self.folder is not None:
+            self.folder.write_results(complete)
+            if self.folder.read_metrics():
+                write_plots(self.folder.path)
+        return complete
