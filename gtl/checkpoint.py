@@ -64,6 +64,18 @@ def load(path: Path) -> dict[str, Any]:
     return _unflatten(structure, tensors)
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON file of a run folder.
+
+    Raises:
+        CheckpointError: If it is missing or unreadable.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be read ({error}); is this a run folder?") from error
+
+
 def write_text(path: Path, text: str) -> None:
     """Replace a text file atomically."""
     temporary = path.with_name(path.name + ".partial")

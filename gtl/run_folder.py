@@ -12,10 +12,11 @@ from typing import Any
 from torch import Tensor
 
 from gtl import checkpoint
+from gtl.checkpoint import read_json as read_json
 from gtl.errors import CheckpointError
+from gtl.run_kinds import kind_of
 from gtl.version import __version__
 
-_MAY_CHANGE = ("epochs", "episodes", "versions")
 _FROZEN = "frozen.safetensors"
 
 
@@ -52,8 +53,9 @@ class RunFolder:
                 "or choose another folder"
             )
         before = read_json(self.path / "config.json")
+        may_change = (*kind_of(before, self.path).may_change, "versions")
         for key in {**before, **config}:
-            if key not in _MAY_CHANGE and before.get(key) != config.get(key):
+            if key not in may_change and before.get(key) != config.get(key):
                 raise CheckpointError(
                     f"{self.path} was started with {key}={before.get(key)!r}, now it is "
                     f"{config.get(key)!r}; use the same settings or choose another folder"
@@ -112,18 +114,6 @@ def best_weights(folder: Path) -> dict[str, Tensor]:
     """
     trained = checkpoint.load(folder / "checkpoint.safetensors")["best"]["model"]
     return {**_frozen_of(folder), **trained}
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON file of a run folder.
-
-    Raises:
-        CheckpointError: If it is missing or unreadable.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read ({error}); is this a run folder?") from error
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:

@@ -16,8 +16,6 @@ from gtl.report.methods import is_target_only
 from gtl.report.notes import notes
 from gtl.report.runs import Repetition, RunRecord
 
-_PASSED_OVER = ("pretrain", "fewshot")
-
 
 @dataclass(frozen=True)
 class Method:
@@ -112,8 +110,8 @@ def compare_runs(
 ) -> Comparison:
     """Group runs, and compare the methods of each data set over the seeds that they share.
 
-    Runs of ``pretrain`` have no target and are passed over; so are those of ``fewshot``, which are
-    comparisons themselves.
+    Runs of a kind that has no values on a target (:attr:`gtl.run_kinds.RunKind.compared`) are
+    left out: pre-training, and few-shot comparisons, which have tables of their own.
 
     Args:
         runs: What :func:`gtl.report.runs.find_runs` found.
@@ -126,7 +124,7 @@ def compare_runs(
         CheckpointError: If no run on a target has ended.
         ConfigError: If no method has the title ``reference``, or a label fits no run.
     """
-    trained = [run for run in runs if run.config["command"] not in _PASSED_OVER]
+    trained = [run for run in runs if run.kind.compared]
     entries = sort_runs(trained, label or {})
     judged = [entry for entry in entries if entry.run.judged]
     unfinished = {run.name: _progress(run, entries) for run in runs if run.results is None}

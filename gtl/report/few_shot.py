@@ -14,11 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from gtl.checkpoint import read_json
 from gtl.data.agreement import Agreement
-from gtl.errors import ConfigError
+from gtl.errors import CheckpointError, ConfigError
 from gtl.report.compare import Difference, paired
 from gtl.report.few_shot_plot import plot_shots
 from gtl.report.tables import Table, as_text
+from gtl.run_kinds import kind_of
 
 LIKELY = 0.05  # a graph whose agreement with the features chance reaches more often says nothing
 PROTOCOLS = {"k_shot": "k-shot", "base_novel": "base and novel classes"}
@@ -50,6 +52,28 @@ class FewShotResult:
     base_classes: int = 0
     notes: tuple[str, ...] = ()
     folder: Path | None = field(default=None)
+
+    @staticmethod
+    def load(folder: Path | str) -> FewShotResult:
+        """The result that a run folder of :func:`gtl.few_shot` holds.
+
+        Raises:
+            CheckpointError: If the folder is no such run, or its ``results.json`` is missing or
+                damaged.
+        """
+        folder = Path(folder)
+        config = read_json(folder / "config.json")
+        kind = kind_of(config, folder)
+        if kind.role != "few-shot comparison":
+            raise CheckpointError(
+                f"{folder} is {kind.what}, not a few-shot comparison; open it with gtl.load_run"
+            )
+        if not (folder / "results.json").exists():
+            raise CheckpointError(
+                f"{folder} was interrupted before its results were written; run it again with "
+                "another folder"
+            )
+        return _result(config, read_json(folder / "results.json"), folder)
 
     @property
     def methods(self) -> list[str]:
@@ -175,6 +199,31 @@ class FewShotResult:
         value = f"{100 * shown.mean:+.1f}" if differences else f"{100 * shown.mean:.1f}"
         half = "" if shown.high is None else f" ± {100 * (shown.high - shown.mean):.1f}"
         return f"{value}{half} {mark}".rstrip() if differences else f"{value}{half} {mark}"
+
+
+def _result(config: Mapping[str, Any], found: Mapping[str, Any], folder: Path) -> FewShotResult:
+    try:
+        values = {
+            method: {int(shots): measures for shots, measures in by_shots.items()}
+            for method, by_shots in found["values"].items()
+        }
+        agreement = dict(found["agreement"] or {})
+        classes = agreement.pop("base_classes", 0)
+        return FewShotResult(
+            config["data"],
+            found["protocol"],
+            values,
+            found["reference"],
+            Agreement(**agreement) if agreement else None,
+            classes,
+            tuple(found["notes"]),
+            folder,
+        )
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{folder / 'results.json'} is no result of a few-shot comparison ({error!r}); "
+            "run the comparison again"
+        ) from error
 
 
 def advice(agreement: Agreement, classes: int) -> str:

@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gtl.checkpoint import read_json
 from gtl.errors import CheckpointError, GtlWarning
 from gtl.metrics import direction
-from gtl.run_folder import read_json, read_metrics
+from gtl.run_folder import read_metrics
+from gtl.run_kinds import RUN_KINDS, RunKind
 
 Repetition = tuple[int, int, int]
 _NOT_DATA = ("seed", "fold", "download")
-_KINDS = {"data": str, "data_options": dict, "seed": int, "tasks": dict, "command": str}
+_TYPES = {"data": str, "data_options": dict, "seed": int, "tasks": dict}
 _SERIES = ("losses", "weights", "consistency")
 
 
@@ -36,6 +38,11 @@ class RunRecord:
     config: Mapping[str, Any]
     results: Mapping[str, Any] | None
     epochs: int | None
+
+    @property
+    def kind(self) -> RunKind:
+        """What kind of run it is."""
+        return RUN_KINDS[self.config["command"]]
 
     @property
     def repetition(self) -> Repetition:
@@ -98,8 +105,11 @@ def _read(path: Path, top: Path, damaged: list[str]) -> RunRecord | None:
         return None
     if not isinstance(config, dict) or "command" not in config:
         return None  # other programs write files of that name too
+    if config["command"] not in RUN_KINDS:
+        damaged.append(f"{path / 'config.json'} (no kind of run is called {config['command']!r})")
+        return None
     wrong = [
-        name for name, kind in _KINDS.items() if not isinstance(config.get(name, kind()), kind)
+        name for name, type_ in _TYPES.items() if not isinstance(config.get(name, type_()), type_)
     ]
     if wrong:
         damaged.append(f"{path / 'config.json'} ({wrong[0]} is {config[wrong[0]]!r})")

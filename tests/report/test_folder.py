@@ -119,6 +119,7 @@ def test_damaged_files_are_named_in_one_warning(runs, write_run):
     (write_run("odd-config", 5) / "config.json").write_text('{"command": "finetune", "data": 3}')
     (write_run("no-results", 6) / "results.json").write_text("")
     (write_run("odd-results", 7) / "results.json").write_text('{"test": 0.5}')
+    (write_run("odd-kind", 5) / "config.json").write_text('{"command": "finetun"}')
     (write_run("odd-metric", 8, metric="magic")).exists()
     (write_run("no-number", 9, test=math.nan)).exists()
     (write_run("no-lines", 10) / "metrics.jsonl").write_bytes(b"\xff\xfe\n")
@@ -133,6 +134,7 @@ def test_damaged_files_are_named_in_one_warning(runs, write_run):
         "odd-lines/metrics",
     ):
         assert name in str(caught[0].message)
+    assert "odd-kind/config.json (no kind of run is called 'finetun')" in str(caught[0].message)
     for reason in ("unknown metric 'magic'", "test is nan", "no-lines/metrics.jsonl"):
         assert reason in str(caught[0].message)
     assert set(found.comparison.unfinished) == {
