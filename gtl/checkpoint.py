@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -36,10 +37,13 @@ def save(path: Path, state: Mapping[str, Any]) -> None:
 
     tensors: dict[str, Tensor] = {}
     structure = json.dumps(_flatten(state, "", tensors), indent=1)
-    temporary = path.with_suffix(".partial")
+    temporary, beside = path.with_suffix(".partial"), path.with_suffix(".json")
+    text = _partial(beside)
+    text.write_text(structure + "\n", encoding="utf-8")
     save_file(tensors, temporary, {"gtl": structure})
+    shutil.copymode(text, temporary)  # safetensors gives its files 0600, whatever the umask
     os.replace(temporary, path)
-    write_text(path.with_suffix(".json"), structure + "\n")
+    os.replace(text, beside)
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -78,7 +82,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def write_text(path: Path, text: str) -> None:
     """Replace a text file atomically."""
-    temporary = path.with_name(path.name + ".partial")
+    temporary = _partial(path)
     temporary.write_text(text, encoding="utf-8")
     os.replace(temporary, path)
 
@@ -98,6 +102,10 @@ def set_random_state(state: Mapping[str, Tensor]) -> None:
             torch.set_rng_state(value)
         elif torch.cuda.is_available():
             torch.cuda.set_rng_state(value, device)
+
+
+def _partial(path: Path) -> Path:
+    return path.with_name(path.name + ".partial")
 
 
 def _flatten(value: Any, place: str, tensors: dict[str, Tensor]) -> Any:
