@@ -31,7 +31,7 @@ def save(path: Path, state: Mapping[str, Any]) -> None:
             strings, booleans and ``None``.
 
     Raises:
-        CheckpointError: If the state holds anything else.
+        CheckpointError: If the state has anything else.
     """
     from safetensors.torch import save_file
 
@@ -121,7 +121,7 @@ def _flatten(value: Any, place: str, tensors: dict[str, Tensor]) -> Any:
         return [_flatten(item, f"{place}.{i}", tensors) for i, item in enumerate(value)]
     if value is None or isinstance(value, (str, bool, int, float)):
         return value
-    raise CheckpointError(f"`{place}` is a {type(value).__name__}, which a checkpoint cannot hold")
+    raise CheckpointError(f"`{place}` is a {type(value).__name__}, which a checkpoint cannot store")
 
 
 def _unflatten(value: Any, tensors: Mapping[str, Tensor]) -> Any:

@@ -68,7 +68,7 @@ def score(
             its query, ties by half.
         labels: Float ``(b, t)`` with NaN for missing, or classes ``(b,)``, -1 for missing.
         outputs: Logits or values ``(b, t)``, of classes ``(b, c)``.
-        queries: Which question each pair belongs to, ``(b,)``, for ``mrr``.
+        queries: The query of each pair, ``(b,)``, for ``mrr``.
 
     Raises:
         DataError: If the metric is undefined on every column, is no metric of such labels, there
@@ -134,7 +134,7 @@ def score_by_ogb(
         metric: OGB's metric of that data set; any other is computed as by :func:`score`.
         labels: As for :func:`score`.
         outputs: As for :func:`score`.
-        queries: Which question each pair belongs to, ``(b,)``; each has one link and the same
+        queries: The query of each pair, ``(b,)``; each has one link and the same
             number of others.
 
     Raises:

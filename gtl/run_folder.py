@@ -1,4 +1,4 @@
-"""The run folder: everything a run leaves behind, so that it can be read, resumed and repeated."""
+"""Run folder: config, metrics by epoch, checkpoint and results of one run."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class RunFolder:
         resume: Go on with a run that is already there; until it ends again it has no results.
 
     Raises:
-        CheckpointError: If the folder holds a run and ``resume`` is false, or it holds a run with
-            another configuration. Nothing is overwritten.
+        CheckpointError: If the folder has a run and ``resume`` is false, or a run with another
+            configuration. Nothing is overwritten.
     """
 
     def __init__(self, path: Path | str, config: Mapping[str, Any], resume: bool = False):
@@ -49,7 +49,7 @@ class RunFolder:
     def _check_same(self, config: Mapping[str, Any], resume: bool) -> None:
         if not resume:
             raise CheckpointError(
-                f"{self.path} already holds a run; pass resume=True (--resume) to go on with it, "
+                f"{self.path} already has a run; pass resume=True (--resume) to go on with it, "
                 "or choose another folder"
             )
         before = read_json(self.path / "config.json")

@@ -1,4 +1,4 @@
-"""Plots of runs: learning curves, and the weight and consistency of each task over time."""
+"""Plots of runs: learning curves, and the weight and consistency of each task by epoch."""
 
 from __future__ import annotations
 
