@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from gtl.fewshot.few_shot import few_shot
     from gtl.forecasting.forecast import forecast
     from gtl.graph.convert import as_graph
+    from gtl.run_kinds import load_run
     from gtl.train.episodes import finetune_by_episodes
     from gtl.train.evaluate import embed, evaluate, predict
     from gtl.train.finetune import finetune
@@ -40,6 +41,7 @@ _MODULES = {
     "gtl.fewshot.few_shot": ("few_shot",),
     "gtl.forecasting.forecast": ("forecast",),
     "gtl.graph.convert": ("as_graph",),
+    "gtl.run_kinds": ("load_run",),
     "gtl.train.episodes": ("finetune_by_episodes",),
     "gtl.train.evaluate": ("embed", "evaluate", "predict"),
     "gtl.train.finetune": ("finetune",),
@@ -94,6 +96,7 @@ __all__ = [
     "finetune_by_episodes",
     "forecast",
     "load",
+    "load_run",
     "predict",
     "pretrain",
     "register_adapter",

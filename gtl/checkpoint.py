@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -30,16 +31,19 @@ def save(path: Path, state: Mapping[str, Any]) -> None:
             strings, booleans and ``None``.
 
     Raises:
-        CheckpointError: If the state holds anything else.
+        CheckpointError: If the state has anything else.
     """
     from safetensors.torch import save_file
 
     tensors: dict[str, Tensor] = {}
     structure = json.dumps(_flatten(state, "", tensors), indent=1)
-    temporary = path.with_suffix(".partial")
+    temporary, beside = path.with_suffix(".partial"), path.with_suffix(".json")
+    text = _partial(beside)
+    text.write_text(structure + "\n", encoding="utf-8")
     save_file(tensors, temporary, {"gtl": structure})
+    shutil.copymode(text, temporary)  # safetensors gives its files 0600, whatever the umask
     os.replace(temporary, path)
-    write_text(path.with_suffix(".json"), structure + "\n")
+    os.replace(text, beside)
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -64,9 +68,21 @@ def load(path: Path) -> dict[str, Any]:
     return _unflatten(structure, tensors)
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON file of a run folder.
+
+    Raises:
+        CheckpointError: If it is missing or unreadable.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be read ({error}); is this a run folder?") from error
+
+
 def write_text(path: Path, text: str) -> None:
     """Replace a text file atomically."""
-    temporary = path.with_name(path.name + ".partial")
+    temporary = _partial(path)
     temporary.write_text(text, encoding="utf-8")
     os.replace(temporary, path)
 
@@ -88,6 +104,10 @@ def set_random_state(state: Mapping[str, Tensor]) -> None:
             torch.cuda.set_rng_state(value, device)
 
 
+def _partial(path: Path) -> Path:
+    return path.with_name(path.name + ".partial")
+
+
 def _flatten(value: Any, place: str, tensors: dict[str, Tensor]) -> Any:
     if isinstance(value, Tensor):
         tensors[place] = value.detach().cpu().clone().contiguous()
@@ -101,7 +121,7 @@ def _flatten(value: Any, place: str, tensors: dict[str, Tensor]) -> Any:
         return [_flatten(item, f"{place}.{i}", tensors) for i, item in enumerate(value)]
     if value is None or isinstance(value, (str, bool, int, float)):
         return value
-    raise CheckpointError(f"`{place}` is a {type(value).__name__}, which a checkpoint cannot hold")
+    raise CheckpointError(f"`{place}` is a {type(value).__name__}, which a checkpoint cannot store")
 
 
 def _unflatten(value: Any, tensors: Mapping[str, Tensor]) -> Any:

@@ -205,8 +205,12 @@ def _parser() -> Any:
         verbs.add_subcommand(name, subs[name], help=about)
 
     subs["demo"].add_function_arguments(demo.demo, fail_untyped=False)
-    loops = {"pretrain": (gtl.pretrain, "data"), "finetune": (gtl.finetune, "dataset")}
-    loops |= {"fewshot": (gtl.few_shot, "data"), "forecast": (gtl.forecast, "series")}
+    loops: dict[str, tuple[Callable[..., Any], str]] = {
+        "pretrain": (gtl.pretrain, "data"),
+        "finetune": (gtl.finetune, "dataset"),
+        "fewshot": (gtl.few_shot, "data"),
+        "forecast": (gtl.forecast, "series"),
+    }
     for name, (loop, data) in loops.items():
         _add_data(subs[name], "what to read: a spec, or a mapping of spec and reader's options")
         _add_loop(subs[name], loop, data)
@@ -283,7 +287,7 @@ def _add_output(parser: Any) -> None:
 
 def _read_for(run: Path, data: Any, root: Path | None) -> Any:
     """The data of a run, or other data; what is not given is as it was in training."""
-    from gtl.run_folder import read_json
+    from gtl.checkpoint import read_json
 
     config = read_json(run / "config.json")
     before = {"spec": config["data"], **config["data_options"]}
@@ -296,18 +300,13 @@ def _read_for(run: Path, data: Any, root: Path | None) -> Any:
 
 def _with_run_config(words: Sequence[str]) -> list[str]:
     """``--config RUN/config.json`` as the options that the run was started with."""
-    from gtl.run_folder import read_json
+    from gtl.checkpoint import read_json
 
     for place, word in enumerate(words[:-1]):
         path = Path(words[place + 1])
         if word == "--config" and path.name == "config.json":
-            config = read_json(path)
-            return [
-                *words[:1],
-                *_options_of(config, words[0]),
-                *words[1:place],
-                *words[place + 2 :],
-            ]
+            others = [*words[1:place], *words[place + 2 :]]
+            return [words[0], *_options_of(read_json(path), words[0]), *others]
     return list(words)
 
 
@@ -327,10 +326,8 @@ def _options_of(config: Mapping[str, Any], verb: str) -> list[str]:
         if key in skipped or key.startswith("data") or value in (None, {}):
             continue
         value = list(value.values()) if key == "tasks" else value
-        words += [
-            f"--{names.get(key, key)}",
-            value if isinstance(value, str) else json.dumps(value),
-        ]
+        text = value if isinstance(value, str) else json.dumps(value)
+        words += [f"--{names.get(key, key)}", text]
     data = {"spec": config["data"], **config["data_options"]}
     root = config.get("data_root")
     return ["--data", json.dumps(data), *(["--root", root] if root else []), *words]

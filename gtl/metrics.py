@@ -1,4 +1,4 @@
-"""The metrics, with OGB's conventions (Hu et al. 2020), and OGB's own evaluators for its sets."""
+"""Metrics with OGB's conventions (Hu et al. 2020), and OGB's own evaluators for its data sets."""
 
 from __future__ import annotations
 
@@ -9,18 +9,25 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gtl.errors import DataError
+from gtl.errors import DataError, ShapeError
 from gtl.optional import without_version_check
+from gtl.suggest import nearest
 
 METRICS = {
     "rocauc": "higher",
     "ap": "higher",
     "acc": "higher",
     "f1": "higher",
+    "balanced_acc": "higher",
+    "mcc": "higher",
     "mrr": "higher",
+    "r2": "higher",
     "rmse": "lower",
     "mae": "lower",
 }
+_OF_CLASSES = ("acc", "f1", "balanced_acc", "mcc")
+_OF_TWO_CLASSES = ("rocauc", "ap", "balanced_acc", "mcc")  # undefined with one class alone
+_OF_VALUES = ("rmse", "mae", "r2")
 _HITS = re.compile(r"hits@[1-9][0-9]*")
 
 
@@ -51,51 +58,66 @@ def score(
 ) -> float:
     """A metric with OGB's conventions: per column over known labels, then the mean of columns.
 
+    Columns on which the metric is undefined are left out of the mean.
+
     Args:
-        metric: ``rocauc``, ``ap``, ``acc``, ``f1`` (macro), ``rmse`` or ``mae``; of pairs also
-            ``hits@K``, the share of links above the K-th best of all others, and ``mrr``, the
-            mean of one over the rank of each link among the others of its query, ties by half.
+        metric: Of binary columns or classes ``acc``, ``f1`` (of classes macro), ``mcc`` and
+            ``balanced_acc``; of binary columns ``rocauc`` and ``ap``; of values ``rmse``, ``mae``
+            and ``r2``; of pairs also ``hits@K``, the share of links above the K-th best of all
+            others, and ``mrr``, the mean of one over the rank of each link among the others of
+            its query, ties by half.
         labels: Float ``(b, t)`` with NaN for missing, or classes ``(b,)``, -1 for missing.
-        outputs: Logits or values ``(b, c)``.
-        queries: Which question each pair belongs to, ``(b,)``, for ``mrr``.
+        outputs: Logits or values ``(b, t)``, of classes ``(b, c)``.
+        queries: The query of each pair, ``(b,)``, for ``mrr``.
 
     Raises:
-        DataError: If no column has both classes (``rocauc``, ``ap``) or any known label, there are
-            fewer than K negatives, or a query has none.
+        DataError: If the metric is undefined on every column, is no metric of such labels, there
+            are fewer than K negatives, or a query has none.
+        ShapeError: If outputs have other rows or columns than the labels.
 
     Example:
         >>> score("hits@1", np.array([[1.0], [1.0], [0.0]]), np.array([[3.0], [1.0], [2.0]]))
         0.5
     """
-    from sklearn import metrics
+    if ranks_pairs(metric):
+        return _ranking(metric, labels, outputs, queries)
+    found = scores_by_column(metric, labels, outputs)
+    values = [value for value in found if value is not None]
+    if not values:
+        raise DataError(f"{metric} is undefined: {_why_undefined(metric, labels)}")
+    return float(np.mean(values))
 
+
+def scores_by_column(
+    metric: str, labels: np.ndarray, outputs: np.ndarray, queries: np.ndarray | None = None
+) -> list[float | None]:
+    """A metric of each column of labels, over its known labels; arguments as for :func:`score`.
+
+    Returns:
+        A value per column, one for classes ``(b,)``; ``None`` where the metric is undefined:
+        without any label, with labels of one class alone (``rocauc``, ``ap``, ``mcc``,
+        ``balanced_acc``), or with equal labels (``r2``).
+
+    Raises:
+        DataError: If the metric is unknown or no metric of such labels.
+        ShapeError: If outputs have other rows or columns than the labels.
+
+    Example:
+        >>> labels = np.array([[1.0, 2.0], [3.0, 2.0], [np.nan, 2.0]])
+        >>> scores_by_column("r2", labels, labels + 1.0)
+        [0.0, None]
+    """
+    _check_shapes(labels, outputs)
+    if ranks_pairs(metric):
+        try:
+            return [_ranking(metric, labels, outputs, queries)]
+        except DataError:
+            return [None]
     if labels.ndim == 1:
         known = labels >= 0
-        if not known.any():
-            raise DataError("no item of this split has a label")
-        truth, guess = labels[known], outputs[known].argmax(1)
-        if metric == "f1":
-            return float(metrics.f1_score(truth, guess, average="macro"))
-        return float((truth == guess).mean())
-    if metric == "mrr" or metric.startswith("hits@"):
-        return _ranking(metric, labels[:, 0], outputs[:, 0], queries)
-    values = []
-    for column in range(labels.shape[1]):
-        known = ~np.isnan(labels[:, column])
-        truth, guess = labels[known, column], outputs[known, column]
-        if metric in ("rocauc", "ap"):
-            if len(np.unique(truth)) == 2:
-                judge = (
-                    metrics.roc_auc_score if metric == "rocauc" else metrics.average_precision_score
-                )
-                values.append(judge(truth, guess))
-        elif len(truth):
-            values.append(_column_score(metric, truth, guess))
-    if not values:
-        raise DataError(
-            f"{metric} is undefined: no column of this split has labels of both classes"
-        )
-    return float(np.mean(values))
+        return [_score_of_classes(metric, labels[known], outputs[known].argmax(1))]
+    columns = zip(labels.T, outputs.T)
+    return [_score_of_column(metric, y[~np.isnan(y)], guess[~np.isnan(y)]) for y, guess in columns]
 
 
 def score_by_ogb(
@@ -105,20 +127,22 @@ def score_by_ogb(
     outputs: np.ndarray,
     queries: np.ndarray | None = None,
 ) -> float:
-    """The value that OGB's own evaluator gives.
+    """The value that OGB's own evaluator gives, for the metric that it has.
 
     Args:
         name: OGB's name of the data set.
-        metric: OGB's metric of that data set.
+        metric: OGB's metric of that data set; any other is computed as by :func:`score`.
         labels: As for :func:`score`.
         outputs: As for :func:`score`.
-        queries: Which question each pair belongs to, ``(b,)``; each has one link and the same
+        queries: The query of each pair, ``(b,)``; each has one link and the same
             number of others.
 
     Raises:
         DataError: If the metric is undefined on these items.
     """
     evaluator = _evaluator(name)
+    if evaluator.eval_metric != metric:
+        return score(metric, labels, outputs, queries)
     try:
         if name.startswith("ogbl"):
             values = evaluator.eval(_links_for_ogb(metric, labels, outputs, queries))
@@ -130,20 +154,112 @@ def score_by_ogb(
         raise DataError(f"{metric} of {name} is undefined on this split: {error}") from error
 
 
-def _column_score(metric: str, truth: np.ndarray, guess: np.ndarray) -> float:
+def _score_of_classes(metric: str, truth: np.ndarray, guess: np.ndarray) -> float | None:
+    """One metric of classes ``(b,)``, all known."""
+    from sklearn import metrics
+
+    if metric not in _OF_CLASSES:
+        raise DataError(
+            f"{metric} is no metric of items with one of several classes; use one of: "
+            f"{', '.join(_OF_CLASSES)}"
+        )
+    if not len(truth) or (metric in _OF_TWO_CLASSES and len(np.unique(truth)) < 2):
+        return None
+    if metric == "f1":
+        return float(metrics.f1_score(truth, guess, average="macro"))
+    if metric == "mcc":
+        return float(metrics.matthews_corrcoef(truth, guess))
+    if metric == "balanced_acc":
+        return _balanced_accuracy(truth, guess)
+    return float((truth == guess).mean())
+
+
+def _score_of_column(metric: str, truth: np.ndarray, guess: np.ndarray) -> float | None:
+    """One metric of logits or values ``(b,)`` whose labels are all known."""
+    if not len(truth):
+        return None
+    if metric in _OF_VALUES:
+        return _score_of_values(metric, truth, guess)
+    if metric not in METRICS:
+        raise DataError(f"there is no metric {metric!r}; {nearest(metric, METRICS)}, hits@K")
+    if not np.isin(truth, (0.0, 1.0)).all():
+        raise DataError(
+            f"{metric} needs labels 0 and 1, and a column has {np.setdiff1d(truth, (0.0, 1.0))[0]}"
+            f"; use one of: {', '.join(_OF_VALUES)}"
+        )
+    if metric in _OF_TWO_CLASSES and len(np.unique(truth)) < 2:
+        return None
+    return _score_of_binary(metric, truth, guess)
+
+
+def _score_of_values(metric: str, truth: np.ndarray, guess: np.ndarray) -> float | None:
     from sklearn import metrics
 
     if metric == "rmse":
         return float(np.sqrt(np.mean((truth - guess) ** 2)))
     if metric == "mae":
         return float(np.mean(np.abs(truth - guess)))
+    return float(metrics.r2_score(truth, guess)) if len(np.unique(truth)) > 1 else None
+
+
+def _score_of_binary(metric: str, truth: np.ndarray, guess: np.ndarray) -> float:
+    from sklearn import metrics
+
+    if metric == "rocauc":
+        return float(metrics.roc_auc_score(truth, guess))
+    if metric == "ap":
+        return float(metrics.average_precision_score(truth, guess))
     hard = (guess > 0).astype(truth.dtype)
-    return float(metrics.f1_score(truth, hard)) if metric == "f1" else float(np.mean(truth == hard))
+    if metric == "f1":
+        return float(metrics.f1_score(truth, hard))
+    if metric == "mcc":
+        return float(metrics.matthews_corrcoef(truth, hard))
+    if metric == "balanced_acc":
+        return _balanced_accuracy(truth, hard)
+    return float(np.mean(truth == hard))
+
+
+def _balanced_accuracy(truth: np.ndarray, guess: np.ndarray) -> float:
+    """Mean recall of the classes that labels have (Brodersen et al. 2010).
+
+    It is scikit-learn's ``balanced_accuracy_score``, without its warning of classes that only
+    predictions have.
+    """
+    from sklearn.metrics import recall_score
+
+    return float(recall_score(truth, guess, labels=np.unique(truth), average="macro"))
+
+
+def _why_undefined(metric: str, labels: np.ndarray) -> str:
+    if labels.ndim == 1:
+        known = (labels >= 0).any()
+        return "this split has one class alone" if known else "no item of this split has a label"
+    if metric in _OF_TWO_CLASSES:
+        return "no column of this split has labels of both classes"
+    if metric == "r2" and not np.isnan(labels).all():
+        return "no column of this split has two different labels"
+    return "no item of this split has a label"
+
+
+def _check_shapes(labels: np.ndarray, outputs: np.ndarray) -> None:
+    same = labels.shape == outputs.shape if labels.ndim == 2 else len(labels) == len(outputs)
+    if outputs.ndim != 2 or labels.ndim not in (1, 2) or not same:
+        expected = labels.shape if labels.ndim == 2 else (len(labels), "c")
+        raise ShapeError(
+            f"`outputs` has shape {outputs.shape}, expected {expected} for labels of shape "
+            f"{labels.shape}"
+        )
 
 
 def _ranking(
-    metric: str, truth: np.ndarray, guess: np.ndarray, queries: np.ndarray | None
+    metric: str, labels: np.ndarray, outputs: np.ndarray, queries: np.ndarray | None
 ) -> float:
+    _check_shapes(labels, outputs)
+    if labels.ndim != 2 or labels.shape[1] != 1:
+        raise ShapeError(
+            f"{metric} ranks pairs: `labels` has shape {labels.shape}, expected (b, 1)"
+        )
+    truth, guess = labels[:, 0], outputs[:, 0]
     links, others = truth == 1, truth == 0
     if not links.any():
         raise DataError(f"{metric} is undefined: this split has no links")

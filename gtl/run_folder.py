@@ -1,4 +1,4 @@
-"""The run folder: everything a run leaves behind, so that it can be read, resumed and repeated."""
+"""Run folder: config, metrics by epoch, checkpoint and results of one run."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from typing import Any
 from torch import Tensor
 
 from gtl import checkpoint
+from gtl.checkpoint import read_json
 from gtl.errors import CheckpointError
+from gtl.run_kinds import kind_of
 from gtl.version import __version__
 
-_MAY_CHANGE = ("epochs", "episodes", "versions")
 _FROZEN = "frozen.safetensors"
 CANDIDATES = "candidates"  # folder of the trainings among which one was selected
 
@@ -31,8 +32,8 @@ class RunFolder:
         resume: Go on with a run that is already there; until it ends again it has no results.
 
     Raises:
-        CheckpointError: If the folder holds a run and ``resume`` is false, or it holds a run with
-            another configuration. Nothing is overwritten.
+        CheckpointError: If the folder has a run and ``resume`` is false, or a run with another
+            configuration. Nothing is overwritten.
     """
 
     def __init__(self, path: Path | str, config: Mapping[str, Any], resume: bool = False):
@@ -49,12 +50,13 @@ class RunFolder:
     def _check_same(self, config: Mapping[str, Any], resume: bool) -> None:
         if not resume:
             raise CheckpointError(
-                f"{self.path} already holds a run; pass resume=True (--resume) to go on with it, "
+                f"{self.path} already has a run; pass resume=True (--resume) to go on with it, "
                 "or choose another folder"
             )
         before = read_json(self.path / "config.json")
+        may_change = (*kind_of(before, self.path).may_change, "versions")
         for key in {**before, **config}:
-            if key not in _MAY_CHANGE and before.get(key) != config.get(key):
+            if key not in may_change and before.get(key) != config.get(key):
                 raise CheckpointError(
                     f"{self.path} was started with {key}={before.get(key)!r}, now it is "
                     f"{config.get(key)!r}; use the same settings or choose another folder"
@@ -113,18 +115,6 @@ def best_weights(folder: Path) -> dict[str, Tensor]:
     """
     trained = checkpoint.load(folder / "checkpoint.safetensors")["best"]["model"]
     return {**_frozen_of(folder), **trained}
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON file of a run folder.
-
-    Raises:
-        CheckpointError: If it is missing or unreadable.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read ({error}); is this a run folder?") from error
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:

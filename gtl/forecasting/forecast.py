@@ -14,13 +14,14 @@ from torch import Tensor, nn
 
 from gtl.adapters.freezing import free
 from gtl.catalog import WEIGHTINGS
+from gtl.checkpoint import read_json
 from gtl.data.series import PARTS, Series, Windows, as_horizons
 from gtl.data.window_items import WindowItems, future_of
 from gtl.errors import ConfigError, DataError
 from gtl.forecasting.baselines import BASELINES, Baseline
 from gtl.forecasting.forecaster import Forecaster, base_of, body_of
 from gtl.forecasting.horizons import errors, mean_of, windows_of
-from gtl.run_folder import RunFolder, read_json
+from gtl.run_folder import RunFolder
 from gtl.train.footprint import footprint
 from gtl.train.loop import Job, Settings
 from gtl.train.loop import train as train_job

@@ -14,6 +14,7 @@ from gtl.adapters.adapted import AdaptedEncoder
 from gtl.adapters.sites import in_eval_mode
 from gtl.adapters.spatio_temporal import SpatioTemporal
 from gtl.catalog import HEADS
+from gtl.checkpoint import read_json
 from gtl.data.series import Scale, Series, Windows
 from gtl.data.window_items import WindowItems, future_of
 from gtl.errors import CheckpointError, ConfigError, GtlError
@@ -22,7 +23,8 @@ from gtl.forecasting.recurrent import Recurrent
 from gtl.graph import Graph
 from gtl.graph.time_graph import history_rows
 from gtl.roles import Encoder
-from gtl.run_folder import RunFolder, best_weights, read_json
+from gtl.run_folder import RunFolder, best_weights
+from gtl.run_kinds import kind_of
 from gtl.tasks import Supervised
 from gtl.train.device import module_device
 from gtl.train.model import TARGET, Predictor, encoder_config, encoder_from_config, load_part
@@ -146,9 +148,14 @@ class Forecaster(nn.Module):
         """
         folder = Path(folder)
         config = read_json(folder / "config.json")
-        if config.get("command") != "forecast" or "baseline" in config:
-            what = config.get("baseline") or config.get("command")
-            raise CheckpointError(f"{folder} is a run of {what!r}, not of a trained forecaster")
+        kind = kind_of(config, folder)
+        if kind.role != "forecast":
+            raise CheckpointError(f"{folder} is {kind.what}, not a forecast")
+        if "baseline" in config:
+            raise CheckpointError(
+                f"{folder} is a run of the baseline {config['baseline']!r}, not of a trained "
+                "forecaster"
+            )
         state = best_weights(folder)
         encoder = encoder_from_config(config, folder)
         scale = Scale(*(torch.tensor(config["target"][k]).double() for k in ("mean", "std")))

@@ -1,4 +1,4 @@
-"""A graph of classes as a picture: without it, a wrong hierarchy looks like any other matrix.
+"""Picture of a graph of classes, in which joined classes lie near each other.
 
 Classes are placed by attraction along edges and repulsion between all (Fruchterman & Reingold
 1991), from the same start each time.

@@ -1,4 +1,4 @@
-"""Differences with their uncertainty: without them, a table's best mean would pass for a finding.
+"""Means, paired differences with confidence intervals, and mean ranks of methods.
 
 Runs of two methods with one seed share their split and their start, so the differences seed by
 seed vary less than the values do (the paired t-test of Student 1908); methods are compared over
@@ -59,7 +59,9 @@ class Difference:
     p: float | None
 
     def verdict(self, better: str) -> str:
-        """``"better"`` or ``"worse"`` if the interval leaves out 0, else an empty string.
+        """``"better"`` or ``"worse"`` if the difference is significant, else an empty string.
+
+        It is significant if the interval leaves out 0, and never so for one seed.
 
         Args:
             better: ``"higher"`` or ``"lower"``: which values are good.
@@ -105,9 +107,9 @@ def paired(
     With ``d_s = values[s] - reference[s]`` for the ``n`` seeds ``s`` that both have, ``m`` their
     mean and ``std`` their standard deviation, the interval is ``m ± q · std / √n``, where ``q`` is
     the ``(1 + level) / 2`` quantile of Student's t with ``n - 1`` degrees of freedom, and ``p`` the
-    probability of ``|t| ≥ |m| √n / std`` under it. It takes the differences for independent and
-    normal: a few seeds cannot show otherwise. It is not corrected for the number of methods
-    compared: of 20 that are no different, one leaves out 0 on average.
+    probability of ``|t| ≥ |m| √n / std`` under it. It assumes that the differences are
+    independent and normal, which a few seeds cannot test. It is not corrected for the number of
+    methods compared: of 20 that do not differ, one is significant on average.
 
     One common seed has no interval. Differences that are all equal have an interval without width,
     and ``p`` is 0, or 1 if they are 0.
@@ -178,7 +180,7 @@ def mean_ranks(
 ) -> dict[str, float]:
     """Mean rank of each method over data sets (Demšar 2006), the best first.
 
-    Only methods that every data set has are ranked, so that no rank depends on who was absent.
+    Only methods that every data set has are ranked, so that no rank depends on a missing method.
 
     Args:
         table: Value of each method, by data set and method.

@@ -1,4 +1,4 @@
-"""Each method of each data set held against the reference: what a report says, in any form."""
+"""Comparison of methods with a reference on each data set, and over all data sets."""
 
 from __future__ import annotations
 
@@ -12,11 +12,9 @@ from gtl.errors import CheckpointError, ConfigError
 from gtl.metrics import direction
 from gtl.report.compare import Difference, Spread, mean_ranks, paired, spread
 from gtl.report.grouping import Entry, data_titles, sort_runs
-from gtl.report.methods import is_target_only
+from gtl.report.methods import PLAIN
 from gtl.report.notes import notes
 from gtl.report.runs import Repetition, RunRecord
-
-_PASSED_OVER = ("pretrain", "fewshot")
 
 
 @dataclass(frozen=True)
@@ -54,7 +52,7 @@ class DataSet:
         options: What it was loaded with, without the seed.
         metric: What the values are.
         better: ``"higher"`` or ``"lower"``: which values are good.
-        judged: ``"test"``, or ``"valid"`` where no run has a test value: what is compared.
+        part: ``"test"``, or ``"valid"`` where no run has a test value: what is compared.
         reference: Title of the method that others are compared with; ``None`` if it is not here.
         methods: The reference first, the others by title.
     """
@@ -64,7 +62,7 @@ class DataSet:
     options: Mapping[str, Any]
     metric: str
     better: str
-    judged: str
+    part: str
     reference: str | None
     methods: tuple[Method, ...]
 
@@ -88,14 +86,14 @@ class Tally:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All that a report says.
+    """All that a report shows.
 
     Attributes:
         reference: Title of the method that others are compared with, or ``None``.
         data_sets: What was run on each.
         overall: Each method over all data sets, by title; empty for one data set.
         unfinished: Runs that have not ended: what is known of them, by name.
-        notes: What a reader must know to judge the numbers.
+        notes: What a reader must know beside the numbers.
     """
 
     reference: str | None
@@ -112,13 +110,13 @@ def compare_runs(
 ) -> Comparison:
     """Group runs, and compare the methods of each data set over the seeds that they share.
 
-    Runs of ``pretrain`` have no target and are passed over; so are those of ``fewshot``, which are
-    comparisons themselves.
+    Runs of a kind that has no values on a target (:attr:`gtl.run_kinds.RunKind.compared`) are
+    left out: pre-training, and few-shot comparisons, which have tables of their own.
 
     Args:
         runs: What :func:`gtl.report.runs.find_runs` found.
         reference: Title of the method that others are compared with; by default the one without
-            auxiliary tasks, and without pre-training if there are several.
+            auxiliary tasks, and without pre-training if there are several; of forecasts a baseline.
         label: Titles by automatic title, or by a pattern of the runs' names (``*`` stands for
             anything). The first that fits counts; runs of one title are one method.
 
@@ -126,16 +124,16 @@ def compare_runs(
         CheckpointError: If no run on a target has ended.
         ConfigError: If no method has the title ``reference``, or a label fits no run.
     """
-    trained = [run for run in runs if run.config["command"] not in _PASSED_OVER]
+    trained = [run for run in runs if run.kind.compared]
     entries = sort_runs(trained, label or {})
-    judged = [entry for entry in entries if entry.run.judged]
+    valued = [entry for entry in entries if entry.run.has_value]
     unfinished = {run.name: _progress(run, entries) for run in runs if run.results is None}
-    if not judged:
+    if not valued:
         raise CheckpointError(_nothing_to_compare(runs, unfinished))
-    chosen = _reference(judged, reference)
-    named = data_titles([entry.data for entry in judged])
+    chosen = _reference(valued, reference)
+    named = data_titles([entry.data for entry in valued])
     data_sets = tuple(
-        _data_set(name, [entry for entry in judged if entry.data == key], chosen)
+        _data_set(name, [entry for entry in valued if entry.data == key], chosen)
         for key, name in sorted(named.items(), key=lambda item: item[1])
     )
     remarks = tuple(notes(entries, data_sets, chosen))
@@ -152,19 +150,20 @@ def _nothing_to_compare(runs: Sequence[RunRecord], unfinished: Mapping[str, str]
     if unfinished:
         return f"no run on a target has ended; unfinished: {', '.join(unfinished)}"
     commands = ", ".join(sorted({str(run.config["command"]) for run in runs}))
-    return f"no run was judged on a target (there are runs of: {commands}); gtl finetune makes one"
+    return f"no run has a value on a target (there are runs of: {commands}); gtl finetune makes one"
 
 
-def _reference(judged: Sequence[Entry], wanted: str | None) -> str | None:
-    titles = sorted({entry.title for entry in judged})
+def _reference(valued: Sequence[Entry], wanted: str | None) -> str | None:
+    titles = sorted({entry.title for entry in valued})
     if wanted is not None and wanted not in titles:
         near = difflib.get_close_matches(wanted, titles, n=1, cutoff=0.4)
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise ConfigError(f"no method is called {wanted!r}; {hint}methods: {', '.join(titles)}")
     if wanted is not None or len(titles) == 1:
         return wanted
-    alone = [entry for entry in judged if is_target_only(entry.settings)]
-    plain = [entry for entry in alone if "pretrained" not in entry.settings] or alone
+    plain: Sequence[Entry] = ()
+    for is_plain in PLAIN:
+        plain = plain or [entry for entry in valued if is_plain(entry.settings)]
     counts: dict[str, int] = defaultdict(int)
     for entry in plain:
         counts[entry.title] -= 1
@@ -177,8 +176,8 @@ def _data_set(title: str, entries: Sequence[Entry], reference: str | None) -> Da
         grouped[entry.title].append(entry)
     runs = {name: _one_a_seed(group) for name, group in grouped.items()}
     tested = any(_values(found, "test") for found in runs.values())
-    judged = "test" if tested else "valid"
-    base = _values(runs[reference], judged) if reference in runs else {}
+    part = "test" if tested else "valid"
+    base = _values(runs[reference], part) if reference in runs else {}
     methods = tuple(
         Method(
             name,
@@ -186,7 +185,7 @@ def _data_set(title: str, entries: Sequence[Entry], reference: str | None) -> Da
             runs[name],
             _spread(_values(runs[name], "valid")),
             _spread(_values(runs[name], "test")),
-            None if name == reference else _difference(_values(runs[name], judged), base),
+            None if name == reference else _difference(_values(runs[name], part), base),
         )
         for name in sorted(runs, key=lambda name: (name != reference, name))
     )
@@ -194,7 +193,7 @@ def _data_set(title: str, entries: Sequence[Entry], reference: str | None) -> Da
     there = reference if base else None
     better = direction(metric)
     assert better is not None  # results of another metric count as damaged
-    return DataSet(title, spec, entries[0].run.options, metric, better, judged, there, methods)
+    return DataSet(title, spec, entries[0].run.options, metric, better, part, there, methods)
 
 
 def _one_a_seed(entries: Iterable[Entry]) -> tuple[RunRecord, ...]:
@@ -225,7 +224,7 @@ def _overall(data_sets: Sequence[DataSet]) -> dict[str, Tally]:
         return {}
     means: dict[str, dict[str, float]] = {}
     for data in data_sets:
-        found = {method.title: _spread(method.values(data.judged)) for method in data.methods}
+        found = {method.title: _spread(method.values(data.part)) for method in data.methods}
         means[data.title] = {title: values.mean for title, values in found.items() if values}
     ranks = mean_ranks(means, {data.title: data.better for data in data_sets})
     titles = dict.fromkeys([*ranks, *(m.title for data in data_sets for m in data.methods)])

@@ -1,4 +1,4 @@
-"""Differences to the reference at a glance: whether an interval leaves out zero is what counts."""
+"""Plot of the differences to the reference with their confidence intervals."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _COLORS = {"better": "C0", "worse": "C1", "": "0.45"}
 def plot_differences(data_sets: Sequence[DataSet], file: Path) -> Path | None:
     """A panel for each data set: mean difference of each method with its 95 % interval.
 
-    Small dots below are the seeds. Methods that are better or worse by their interval are colored.
+    Small dots below are the seeds. Methods that differ significantly are colored.
 
     Args:
         data_sets: What was compared on each.
@@ -41,10 +41,10 @@ def plot_differences(data_sets: Sequence[DataSet], file: Path) -> Path | None:
 
 def _draw(ax: Axes, data: DataSet) -> None:
     compared = [method for method in data.methods if method.difference is not None]
-    base = data.methods[0].values(data.judged)
+    base = data.methods[0].values(data.part)
     ax.axvline(0, color="0.7", linewidth=0.8, zorder=0)
     for place, method in enumerate(compared):
-        values = method.values(data.judged)
+        values = method.values(data.part)
         gaps = [values[seed] - base[seed] for seed in values if seed in base]
         _draw_method(ax, place, method, gaps, data.better)
     names = [wrapped(method.title, 24) for method in compared]
@@ -52,7 +52,7 @@ def _draw(ax: Axes, data: DataSet) -> None:
     ax.set_ylim(len(compared) - 0.4, -0.6)
     ax.set_title(wrapped(data.title, 36), fontsize="medium")
     good = "right" if data.better == "higher" else "left"
-    label = f"{data.judged} {data.metric}, difference to {data.reference} ({good} is better)"
+    label = f"{data.part} {data.metric}, difference to {data.reference} ({good} is better)"
     ax.set_xlabel(wrapped(label, 36), fontsize="small")
 
 

@@ -1,8 +1,8 @@
-"""Few-shot results as numbers and tables: without paired splits, luck would pass for a method.
+"""Result of a few-shot comparison: values by split, tables, paired differences and plots.
 
 All methods see the same splits, so differences vary less than accuracies do. Splits of one data set
-share most of its samples: their intervals say how much the draw matters, not how another data set
-would come out.
+share most of its samples: their intervals measure how much the draw matters, not how results vary
+between data sets.
 """
 
 from __future__ import annotations
@@ -14,13 +14,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from gtl.checkpoint import read_json
 from gtl.data.agreement import Agreement
-from gtl.errors import ConfigError
+from gtl.errors import CheckpointError, ConfigError
 from gtl.report.compare import Difference, paired
 from gtl.report.few_shot_plot import plot_shots
 from gtl.report.tables import Table, as_text
+from gtl.run_kinds import kind_of
 
-LIKELY = 0.05  # a graph whose agreement with the features chance reaches more often says nothing
+SIGNIFICANT = 0.05  # p-value above which the agreement of graph and features is not significant
 PROTOCOLS = {"k_shot": "k-shot", "base_novel": "base and novel classes"}
 
 # method -> shots -> measure -> a value per split
@@ -36,7 +38,8 @@ class FewShotResult:
         protocol: ``"k_shot"`` or ``"base_novel"``.
         values: Shares in ``[0, 1]`` by method, shots and measure: a list with one per split.
         reference: The method that others are compared with.
-        agreement: Of the graph with the base classes' features; ``None`` where it was not asked.
+        agreement: Of the graph with the base classes' features; ``None`` where it was not
+            computed.
         base_classes: How many classes were compared for it.
         notes: What a reader should know.
         folder: The run folder, or ``None``.
@@ -51,6 +54,28 @@ class FewShotResult:
     notes: tuple[str, ...] = ()
     folder: Path | None = field(default=None)
 
+    @staticmethod
+    def load(folder: Path | str) -> FewShotResult:
+        """The result in a run folder of :func:`gtl.few_shot`.
+
+        Raises:
+            CheckpointError: If the folder is no such run, or its ``results.json`` is missing or
+                damaged.
+        """
+        folder = Path(folder)
+        config = read_json(folder / "config.json")
+        kind = kind_of(config, folder)
+        if kind.role != "few-shot comparison":
+            raise CheckpointError(
+                f"{folder} is {kind.what}, not a few-shot comparison; open it with gtl.load_run"
+            )
+        if not (folder / "results.json").exists():
+            raise CheckpointError(
+                f"{folder} was interrupted before its results were written; run it again with "
+                "another folder"
+            )
+        return _result(config, read_json(folder / "results.json"), folder)
+
     @property
     def methods(self) -> list[str]:
         """Titles of the methods, in the order given."""
@@ -63,7 +88,7 @@ class FewShotResult:
 
     @property
     def measures(self) -> list[str]:
-        """What was measured, the most telling first."""
+        """What was measured, the main measure first."""
         return list(self.values[self.reference][self.shots[0]])
 
     def mean(self, method: str, shots: int, measure: str | None = None) -> Difference:
@@ -88,7 +113,7 @@ class FewShotResult:
         return as_text(self._table(measure or self.measures[0], differences))
 
     def advice(self) -> str:
-        """What the agreement of graph and features means, in plain words; empty without one."""
+        """Whether to use the graph of classes, by its agreement; empty if there is none."""
         return "" if self.agreement is None else advice(self.agreement, self.base_classes)
 
     def __str__(self) -> str:
@@ -154,7 +179,9 @@ class FewShotResult:
         if differences:
             note = f"difference to {self.reference} in points, {what}"
         elif len(self.values) > 1:
-            note = f"percent, {what}; + or - where the difference to {self.reference} is clear"
+            note = (
+                f"percent, {what}; + or - where the difference to {self.reference} is significant"
+            )
         else:
             note = f"percent, {what}"
         rows = []
@@ -177,21 +204,46 @@ class FewShotResult:
         return f"{value}{half} {mark}".rstrip() if differences else f"{value}{half} {mark}"
 
 
+def _result(config: Mapping[str, Any], found: Mapping[str, Any], folder: Path) -> FewShotResult:
+    try:
+        values = {
+            method: {int(shots): measures for shots, measures in by_shots.items()}
+            for method, by_shots in found["values"].items()
+        }
+        agreement = dict(found["agreement"] or {})
+        classes = agreement.pop("base_classes", 0)
+        return FewShotResult(
+            config["data"],
+            found["protocol"],
+            values,
+            found["reference"],
+            Agreement(**agreement) if agreement else None,
+            classes,
+            tuple(found["notes"]),
+            folder,
+        )
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{folder / 'results.json'} is no result of a few-shot comparison ({error!r}); "
+            "run the comparison again"
+        ) from error
+
+
 def advice(agreement: Agreement, classes: int) -> str:
-    """Whether to use a graph of classes, in plain words.
+    """Whether to use a graph of classes, and the test that decides it.
 
     Example:
         >>> print(advice(Agreement(0.01, 0.4), 40))
-        graph of classes: do not use it; it says nothing about these features (rank correlation with
-          nearness of 40 base classes +0.01, p = 0.400)
+        graph of classes: do not use it; its agreement with these features is not significant (rank
+          correlation with nearness of 40 base classes +0.01, p = 0.400)
     """
     correlation, p = agreement
     found = (
         f"(rank correlation with nearness of {classes} base classes {correlation:+.2f}, "
         f"p = {p:.3f})"
     )
-    if p > LIKELY:
-        text = f"do not use it; it says nothing about these features {found}"
+    if p > SIGNIFICANT:
+        text = f"do not use it; its agreement with these features is not significant {found}"
     else:
-        text = f"classes that are near in it are near in these features too {found}"
+        text = f"use it; classes that are near in it are near in these features too {found}"
     return "\n".join(textwrap.wrap(f"graph of classes: {text}", 100, subsequent_indent="  "))

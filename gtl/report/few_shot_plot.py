@@ -1,4 +1,4 @@
-"""Accuracy over the number of shots: where methods part and where they meet, at a glance."""
+"""Plot of accuracy over the number of shots, a line for each method."""
 
 from __future__ import annotations
 

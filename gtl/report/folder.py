@@ -1,4 +1,4 @@
-"""One call from a folder of runs to a report: tables, raw numbers and plots."""
+"""Report of a folder of runs: tables, raw numbers and plots."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ def report(
 ) -> Report:
     """Compare the runs in a folder: methods by data set, over the seeds that they share.
 
-    Runs that differ in nothing but their seed are repetitions of one method. A method's title says
-    in what it differs from others: ``target only``, ``aux_ts``, ``aux_ts (mass=1)``,
+    Runs that differ in nothing but their seed are repetitions of one method. A method's title names
+    the settings in which it differs from others: ``target only``, ``aux_ts``, ``aux_ts (mass=1)``,
     ``pre-trained + equal``. Differences to the reference are paired by seed and come with their
-    95 % interval (:func:`gtl.report.compare.paired`); ``better`` and ``worse`` stand only where it
-    leaves out 0. Runs that have not ended are listed.
+    95 % interval (:func:`gtl.report.compare.paired`); ``better`` and ``worse`` stand only where the
+    difference is significant: the interval leaves out 0. Runs that have not ended are listed.
 
     Args:
         folder: Folder with run folders, at any depth.
@@ -63,7 +63,7 @@ def report(
             auxiliary tasks, and without pre-training if there are several.
         label: Titles of your own: by automatic title, or by a pattern of run folders, such as
             ``{"scratch-*": "from scratch"}``. Runs of one title are one method.
-        footprint: Show what the runs cost: parameters, bytes, seconds, memory.
+        footprint: Show the costs of the runs: parameters, bytes, seconds, memory.
         plots: Draw differences, learning curves, weights and consistency.
 
     Raises:

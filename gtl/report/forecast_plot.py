@@ -1,4 +1,4 @@
-"""Forecasts beside what came: a mean error does not show whether peaks are late or missed."""
+"""Plot of forecasts and the observed values over time, a panel for each node."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ Values = Sequence[Sequence[float]]
 
 def plot_forecasts(
     steps: Sequence[int],
-    came: Values,
+    observed: Values,
     forecasts: Mapping[str, Values],
     nodes: Sequence[str],
     file: Path,
     labels: tuple[str, str] = ("step", "value"),
 ) -> Path:
-    """A panel for each node: what came, and what each method had said of it.
+    """A panel for each node: the observed values, and the forecasts of each method.
 
     Args:
         steps: Steps that the values are of.
-        came: Values of each step, by node; NaN where there is none.
+        observed: Values of each step, by node; NaN where there is none.
         forecasts: Likewise by the title of a method.
         nodes: What the nodes are called.
         file: PNG file to write.
@@ -39,7 +39,7 @@ def plot_forecasts(
     Raises:
         ShapeError: If a method has forecasts of other steps or nodes.
     """
-    for title, values in {"what came": came, **forecasts}.items():
+    for title, values in {"observed": observed, **forecasts}.items():
         if len(values) != len(steps) or any(len(row) != len(nodes) for row in values):
             raise ShapeError(
                 f"`{title}` has {len(values)} rows, expected {len(steps)} (one per step) of "
@@ -48,7 +48,9 @@ def plot_forecasts(
 
     def draw(*axes: Axes) -> None:
         for i, ax in enumerate(axes):
-            ax.plot(steps, [row[i] for row in came], color="0.2", linewidth=1.6, label="what came")
+            ax.plot(
+                steps, [row[i] for row in observed], color="0.2", linewidth=1.6, label="observed"
+            )
             for j, (title, values) in enumerate(forecasts.items()):
                 ax.plot(
                     steps, [row[i] for row in values], color=f"C{j}", linewidth=1.2, label=title

@@ -1,4 +1,4 @@
-"""Runs sorted by data set and method: what a run belongs to is read off its settings alone."""
+"""Groups of runs by data set and method, formed from the settings of the runs."""
 
 from __future__ import annotations
 
@@ -56,10 +56,10 @@ def sort_runs(runs: Sequence[RunRecord], label: Mapping[str, str]) -> list[Entry
     groups: dict[tuple[str, str], dict[Any, Settings]] = defaultdict(dict)
     for entry in entries:
         groups[entry.data[:2]][frozenset(entry.settings.items())] = entry.settings
-    told = titles([list(group.values()) for group in groups.values()])
+    found = titles([list(group.values()) for group in groups.values()])
     automatic = {
         (data, method): title
-        for (data, group), named in zip(groups.items(), told)
+        for (data, group), named in zip(groups.items(), found)
         for method, title in zip(group, named)
     }
     entries = [
@@ -71,7 +71,7 @@ def sort_runs(runs: Sequence[RunRecord], label: Mapping[str, str]) -> list[Entry
 
 
 def data_titles(keys: Iterable[DataKey]) -> dict[DataKey, str]:
-    """A title of each data set: its spec, and what tells it from others of that spec.
+    """A title of each data set: its spec, and the options in which others of that spec differ.
 
     Example:
         >>> five, ten = ("smiles:a.csv", '{"target": "y"}', "mae"), ("smiles:a.csv", "{}", "mae")
@@ -81,11 +81,11 @@ def data_titles(keys: Iterable[DataKey]) -> dict[DataKey, str]:
     described = {key: {**json.loads(key[1]), "metric": key[2]} for key in keys}
     found = {}
     for key, mine in described.items():
-        twins = [other for twin, other in described.items() if twin[0] == key[0]]
+        same = [other for other_key, other in described.items() if other_key[0] == key[0]]
         more = [
             f"{name}={value}"
             for name, value in mine.items()
-            if any(twin.get(name) != value for twin in twins)
+            if any(other.get(name) != value for other in same)
         ]
         found[key] = f"{key[0]} ({', '.join(more)})" if more else key[0]
     return found

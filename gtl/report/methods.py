@@ -1,19 +1,21 @@
-"""Methods told apart and named by the settings in which they differ: nobody has to name runs."""
+"""Titles of methods, made from the settings in which they differ."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 Settings = Mapping[str, Any]
 
-# What a run is about or what chance decided, not how it was done.
+# Settings of the data and the random state, which make no method.
 _NOT_METHOD = {
     *("data", "data_options", "data_checksum", "schema", "target", "seed", "versions"),
 }
+_NAMED_IN_FORECASTS = ("baseline", "encoder", "adapter", "memory")
+_LEARNED_INSTEAD = ("adapter", "memory")  # beside these, an encoder is frozen by default
 _ABSENT = object()
 
 
@@ -46,35 +48,37 @@ def all_settings(configs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 def titles(groups: Sequence[Sequence[Settings]]) -> list[list[str]]:
     """A short title of each method, different from all others of its data set.
 
-    The title says whether there was pre-training, and the weighting, or ``target only`` where
-    there are no auxiliary tasks. Other settings follow in brackets if they differ between methods
-    of one data set; of their values, one goes without saying: the default, else that of most
-    methods. Settings that differ only between data sets are not told.
+    The title names pre-training, and the weighting, or is ``target only`` where there are no
+    auxiliary tasks. That of a forecast names encoder, adapter and memory, or the baseline. Other
+    settings follow in brackets if they differ between methods of one data set; one of their values
+    is left out: the default, else that of most methods. Settings that differ only between data
+    sets are left out.
 
     Args:
         groups: Settings of the methods of each data set.
 
     Example:
-        >>> alone, helped = {"tasks": (), "lr": 0.1}, {"tasks": ("infomax",), "lr": 0.1}
+        >>> plain, helped = {"tasks": (), "lr": 0.1}, {"tasks": ("infomax",), "lr": 0.1}
         >>> equal, learned = {**helped, "weighting": "equal"}, {**helped, "weighting": "aux_ts"}
-        >>> titles([[alone, equal, learned, {**learned, "weighting.mass": 1.0}]])
+        >>> titles([[plain, equal, learned, {**learned, "weighting.mass": 1.0}]])
         [['target only', 'equal', 'aux_ts', 'aux_ts (mass=1)']]
     """
     everything = [method for group in groups for method in group]
     several = any(
         len({m["pretrained"] for m in group if "pretrained" in m}) > 1 for group in groups
     )
-    silent = {key: _silent(key, everything) for key in _varying(groups)}
+    omitted = {key: _omitted(key, everything) for key in _varying(groups)}
     leaves = Counter(
         key.rpartition(".")[2] for key in {key: None for method in everything for key in method}
     )
 
     def title(method: Settings) -> str:
         more = []
-        for key, unsaid in silent.items():
+        for key, usual in omitted.items():
             value = method.get(key, _ABSENT)
-            if value is not _ABSENT and value != unsaid.get(_scope(key, method), _ABSENT):
-                more.append(_told(key, value, everything, leaves))
+            named = is_forecast(method) and key in _NAMED_IN_FORECASTS
+            if not named and value not in (_ABSENT, usual.get(_scope(key, method), _ABSENT)):
+                more.append(_in_words(key, value, everything, leaves))
         base = _base(method, several)
         return f"{base} ({', '.join(more)})" if more else base
 
@@ -82,8 +86,26 @@ def titles(groups: Sequence[Sequence[Settings]]) -> list[list[str]]:
 
 
 def is_target_only(method: Settings) -> bool:
-    """Whether a method has no auxiliary tasks."""
-    return not method.get("tasks")
+    """Whether a method trains a model on the target without auxiliary tasks."""
+    return not method.get("tasks") and not is_forecast(method)
+
+
+def is_forecast(method: Settings) -> bool:
+    """Whether a method forecasts a series."""
+    return method.get("command") == "forecast"
+
+
+def _is_simple_forecast(method: Settings) -> bool:
+    return is_forecast(method) and not {"adapter", "memory"} & method.keys()
+
+
+# What others are compared with by default: methods of the first test that any method passes.
+PLAIN: Sequence[Callable[[Settings], bool]] = (
+    lambda method: is_target_only(method) and "pretrained" not in method,
+    is_target_only,
+    lambda method: "baseline" in method,
+    _is_simple_forecast,
+)
 
 
 def differing(groups: Mapping[str, Sequence[Settings]]) -> list[str]:
@@ -113,8 +135,10 @@ def _flatten(config: Mapping[str, Any]) -> dict[str, Any]:
         elif key == "weighting" and not config.get("tasks"):
             continue
         elif key == "guard" and (value or not config.get("tasks")):
-            continue  # on unless told otherwise
-        elif key == "weighting" and isinstance(value, list):  # trained side by side
+            continue  # on by default
+        elif key == "frozen" and value == any(config.get(k) is not None for k in _LEARNED_INSTEAD):
+            continue  # the default
+        elif key == "weighting" and isinstance(value, list):  # candidates
             flat[key] = " or ".join(dict.fromkeys(str(part["name"]) for part in value))
             flat[f"{key}.choices"] = _frozen(value)
         elif key == "adapter":
@@ -146,7 +170,7 @@ def _without_seed(name: str, seed: Any) -> str:
 
 
 def _varying(groups: Sequence[Sequence[Settings]]) -> list[str]:
-    """Keys to tell apart by: those that differ between comparable methods of one data set."""
+    """Keys that differ between comparable methods of one data set."""
     found: dict[str, None] = {}
     for group in groups:
         for key in _keys(group):
@@ -160,7 +184,12 @@ def _varying(groups: Sequence[Sequence[Settings]]) -> list[str]:
 
 
 def _scope(key: str, method: Settings) -> Any:
-    """Among which methods a key is compared: options of a part, among those that have the part."""
+    """Among which methods a key is compared: options of a part, among those that have the part.
+
+    Baselines of forecasts have no part to train, so settings of training are not compared to them.
+    """
+    if "baseline" in method and key not in method:
+        return None
     role, dot, rest = key.partition(".")
     if role == "tasks":
         has = not dot or rest.rpartition(".")[0] in method.get("tasks", ())
@@ -168,22 +197,25 @@ def _scope(key: str, method: Settings) -> Any:
     return method.get(role) if dot else "all"
 
 
-def _silent(key: str, methods: Sequence[Settings]) -> dict[Any, Any]:
-    """By scope, the value of a key that goes without saying."""
+def _omitted(key: str, methods: Sequence[Settings]) -> dict[Any, Any]:
+    """By scope, the value of a key that titles leave out."""
     values: dict[Any, list[Any]] = defaultdict(list)
     for method in methods:
         values[_scope(key, method)].append(method.get(key, _ABSENT))
-    unsaid = {}
+    omitted = {}
     for scope, seen in values.items():
         value, count = Counter(seen).most_common(1)[0]
         if _ABSENT in seen:
-            unsaid[scope] = _ABSENT
+            omitted[scope] = _ABSENT
         elif 2 * count > len(seen):
-            unsaid[scope] = value
-    return unsaid
+            omitted[scope] = value
+    return omitted
 
 
 def _base(method: Settings, several: bool) -> str:
+    if is_forecast(method):
+        parts = [method[key] for key in _NAMED_IN_FORECASTS if key in method]
+        return " + ".join(map(str, parts)) or "forecast"
     words = []
     if "pretrained" in method:
         origin = f" ({method['pretrained']})" if several else ""
@@ -193,7 +225,7 @@ def _base(method: Settings, several: bool) -> str:
     return " + ".join(words) or "target only"
 
 
-def _told(key: str, value: Any, methods: Sequence[Settings], leaves: Mapping[str, int]) -> str:
+def _in_words(key: str, value: Any, methods: Sequence[Settings], leaves: Mapping[str, int]) -> str:
     if key == "tasks":
         return _tasks(value, methods)
     if key in ("encoder", "adapter"):

@@ -1,4 +1,4 @@
-"""The raw numbers of a report, for other programs: nobody should have to read them off a table."""
+"""Raw numbers of a report as JSON and CSV, for other programs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _COLUMNS = ("data", "method", "seed", "data_seed", "fold", "metric", "valid", "t
 
 
 def as_json(comparison: Comparison) -> dict[str, Any]:
-    """Everything that a comparison holds, as objects, lists and numbers."""
+    """Everything in a comparison, as objects, lists and numbers."""
     return {
         "reference": comparison.reference,
         "data_sets": [_data_set(data) for data in comparison.data_sets],
@@ -47,7 +47,7 @@ def _data_set(data: DataSet) -> dict[str, Any]:
         "data_options": dict(data.options),
         "metric": data.metric,
         "better": data.better,
-        "judged": data.judged,
+        "part": data.part,
         "reference": data.reference,
         "methods": [_method(data, method) for method in data.methods],
     }

@@ -1,4 +1,4 @@
-"""Plots of runs: learning curves, and the weight and consistency of each task over time."""
+"""Plots of runs: learning curves, and the weight and consistency of each task by epoch."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gtl.run_folder import read_json, read_metrics
+from gtl.checkpoint import read_json
+from gtl.run_folder import read_metrics
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,4 +1,4 @@
-"""Run folders found and read: without it, a report would trust that every run ended well."""
+"""Records of run folders: config, results and state, with damaged files named."""
 
 from __future__ import annotations
 
@@ -9,19 +9,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gtl.checkpoint import read_json
 from gtl.errors import CheckpointError, GtlWarning
 from gtl.metrics import direction
-from gtl.run_folder import read_json, read_metrics
+from gtl.run_folder import read_metrics
+from gtl.run_kinds import RUN_KINDS, RunKind
 
 Repetition = tuple[int, int, int]
 _NOT_DATA = ("seed", "fold", "download")
-_KINDS = {"data": str, "data_options": dict, "seed": int, "tasks": dict, "command": str}
+_TYPES = {"data": str, "data_options": dict, "seed": int, "tasks": dict}
+_FOREIGN: Mapping[str, Any] = {}  # what another program's config.json counts as
 _SERIES = ("losses", "weights", "consistency")
 
 
 @dataclass(frozen=True)
 class RunRecord:
-    """One run folder, as its files tell it.
+    """One run folder, as its files describe it.
 
     Attributes:
         path: The folder.
@@ -38,6 +41,11 @@ class RunRecord:
     epochs: int | None
 
     @property
+    def kind(self) -> RunKind:
+        """What kind of run it is."""
+        return RUN_KINDS[self.config["command"]]
+
+    @property
     def repetition(self) -> Repetition:
         """Seed of the run, and seed and fold of its data: what runs share that are compared."""
         seed = self.config.get("seed", 0)
@@ -51,13 +59,21 @@ class RunRecord:
         return None if value is None else float(value)
 
     @property
-    def judged(self) -> bool:
+    def has_value(self) -> bool:
         """Whether the run has ended and has a value."""
         return any(self.value(part) is not None for part in ("valid", "test"))
 
     @property
+    def selected(self) -> str | None:
+        """The candidate that validation data selected; ``None`` if there was only one."""
+        results = self.results or {}
+        if "race" in results:  # run folders of gtl 0.1
+            return str(results["race"]["winner"])
+        return str(results["selection"]["selected"]) if "selection" in results else None
+
+    @property
     def options(self) -> dict[str, Any]:
-        """What the data was loaded with, without what only says which split was drawn."""
+        """What the data was loaded with, except for what decides only which split was drawn."""
         options = self.config.get("data_options", {})
         return {name: value for name, value in options.items() if name not in _NOT_DATA}
 
@@ -74,11 +90,15 @@ def find_runs(folder: Path) -> list[RunRecord]:
     if not folder.is_dir():
         raise CheckpointError(f"there is no folder {folder}; check the path")
     damaged: list[str] = []
-    places = [path.parent for path in sorted(folder.rglob("config.json"))]
-    # What a run keeps below itself (the trainings that it compared) is part of it.
-    whole = [place for place in places if not set(place.parents) & set(places)]
-    found = [_read(place, folder, damaged) for place in whole]
-    runs = [run for run in found if run is not None]
+    places: set[Path] = set()
+    runs = []
+    for place in sorted(path.parent for path in folder.rglob("config.json")):
+        if places.isdisjoint(place.parents):  # the candidates that a run compared are part of it
+            config = _config(place, damaged)
+            if config != _FOREIGN:
+                places.add(place)
+            if config:
+                runs.append(_record(place, folder, config, damaged))
     if damaged:
         warnings.warn(
             f"damaged files were left out: {'; '.join(damaged)}", GtlWarning, stacklevel=3
@@ -90,20 +110,29 @@ def find_runs(folder: Path) -> list[RunRecord]:
     return runs
 
 
-def _read(path: Path, top: Path, damaged: list[str]) -> RunRecord | None:
+def _config(path: Path, damaged: list[str]) -> Mapping[str, Any] | None:
+    """Contents of ``config.json``; ``None`` if it is damaged, empty if it is of another program."""
+    file = path / "config.json"
     try:
-        config = read_json(path / "config.json")
+        config = read_json(file)
     except CheckpointError:
-        damaged.append(f"{path / 'config.json'} (no JSON)")
+        damaged.append(f"{file} (no JSON)")
         return None
     if not isinstance(config, dict) or "command" not in config:
-        return None  # other programs write files of that name too
+        return _FOREIGN
+    if config["command"] not in RUN_KINDS:
+        damaged.append(f"{file} (no kind of run is called {config['command']!r})")
+        return None
     wrong = [
-        name for name, kind in _KINDS.items() if not isinstance(config.get(name, kind()), kind)
+        name for name, type_ in _TYPES.items() if not isinstance(config.get(name, type_()), type_)
     ]
     if wrong:
-        damaged.append(f"{path / 'config.json'} ({wrong[0]} is {config[wrong[0]]!r})")
+        damaged.append(f"{file} ({wrong[0]} is {config[wrong[0]]!r})")
         return None
+    return config
+
+
+def _record(path: Path, top: Path, config: Mapping[str, Any], damaged: list[str]) -> RunRecord:
     name = "." if path == top else path.relative_to(top).as_posix()
     return RunRecord(path, name, config, _results(path, damaged), _epochs(path, damaged))
 

@@ -1,4 +1,4 @@
-"""Tables of a comparison, once as cells and then in any form: text for a terminal, Markdown."""
+"""Tables of a comparison as cells, as text for a terminal and as Markdown."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def remarks(comparison: Comparison, markdown: bool = False) -> list[str]:
 def _values(data: DataSet) -> Table:
     places = _decimals(data)
     compared = data.reference is not None and len(data.methods) > 1
-    more = f"; {data.judged} difference to {data.reference}, 95 % interval" if compared else ""
+    more = f"; {data.part} difference to {data.reference}, 95 % interval" if compared else ""
     header = ("method", "n", f"valid {data.metric}", f"test {data.metric}")
     rows: list[tuple[str, ...]] = []
     for method in data.methods:

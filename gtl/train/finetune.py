@@ -14,10 +14,11 @@ from torch import nn
 
 from gtl.adapters import Adapted, AdaptedEncoder
 from gtl.catalog import ADAPTERS, TASKS, WEIGHTINGS
+from gtl.checkpoint import read_json
 from gtl.data.dataset import Dataset
 from gtl.errors import ConfigError, DataError
 from gtl.roles import Encoder, Task, Weighting
-from gtl.run_folder import CANDIDATES, RunFolder, read_json
+from gtl.run_folder import CANDIDATES, RunFolder
 from gtl.train.device import module_device
 from gtl.train.evaluate import evaluate
 from gtl.train.footprint import footprint

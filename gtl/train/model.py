@@ -12,16 +12,17 @@ from torch import Tensor, nn
 from gtl.adapters import Adapted, attach, trainable
 from gtl.adapters.attachment import specs_of
 from gtl.catalog import ENCODERS, HEADS, READOUTS
+from gtl.checkpoint import read_json
 from gtl.data.items import KINDS_OF_ITEMS, GraphItems, Items, NodeItems, PairItems
 from gtl.errors import CheckpointError
 from gtl.graph import Graph, Schema
 from gtl.roles import Encoder
-from gtl.run_folder import CANDIDATES, RunFolder, best_weights, read_json, read_metrics
+from gtl.run_folder import CANDIDATES, RunFolder, best_weights, read_metrics
+from gtl.run_kinds import kind_of
 from gtl.tasks import Supervised
 from gtl.tasks.links import Links
 from gtl.train.labels import LabelNames
 
-COMMANDS = ("finetune", "finetune_by_episodes")  # whose run folders hold a Model
 TARGET = "supervised"  # name of the labeled target among the tasks of a training
 
 
@@ -149,14 +150,13 @@ class Model(nn.Module):
         """
         folder = Path(folder)
         config = read_json(folder / "config.json")
-        if config.get("command") not in COMMANDS:
-            raise CheckpointError(
-                f"{folder} is a run of {config.get('command')!r}, not of 'finetune'"
-            )
+        kind = kind_of(config, folder)
+        if not kind.holds_model:
+            raise CheckpointError(f"{folder} is {kind.what}, not a fine-tuning run")
         if not (folder / "results.json").is_file():
             below = (folder / CANDIDATES).is_dir() or (folder / "race").is_dir()
             why = "its candidates could be compared" if below else ""
-            why = "its head was fitted" if config["command"] == COMMANDS[1] else why
+            why = "its head was fitted" if "episodes" in config else why
             if why:
                 raise CheckpointError(
                     f"{folder} was interrupted before {why}; run it again with resume=True "

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from gtl.catalog import TASKS
+from gtl.checkpoint import read_json
 from gtl.errors import CheckpointError
 from gtl.graph import Schema
 from gtl.roles import Encoder, Task
-from gtl.run_folder import RunFolder, best_weights, read_json
-from gtl.train.model import COMMANDS, encoder_from_config, load_part
+from gtl.run_folder import RunFolder, best_weights
+from gtl.run_kinds import kind_of
+from gtl.train.model import TARGET, encoder_from_config, load_part
 
 
 @dataclass
@@ -42,11 +44,11 @@ class Run:
         """
         folder = Path(folder)
         config = read_json(folder / "config.json")
-        if config.get("command") not in ("pretrain", *COMMANDS):
+        kind = kind_of(config, folder)
+        if not kind.holds_encoder:
             raise CheckpointError(
-                f"{folder} is a run of {config.get('command')!r}, not of 'pretrain' or 'finetune'; "
-                "start from one of those (in Python, gtl.train.Forecaster.load(folder).encoder is "
-                "the encoder of a forecast)"
+                f"{folder} is {kind.what}, not a pre-training or fine-tuning run; start from one "
+                "of those (in Python, gtl.load_run(folder).encoder is the encoder of a forecast)"
             )
         weights = best_weights(folder)
         encoder = encoder_from_config(config, folder)
@@ -54,10 +56,10 @@ class Run:
         tasks: dict[str, Task] = {}
         for name, spec in config["tasks"].items():
             trained = any(key.startswith(f"tasks.{name}.") for key in weights)
-            if name == "supervised" or spec["name"] not in TASKS.names() or not trained:
-                continue  # where a twin without auxiliary tasks won, there is nothing to load
+            if name == TARGET or spec["name"] not in TASKS.names() or not trained:
+                continue  # where the target-only run was selected, there is nothing to load
             task = TASKS.build(spec)
             task.setup(Schema.from_json(config["schema"]), encoder.width)
             load_part(task, weights, f"tasks.{name}.", folder)
             tasks[name] = task
-        return Run(encoder, tasks)
+        return Run(encoder.eval(), tasks)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+import gtl
 from gtl.data import CategoryGraph
 from gtl.errors import ShapeError
 from gtl.report.category_plot import layout, plot_categories
@@ -24,6 +25,13 @@ def test_classes_of_one_area_lie_together() -> None:
 def test_the_same_graph_is_drawn_the_same_way() -> None:
     graph = CategoryGraph.from_paths(PATHS)
     assert (layout(graph) == layout(graph)).all()
+
+
+def test_the_plot_is_at_hand_in_the_package_and_imported_when_used() -> None:
+    assert gtl.report.plot_categories is plot_categories
+    assert "plot_categories" in gtl.report.__all__
+    with pytest.raises(AttributeError, match="no attribute 'plot_category'"):
+        gtl.report.plot_category  # noqa: B018
 
 
 @pytest.mark.parametrize("classes", [0, 1, 2, 130])

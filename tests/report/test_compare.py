@@ -6,7 +6,7 @@ import math
 
 import pytest
 import scipy.stats
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gtl.errors import ConfigError, GtlError
@@ -22,6 +22,7 @@ from gtl.report.compare import (
 MINE = {0: 0.71, 1: 0.78, 2: 0.74, 3: 0.80, 4: 0.69, 7: 0.77, 11: 0.73}
 OTHER = {0: 0.70, 1: 0.73, 2: 0.75, 3: 0.72, 4: 0.66, 7: 0.71, 11: 0.70}
 NUMBERS = st.integers(-1000, 1000).map(lambda i: i / 64)  # sums and differences are exact
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 SIDES = st.dictionaries(st.integers(0, 20), st.tuples(NUMBERS, NUMBERS), min_size=2, max_size=9)
 
 
@@ -100,6 +101,7 @@ def test_numbers_that_round_to_zero_have_no_sign():
     assert Difference(-0.0001, -0.0004, 0.2, 3, 0.9).text(3) == "0.000 [0.000, +0.200]"
 
 
+@unhurried
 @given(SIDES)
 def test_swapping_the_sides_flips_the_signs(pairs):
     mine, other = _split(pairs)
@@ -109,6 +111,7 @@ def test_swapping_the_sides_flips_the_signs(pairs):
     assert one.verdict("higher") == two.verdict("lower")
 
 
+@unhurried
 @given(SIDES, NUMBERS)
 def test_shifting_all_values_shifts_no_difference(pairs, by):
     mine, other = _split(pairs)
@@ -116,6 +119,7 @@ def test_shifting_all_values_shifts_no_difference(pairs, by):
     assert shifted == paired(mine, other)
 
 
+@unhurried
 @given(SIDES, st.randoms())
 def test_the_order_of_the_seeds_does_not_matter(pairs, random):
     mine, other = _split(pairs)
@@ -124,6 +128,7 @@ def test_the_order_of_the_seeds_does_not_matter(pairs, random):
     assert paired(dict(items), other) == paired(mine, other)
 
 
+@unhurried
 @given(SIDES)
 def test_the_interval_leaves_out_zero_exactly_when_p_is_below_its_level(pairs):
     found = paired(*_split(pairs))
@@ -131,6 +136,7 @@ def test_the_interval_leaves_out_zero_exactly_when_p_is_below_its_level(pairs):
         assert bool(found.verdict("higher")) == (found.p < 0.05)
 
 
+@unhurried
 @given(
     st.dictionaries(st.text(max_size=3), st.integers(-3, 3).map(float), min_size=1),
     st.sampled_from(["higher", "lower"]),

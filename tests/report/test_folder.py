@@ -119,6 +119,7 @@ def test_damaged_files_are_named_in_one_warning(runs, write_run):
     (write_run("odd-config", 5) / "config.json").write_text('{"command": "finetune", "data": 3}')
     (write_run("no-results", 6) / "results.json").write_text("")
     (write_run("odd-results", 7) / "results.json").write_text('{"test": 0.5}')
+    (write_run("odd-kind", 5) / "config.json").write_text('{"command": "finetun"}')
     (write_run("odd-metric", 8, metric="magic")).exists()
     (write_run("no-number", 9, test=math.nan)).exists()
     (write_run("no-lines", 10) / "metrics.jsonl").write_bytes(b"\xff\xfe\n")
@@ -133,6 +134,7 @@ def test_damaged_files_are_named_in_one_warning(runs, write_run):
         "odd-lines/metrics",
     ):
         assert name in str(caught[0].message)
+    assert "odd-kind/config.json (no kind of run is called 'finetun')" in str(caught[0].message)
     for reason in ("unknown metric 'magic'", "test is nan", "no-lines/metrics.jsonl"):
         assert reason in str(caught[0].message)
     assert set(found.comparison.unfinished) == {
@@ -145,6 +147,64 @@ def test_other_programs_files_of_that_name_are_no_damage(runs):
     (runs / "other").mkdir()
     (runs / "other" / "config.json").write_text('{"model_type": "bert"}')
     assert len(report(runs, plots=False).comparison.data_sets) == 1
+
+
+def test_a_file_of_another_program_above_the_runs_does_not_hide_them(runs):
+    (runs / "config.json").write_text('{"model_type": "bert"}')
+    (runs / "deep" / "config.json").write_text("[]")
+    (data,) = report(runs, plots=False).comparison.data_sets
+    assert [len(method.runs) for method in data.methods] == [3, 3]
+
+
+def test_candidates_of_a_run_with_a_damaged_config_are_no_runs(runs):
+    inner = runs / "alone-0" / "candidates" / "equal"
+    inner.mkdir(parents=True)
+    (inner / "config.json").write_text((runs / "alone-0" / "config.json").read_text())
+    (runs / "alone-0" / "config.json").write_text("{")
+    with pytest.warns(GtlWarning, match="alone-0/config"):
+        found = report(runs, plots=False)
+    assert [run.name for run in _methods(found)["target only"].runs] == ["alone-1", "alone-2"]
+
+
+@pytest.fixture
+def forecasts(write_run, tmp_path):
+    """Forecasts of one series: two baselines, a plain encoder, an adapter and a memory."""
+    network = {"encoder": {"name": "gcn", "width": 8}, "head": {"name": "linear"}}
+    adapted = {"adapter": [{"name": "spatio_temporal", "history": 12}], "frozen": True, **network}
+    kinds = {
+        "last": (0.9, {"baseline": "last_value", "encoder": None, "lr": None, "weighting": {}}),
+        "season": (0.8, {"baseline": "seasonal_naive", "encoder": None, "lr": None}),
+        "plain": (0.7, {"frozen": False, **network}),
+        "adapted": (0.5, adapted),
+        "recurrent": (0.6, {"memory": "gru", "frozen": True, **network}),
+    }
+    for name, (error, config) in kinds.items():
+        for seed in range(3):
+            more = {"command": "forecast", "data": "series:x", "metric": "mae", "history": 12}
+            write_run(f"{name}-{seed}", seed, error + seed**2 / 1000, **more, **config)
+    return tmp_path / "runs"
+
+
+def test_forecasts_are_named_by_their_settings_and_compared_with_a_baseline(forecasts):
+    found = report(forecasts, plots=False)
+    assert found.comparison.reference == "last_value"
+    assert set(_methods(found)) == {
+        *("last_value", "seasonal_naive", "gcn", "gcn + spatio_temporal", "gcn + gru"),
+    }
+    verdicts = {
+        title: method.difference.verdict("lower")
+        for title, method in _methods(found).items()
+        if method.difference is not None
+    }
+    assert set(verdicts.values()) == {"better"} and len(verdicts) == 4
+
+
+def test_a_run_that_has_not_ended_is_named_by_its_settings_too(forecasts):
+    (forecasts / "adapted-0" / "results.json").unlink()
+    found = report(forecasts, plots=False)
+    assert found.comparison.unfinished == {
+        "adapted-0": "gcn + spatio_temporal on series:x, 3 of 3 epochs"
+    }
 
 
 def test_the_reference_may_be_chosen(runs):
@@ -216,7 +276,7 @@ def test_without_test_values_validation_values_are_compared(write_run, tmp_path)
         write_run(f"a{seed}", seed, None, valid=0.6)
         write_run(f"b{seed}", seed, None, valid=0.7, tasks=("infomax",))
     found = report(tmp_path / "runs", plots=False)
-    assert found.comparison.data_sets[0].judged == "valid"
+    assert found.comparison.data_sets[0].part == "valid"
     assert "validation values are compared" in found.text
     assert _methods(found)["equal"].difference.mean == pytest.approx(0.1)
 
@@ -363,19 +423,23 @@ def test_a_file_in_the_way_is_named(runs):
         report(runs, out=runs / "alone-0" / "config.json")
 
 
-def test_trainings_that_a_run_compared_are_part_of_it_and_who_won_is_told(runs):
-    for seed, winner in enumerate(["target only", "aux_ts (mass=1.0)", "target only"]):
+@pytest.mark.parametrize("former", [False, True])
+def test_candidates_of_a_run_are_part_of_it_and_the_selected_ones_are_counted(runs, former):
+    for seed, name in enumerate(["target only", "aux_ts (mass=1.0)", "target only"]):
         folder = runs / "deep" / "er" / str(seed)
         results = json.loads((folder / "results.json").read_text())
-        results["selection"] = {"selected": winner, "candidates": {}}
+        if former:  # run folders of gtl 0.1
+            results["race"] = {"winner": name, "entrants": {}}
+        else:
+            results["selection"] = {"selected": name, "candidates": {}}
         (folder / "results.json").write_text(json.dumps(results))
-        inner = folder / "candidates" / "target-only"
+        inner = folder / ("race" if former else "candidates") / "target-only"
         inner.mkdir(parents=True)
         (inner / "config.json").write_text((folder / "config.json").read_text())
     found = report(runs, plots=False)
     assert [len(m.runs) for m in _methods(found).values()] == [3, 3]
-    chosen = "validation chose target only in 2, aux_ts (mass=1.0) in 1"
-    assert f"demo:shapes: of 3 runs of aux_ts {chosen}" in found.text
+    selected = "of 3 runs of aux_ts validation selected target only in 2, aux_ts (mass=1.0) in 1"
+    assert found.comparison.notes == (f"demo:shapes: {selected}",)
 
 
 def test_a_list_of_weightings_has_a_title(write_run, tmp_path):

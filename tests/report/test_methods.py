@@ -153,6 +153,55 @@ def test_values_of_any_kind_are_told(value, shown):
     assert _named(_aux(), _aux(gate=value)) == ["aux_ts", f"aux_ts (gate={shown})"]
 
 
+FORECAST = {
+    **{key: CONFIG[key] for key in ("data", "data_options", "seed", "encoder", "lr")},
+    "command": "forecast",
+    "adapter": None,
+    "memory": None,
+    "frozen": False,
+    "history": 12,
+    "horizons": [1, 3],
+    "head": {"name": "linear"},
+}
+LAST_VALUE = {**FORECAST, "baseline": "last_value", "frozen": None, "head": None, "lr": None}
+LAST_VALUE["encoder"] = None
+
+
+def _forecasts(*changes):
+    return titles([all_settings([{**FORECAST, **change} for change in changes])])[0]
+
+
+def test_forecasts_are_named_by_encoder_adapter_and_memory_or_baseline():
+    adapted = {"adapter": [{"name": "spatio_temporal", "history": 12}], "frozen": True}
+    gru = {"memory": "gru", "frozen": True}
+    assert _forecasts(LAST_VALUE, {}, adapted, gru, {**adapted, **gru}) == [
+        "last_value",
+        "gin",
+        "gin + spatio_temporal",
+        "gin + gru",
+        "gin + spatio_temporal + gru",
+    ]
+
+
+def test_other_settings_of_forecasts_follow_in_brackets_where_they_differ():
+    slow, whole = {"lr": 0.5}, {"memory": "gru", "frozen": False}
+    wide = {"encoder": {"name": "gcn", "width": 16}}
+    assert _forecasts(LAST_VALUE, {}, {"history": 3}, {**LAST_VALUE, "history": 3}) == [
+        "last_value (history=12)",
+        "gin (history=12)",
+        "gin (history=3)",
+        "last_value (history=3)",
+    ]
+    assert _forecasts(LAST_VALUE, {}, {}, slow) == ["last_value", "gin", "gin", "gin (lr=0.5)"]
+    assert _forecasts({}, whole, wide) == ["gin", "gin + gru (frozen=false)", "gcn"]
+
+
+def test_a_forecast_is_no_target_only_run():
+    assert is_target_only(*all_settings([CONFIG]))
+    assert not is_target_only(*all_settings([FORECAST]))
+    assert not is_target_only(*all_settings([LAST_VALUE]))
+
+
 def test_adapters_are_named_and_their_options_where_they_differ():
     small, large = ({"adapter": [{"name": "lora", "rank": rank}]} for rank in (2, 8))
     both = {"adapter": {"old": [{"name": "film"}], "new": [{"name": "film"}, {"name": "prompt"}]}}
