@@ -21,10 +21,11 @@ from _measure import write_results
 import gtl
 from gtl import checkpoint
 from gtl.catalog import ENCODERS, WEIGHTINGS
+from gtl.checkpoint import read_json
 from gtl.data import Dataset
 from gtl.errors import CheckpointError, DataError, UnknownPartError
 from gtl.report.compare import Difference, paired, spread
-from gtl.run_folder import read_json, read_metrics
+from gtl.run_folder import read_metrics
 
 TITLES = {"rocauc": "ROC-AUC", "ap": "AP", "acc": "Accuracy", "rmse": "RMSE", "mrr": "MRR"}
 

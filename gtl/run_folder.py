@@ -43,7 +43,12 @@ class RunFolder:
             raise CheckpointError(f"{self.path} is a file; choose another folder for the run")
         if (self.path / "config.json").exists():
             self._check_same(config, resume)
-        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CheckpointError(
+                f"the run folder {self.path} cannot be made ({error.strerror}); choose another one"
+            ) from error
         (self.path / "results.json").unlink(missing_ok=True)
         checkpoint.write_text(self.path / "config.json", json.dumps(config, indent=1) + "\n")
 
@@ -54,7 +59,7 @@ class RunFolder:
                 "or choose another folder"
             )
         before = read_json(self.path / "config.json")
-        may_change = (*kind_of(before, self.path).may_change, "versions")
+        may_change = (*kind_of(before, self.path).may_change, "versions", "data_root")
         for key in {**before, **config}:
             if key not in may_change and before.get(key) != config.get(key):
                 raise CheckpointError(

@@ -42,7 +42,12 @@ import gtl
 
 # Old name -> new name, for whole strings: keys and values of what was recorded, folders of runs,
 # and the names of parts and options in the cases below.
-RENAMED: dict[str, str] = {}
+RENAMED: dict[str, str] = {
+    "race": "selection",
+    "winner": "selected",
+    "entrants": "candidates",
+}
+FOLDERS = {"race": "candidates"}  # likewise, for parts of paths
 # Keys that are not compared: they measure the machine.
 LEFT_OUT = {"seconds", "peak_memory_bytes"}
 
@@ -556,7 +561,8 @@ def read(path: Path) -> Any:
 def renamed(value: Any) -> Any:
     """The same with new names for old ones; what is neither text nor a collection is left alone."""
     if isinstance(value, str):
-        return "/".join(RENAMED.get(part, part) for part in RENAMED.get(value, value).split("/"))
+        parts = RENAMED.get(value, value).split("/")
+        return "/".join(FOLDERS.get(part, part) for part in parts)
     if isinstance(value, dict):
         return {renamed(key): renamed(item) for key, item in value.items()}
     return [renamed(item) for item in value] if isinstance(value, list) else value

@@ -6,8 +6,9 @@ import json
 
 import pytest
 
+from gtl.checkpoint import read_json
 from gtl.errors import CheckpointError
-from gtl.run_folder import RunFolder, read_json, read_metrics
+from gtl.run_folder import RunFolder, read_metrics
 
 CONFIG = {"command": "finetune", "lr": 0.1, "epochs": 3}
 

@@ -46,6 +46,7 @@ class Dataset:
         class_names: What class 0, 1, ... is called in the file; may be empty.
         label_names: What the columns of ``labels`` are called in the file; may be empty.
         options: What :func:`gtl.load` was given beside ``spec`` and ``root``, to load it again.
+        root: Folder where :func:`gtl.load` looked for it; empty if none was named.
         contents: The items themselves, of the class for their level.
 
     Raises:
@@ -65,6 +66,7 @@ class Dataset:
     class_names: tuple[str, ...] = ()
     label_names: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
+    root: str = ""
     pairs: Tensor | None = None
     contents: Items = field(init=False, repr=False)
 

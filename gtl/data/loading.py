@@ -71,7 +71,7 @@ def load(spec: str, root: Path | str | None = None, seed: int = 0, **options: An
     folder = root if root is not None else os.environ.get("GTL_DATA") or None
     data = read(name, None if folder is None else Path(folder).expanduser(), seed, **options)
     kept = {name: value for name, value in options.items() if name not in _HOW}
-    return replace(data, options={"seed": seed, **kept})
+    return replace(data, options={"seed": seed, **kept}, root="" if folder is None else str(folder))
 
 
 def reader(scheme: str) -> Any:

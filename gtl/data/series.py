@@ -61,6 +61,7 @@ class Series:
     step: str = "step"
     names: Sequence[str] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
+    root: str = ""
 
     def __post_init__(self) -> None:
         values, where = self.values, self.spec

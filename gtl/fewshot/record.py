@@ -22,6 +22,7 @@ class GivenFeatures:
 
     spec: str
     options: Mapping[str, Any] = field(default_factory=dict)
+    root: str = ""
 
     def checksum(self) -> None:
         """Unknown."""

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from gtl.adapters.freezing import free
 from gtl.catalog import WEIGHTINGS
 from gtl.checkpoint import read_json
+from gtl.checks import check_positive
 from gtl.data.series import PARTS, Series, Windows, as_horizons
 from gtl.data.window_items import WindowItems, future_of
 from gtl.errors import ConfigError, DataError
@@ -26,7 +27,6 @@ from gtl.train.footprint import footprint
 from gtl.train.loop import Job, Settings
 from gtl.train.loop import train as train_job
 from gtl.train.model import TARGET
-from gtl.train.resolve import check_positive
 from gtl.train.session import Session
 from gtl.train.step import TaskModel
 
@@ -99,7 +99,7 @@ def forecast(
     Raises:
         GtlError: On any unusable argument, before anything is written.
     """
-    check_positive(epochs=epochs, lr=lr, batch_size=batch_size)
+    check_positive(batch_size=batch_size)
     if memory not in MEMORIES:
         raise ConfigError(f"`memory` is {memory!r}, expected one of {MEMORIES}")
     windows = _windows(series, history, horizons, stride)

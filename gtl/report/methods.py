@@ -12,7 +12,8 @@ Settings = Mapping[str, Any]
 
 # Settings of the data and the random state, which make no method.
 _NOT_METHOD = {
-    *("data", "data_options", "data_checksum", "schema", "target", "seed", "versions"),
+    *("data", "data_options", "data_checksum", "data_root", "schema", "target", "labels"),
+    *("seed", "versions"),
 }
 _NAMED_IN_FORECASTS = ("baseline", "encoder", "adapter", "memory")
 _LEARNED_INSTEAD = ("adapter", "memory")  # beside these, an encoder is frozen by default

@@ -17,6 +17,7 @@ from torch.nn.functional import cross_entropy
 
 from gtl.adapters import Adapted
 from gtl.catalog import HEADS, WEIGHTINGS
+from gtl.checks import check_positive
 from gtl.data.dataset import Dataset
 from gtl.data.items import PairItems
 from gtl.errors import ConfigError, DataError, GtlError
@@ -31,7 +32,7 @@ from gtl.train.labels import LabelNames
 from gtl.train.loop import Averages, Batches, Job, PassOver, Training
 from gtl.train.model import TARGET, Model, build_target
 from gtl.train.optimizers import warn_if_held
-from gtl.train.resolve import as_dataset, check_positive
+from gtl.train.resolve import as_dataset
 from gtl.train.session import Session
 from gtl.train.step import TaskModel
 from gtl.train.target import shape_of

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gtl.checks import check_positive
 from gtl.data.dataset import Dataset
 from gtl.errors import ConfigError, DataError
 from gtl.graph import Graph
@@ -20,7 +21,7 @@ from gtl.run_kinds import load_run
 from gtl.train.device import module_device
 from gtl.train.labels import Aligned, LabelNames
 from gtl.train.model import Model, build_target
-from gtl.train.resolve import as_dataset, check_fan_out, check_positive
+from gtl.train.resolve import as_dataset, check_fan_out
 from gtl.train.run import Run
 
 UNNAMED = ("memory",)  # specs that do not identify a data set

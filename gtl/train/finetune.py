@@ -25,7 +25,7 @@ from gtl.train.footprint import footprint
 from gtl.train.labels import LabelNames
 from gtl.train.loop import Job, Settings, Training
 from gtl.train.model import TARGET, Model
-from gtl.train.resolve import as_dataset, as_tasks, check_fan_out, check_positive
+from gtl.train.resolve import as_dataset, as_tasks, check_fan_out
 from gtl.train.selection import (
     TARGET_ONLY,
     Candidate,
@@ -118,7 +118,6 @@ def finetune(
     Raises:
         GtlError: On any unusable argument, before anything is written.
     """
-    check_positive(epochs=epochs, lr=lr)
     dataset = as_dataset(dataset)
     check_labels(dataset)
     with Session("finetune", dataset, seed=seed, device=device, out=out, resume=resume) as session:

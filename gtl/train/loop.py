@@ -15,6 +15,7 @@ from torch import Tensor
 
 from gtl import checkpoint
 from gtl.adapters.adapted import frozen_names
+from gtl.checks import check_not_negative, check_positive
 from gtl.data.dataset import Dataset
 from gtl.errors import GtlError
 from gtl.graph import Graph
@@ -61,6 +62,9 @@ class Settings:
         weight_decay: Weight decay.
         optimizer: A key of :data:`gtl.train.optimizers.OPTIMIZERS`.
         rates: Learning rates of parts that have another, by part.
+
+    Raises:
+        ConfigError: If a number is out of its range.
     """
 
     epochs: int
@@ -70,6 +74,10 @@ class Settings:
     weight_decay: float
     optimizer: str
     rates: Mapping[str, float] | None = None
+
+    def __post_init__(self) -> None:
+        check_positive(epochs=self.epochs, lr=self.lr)
+        check_not_negative(batch_size=self.batch_size, weight_decay=self.weight_decay)
 
     def optimizer_of(self, model: TaskModel) -> torch.optim.Optimizer:
         """An optimizer of a model's parameters; rates of parts that it lacks are left out."""

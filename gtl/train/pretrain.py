@@ -11,7 +11,7 @@ from gtl.train.device import module_device
 from gtl.train.footprint import footprint
 from gtl.train.loop import Job, Settings, train
 from gtl.train.model import encoder_config
-from gtl.train.resolve import as_dataset, as_tasks, check_fan_out, check_positive
+from gtl.train.resolve import as_dataset, as_tasks, check_fan_out
 from gtl.train.run import Run
 from gtl.train.session import Session
 from gtl.train.step import TaskModel
@@ -62,7 +62,6 @@ def pretrain(
     Raises:
         GtlError: On any unusable argument, before anything is written.
     """
-    check_positive(epochs=epochs, lr=lr)
     data = as_dataset(data)
     with Session("pretrain", data, seed=seed, device=device, out=out, resume=resume) as session:
         base, trained = session.encoder(encoder)

@@ -145,17 +145,6 @@ def check_fan_out(
     return tuple(fan_out)
 
 
-def check_positive(**numbers: float) -> None:
-    """Refuse numbers that are not positive, by name.
-
-    Raises:
-        ConfigError: Naming the first one.
-    """
-    for name, value in numbers.items():
-        if not value > 0:
-            raise ConfigError(f"`{name}` is {value}, expected a positive number")
-
-
 def _from_path(path: Path) -> Any:
     if path.is_dir():
         return Run.load(path)

@@ -117,6 +117,7 @@ class Session:
             "data": self.data.spec,
             "data_options": dict(self.data.options),
             "data_checksum": self.data.checksum(),
+            "data_root": self.data.root or None,
             **settings,
             "seed": self.seed,
         }

@@ -16,9 +16,10 @@ import pytest
 import torch
 
 import gtl
+from gtl.checkpoint import read_json
 from gtl.data import load
 from gtl.optional import without_version_check
-from gtl.run_folder import RunFolder, read_json, read_metrics
+from gtl.run_folder import RunFolder, read_metrics
 from gtl.train import loop
 from gtl.train.finetune import finetune
 from gtl.train.pretrain import pretrain
