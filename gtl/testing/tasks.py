@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gtl.errors import ConfigError, LawError
 from gtl.graph import Graph
-from gtl.roles import Task, View
+from gtl.roles import Batch, Task, View
 from gtl.testing.examples import POINTS, TYPED, Example, SmallEncoder
 from gtl.testing.laws import (
     copied,
@@ -104,7 +104,7 @@ class TaskTrial:
 
 
 def _view(model: TaskModel, graph: Graph, seed: int = 0) -> View:
-    return _task(model).view(graph, generator(seed))
+    return _task(model).view(Batch(graph), generator(seed))
 
 
 def _task(model: TaskModel) -> Task:

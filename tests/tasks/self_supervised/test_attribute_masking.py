@@ -139,8 +139,10 @@ def test_before_setup_it_says_what_to_do(path, rng) -> None:
 
 def test_other_categories_need_another_task() -> None:
     task = ready(KINDS)
-    with pytest.raises(ConfigError, match="`features` was"):
+    with pytest.raises(
+        ConfigError, match=r"categories \(3, 2\), the data has of categories \(4, 2\)"
+    ):
         task.setup(Schema(node=Columns((4, 2))), 2)
-    with pytest.raises(ConfigError, match="`width` was 2, is 3"):
+    with pytest.raises(ConfigError, match="`width` 2, now for 3"):
         task.setup(KINDS, 3)
     task.setup(KINDS, 2)  # the sizes that it was made for are still welcome

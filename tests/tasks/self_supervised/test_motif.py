@@ -90,7 +90,7 @@ def test_motifs_are_found_once(path, rng) -> None:
 def test_wrong_options_and_other_data_are_named(path, rng) -> None:
     with pytest.raises(ConfigError, match="`max_degree` is 0"):
         Motif(max_degree=0)
-    with pytest.raises(ConfigError, match="`molecular` was False, is True"):
+    with pytest.raises(ConfigError, match="Motif was built for node features of no columns"):
         ready().setup(molecule_schema(), 2)
     task = Motif()
     with pytest.raises(ConfigError, match=r"call `task\.setup"):
