@@ -183,10 +183,20 @@ class KeepsWeightsToItself(Good):
         return losses + (nodes @ self.hidden[0].to(nodes)).square()
 
 
+class KeepsItsScheduleToItself(Good):
+    share = 0.0
+
+    def losses(self, nodes, view):
+        return (1 + self.share) * super().losses(nodes, view)
+
+    def after_step(self, model, progress):
+        self.share = progress
+
+
 BROKEN = {
     "one_finite_loss_per_sample": MeanLoss,
     "losses_reach_the_node_vectors": Detached,
-    "a_view_leaves_the_graph_as_it_was": WritesIntoTheGraph,
+    "a_view_leaves_the_batch_as_it_was": WritesIntoTheGraph,
     "a_view_is_a_valid_graph": PointsOutside,
     "one_seed_gives_one_view": IgnoresTheSeed,
     "randomness_comes_from_the_generator": DrawsGlobally,
@@ -197,6 +207,7 @@ BROKEN = {
     "ten_steps_lower_the_loss": Climbs,
     "derivatives_are_true": Fused,
     "saving_and_loading_changes_nothing": KeepsWeightsToItself,
+    "a_training_that_is_saved_goes_on_the_same": KeepsItsScheduleToItself,
 }
 NAMES = [law.__name__ for law in TASK_LAWS]
 
@@ -224,6 +235,40 @@ class ForgetsTypes(Good):
 def test_a_view_that_loses_the_types_is_caught():
     with pytest.raises(LawError, match=r"`a_view_is_a_valid_graph`.*without `node_type`"):
         check_task(ForgetsTypes(), skip=set(NAMES) - {"a_view_is_a_valid_graph"})
+
+
+class WritesIntoItsOwnData(Good):
+    def view(self, batch, rng):
+        if batch.own is not None:
+            batch.own.x[0] = 0
+        return super().view(batch, rng)
+
+
+def test_a_view_that_changes_the_own_data_is_caught():
+    law = "a_view_leaves_the_batch_as_it_was"
+    with pytest.raises(LawError, match=f"`{law}`.*`x` of a graph of the batch changed"):
+        check_task(WritesIntoItsOwnData(), skip=set(NAMES) - {law})
+
+
+class KeepsASlowAverage(Good):
+    """Keeps an average of the encoder's weights and a schedule, both in buffers."""
+
+    def build(self, schema, width):
+        super().build(schema, width)
+        self.register_buffer("average", torch.zeros(width, width))
+        self.register_buffer("share", torch.zeros(()))
+
+    def after_step(self, model, progress):
+        self.average.lerp_(model.encoder.own.weight.detach(), 0.1)
+        self.share.fill_(progress)
+
+    def losses(self, nodes, view):
+        change = nodes @ self.average.clone() * self.share.clone()
+        return super().losses(nodes, view) + change.square().sum(1)
+
+
+def test_a_task_with_a_slow_average_and_a_schedule_obeys_the_laws():
+    check_task(KeepsASlowAverage())
 
 
 def test_the_task_that_is_checked_stays_as_it_was():
