@@ -37,7 +37,7 @@ import gtl
 from gtl.catalog import ENCODERS
 from gtl.data import Dataset
 from gtl.encoders import load_pretrained
-from gtl.roles import Encoder
+from gtl.roles import Batch, Encoder
 from gtl.train.run import Run
 
 OUT = Path("runs") / "adapters"
@@ -191,7 +191,7 @@ def step_bytes(model: gtl.Model, data: Dataset) -> dict[str, int]:
         return tensor
 
     graph = data.batch(data.split["train"][: TRAINING["batch_size"]], torch.device("cpu"))
-    view = model.target.view(graph, torch.Generator().manual_seed(0))
+    view = model.target.view(Batch(graph), torch.Generator().manual_seed(0))
     model.encoder(view.graph)  # what a graph remembers is no part of a step
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         loss = model.target.losses(model.encoder(view.graph), view).mean()

@@ -39,10 +39,10 @@ from torch import Tensor, nn
 import gtl
 from gtl.catalog import ENCODERS, TASKS
 from gtl.data import Dataset
-from gtl.graph import Graph, Schema
+from gtl.graph import Schema
 from gtl.metrics import METRICS
 from gtl.report.compare import mean_ranks, spread
-from gtl.roles import Task, View
+from gtl.roles import Batch, Task, View
 
 OUT = Path("runs") / "auxiliary_weighting"
 REFERENCE = "target only"
@@ -72,10 +72,11 @@ class Noise(Task):
 
     classes = 7
 
-    def setup(self, schema: Schema, width: int) -> None:
+    def build(self, schema: Schema, width: int) -> None:
         self.head = nn.Linear(width, self.classes)
 
-    def view(self, graph: Graph, rng: torch.Generator) -> View:
+    def view(self, batch: Batch, rng: torch.Generator) -> View:
+        graph = batch.source
         fixed = torch.Generator().manual_seed(0)
         y = torch.randint(self.classes, (graph.num_nodes,), generator=fixed)
         return View(graph, {"classes": y})

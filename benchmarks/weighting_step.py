@@ -41,7 +41,7 @@ import gtl
 from gtl.encoders import GCN, GIN
 from gtl.graph import Columns, Graph, Schema
 from gtl.graph.pack import PackedGraphs
-from gtl.roles import Task, View
+from gtl.roles import Batch, Task, View
 from gtl.tasks.self_supervised.attribute_masking import AttributeMasking
 from gtl.tasks.self_supervised.context_prediction import ContextPrediction
 from gtl.tasks.self_supervised.edge_prediction import EdgePrediction
@@ -66,10 +66,11 @@ CASES = (
 class NodeValues(Task):
     """An auxiliary task on the graph as it is: squared error of values at the nodes."""
 
-    def setup(self, schema: Schema, width: int) -> None:
+    def build(self, schema: Schema, width: int) -> None:
         self.head = nn.Linear(width, 1)
 
-    def view(self, graph: Graph, rng: torch.Generator) -> View:
+    def view(self, batch: Batch, rng: torch.Generator) -> View:
+        graph = batch.source
         return View(graph, {"values": torch.randn(graph.num_nodes, generator=rng)})
 
     def losses(self, nodes: Tensor, view: View) -> Tensor:
@@ -108,7 +109,7 @@ class Training:
 
     def views(self, turn: int) -> dict[str, View]:
         graph = self.graphs[turn % len(self.graphs)]
-        return {name: task.view(graph, self.rng) for name, task in self.model.tasks.items()}  # type: ignore[operator]
+        return {name: task.view(Batch(graph), self.rng) for name, task in self.model.tasks.items()}  # type: ignore[operator]
 
 
 def molecules(root: str, rng: torch.Generator) -> tuple[list[Graph], Schema]:

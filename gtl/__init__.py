@@ -16,7 +16,7 @@ from gtl.catalog import (
 )
 from gtl.errors import GtlError
 from gtl.graph import Columns, Graph, Schema
-from gtl.roles import Adapter, Encoder, FewShotMethod, Head, Readout, Task, View, Weighting
+from gtl.roles import Adapter, Batch, Encoder, FewShotMethod, Head, Readout, Task, View, Weighting
 from gtl.version import __version__
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ _PACKAGES = (
 
 __all__ = [
     "Adapter",
+    "Batch",
     "CategoryGraph",
     "Columns",
     "Dataset",

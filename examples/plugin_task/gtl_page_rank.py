@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from gtl.errors import ConfigError
 from gtl.graph import Graph, Schema, ops
-from gtl.roles import Task, View
+from gtl.roles import Batch, Task, View
 
 
 class PageRank(Task):
@@ -38,13 +38,13 @@ class PageRank(Task):
         self.damping, self.rounds = damping, rounds
         self.map: nn.Linear | None = None
 
-    def setup(self, schema: Schema, width: int) -> None:
-        """Make the linear map; a second call keeps it."""
-        if self.map is None:
-            self.map = nn.Linear(width, 1)
+    def build(self, schema: Schema, width: int) -> None:
+        """Make the linear map."""
+        self.map = nn.Linear(width, 1)
 
-    def view(self, graph: Graph, rng: torch.Generator) -> View:
+    def view(self, batch: Batch, rng: torch.Generator) -> View:
         """The graph itself and the logarithm of each rank."""
+        graph = batch.source
         ranks = graph.remember(
             ("page_rank", self.damping, self.rounds),
             lambda: page_rank(graph, self.damping, self.rounds),

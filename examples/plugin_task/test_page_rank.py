@@ -7,6 +7,7 @@ from gtl_page_rank import PageRank, page_rank
 from gtl import testing
 from gtl.errors import ConfigError
 from gtl.graph import Columns, Graph, Schema, to_networkx
+from gtl.roles import Batch
 
 
 def star(leaves):
@@ -48,7 +49,7 @@ def test_the_loss_is_the_squared_error_of_the_logarithm():
     with torch.no_grad():
         task.map.weight.zero_()
         task.map.bias.fill_(1.0)
-    view = task.view(star(3), torch.Generator())
+    view = task.view(Batch(star(3)), torch.Generator())
     losses = task.losses(torch.zeros(4, 2), view)
     assert torch.allclose(losses, (page_rank(star(3)).log() - 1).square())
 

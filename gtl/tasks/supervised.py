@@ -12,9 +12,8 @@ from torch.nn import functional as F
 from gtl.errors import ConfigError, DataError, ShapeError
 from gtl.graph import Graph, Schema, ops
 from gtl.graph.pairs import pair_features
-from gtl.roles import Head, Task, View
+from gtl.roles import Batch, Head, Task, View
 from gtl.tasks.links import Links
-from gtl.tasks.ready import first_setup
 
 KINDS = ("binary", "multiclass", "regression")
 
@@ -74,17 +73,17 @@ class Supervised(Task):
         self.register_buffer("scale", torch.ones(outputs or 1))
         self._set_unit(mean, scale)
 
-    def setup(self, schema: Schema, width: int) -> None:
-        """Make the default predictor; a predictor that was given is left alone.
+    def build(self, schema: Schema, width: int) -> None:
+        """Make the default predictor, if none was given.
 
         Raises:
-            ConfigError: If the number of classes is missing, or the task was set up before for
-                another width.
+            ConfigError: If the number of classes is missing.
         """
-        if self.kind == "multiclass" and self.outputs is None and self.predictor is None:
+        if self.predictor is not None:
+            return
+        if self.kind == "multiclass" and self.outputs is None:
             raise ConfigError("`outputs` is missing; give the number of classes")
-        if first_setup(self, width=width) and self.predictor is None:
-            self.predictor = _ItemLinear(width, self.outputs or 1, self.links.features)
+        self.predictor = _ItemLinear(width, self.outputs or 1, self.links.features)
 
     def standardize(self, labels: Tensor) -> Supervised:
         """Take ``mean`` and ``scale`` from the known labels of a regression; returns the task.
@@ -112,12 +111,13 @@ class Supervised(Task):
         self._set_unit(mean, scale.masked_fill(negligible, 1))
         return self
 
-    def view(self, graph: Graph, rng: torch.Generator) -> View:
+    def view(self, batch: Batch, rng: torch.Generator) -> View:
         """The graph itself and its labels; at link level without links and with negatives.
 
         Raises:
             DataError: If the graph has no labels.
         """
+        graph = batch.source
         if graph.y is None:
             raise DataError(
                 "the graph has no labels `y`; use `graph.replace(y=...)` or a labeled data set"

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gtl.errors import ConfigError, LawError
 from gtl.graph import Graph
-from gtl.roles import Task, View
+from gtl.roles import Batch, Task, View
 from gtl.testing.examples import POINTS, TYPED, Example, SmallEncoder
 from gtl.testing.laws import (
     copied,
@@ -87,11 +87,17 @@ class TaskTrial:
             torch.manual_seed(5)
             encoder, task = SmallEncoder(self.example.schema, self.width), copy.deepcopy(self.task)
             task.setup(self.example.schema, self.width)
-        return TaskModel(encoder, {"task": task}).to(dtype)
+        model = TaskModel(encoder, {"task": task}).to(dtype)
+        task.after_step(model, 0.0)
+        return model
 
     def graph(self, dtype: torch.dtype = torch.float64) -> Graph:
         """An ordinary graph, or batch."""
         return self.example.graph(_SIZES).to(dtype=dtype)
+
+    def own_graph(self, dtype: torch.dtype = torch.float64) -> Graph:
+        """Another graph, or batch, as of a data set of the task's own."""
+        return self.example.graph(_SIZES, seed=1).to(dtype=dtype)
 
     def refuses(self) -> None:
         """Let the task say, with a ConfigError, that this data is not for it."""
@@ -104,7 +110,7 @@ class TaskTrial:
 
 
 def _view(model: TaskModel, graph: Graph, seed: int = 0) -> View:
-    return _task(model).view(graph, generator(seed))
+    return _task(model).view(Batch(graph), generator(seed))
 
 
 def _task(model: TaskModel) -> Task:
@@ -126,6 +132,19 @@ def _train(model: TaskModel, view: View, steps: int) -> None:
         optimizer.zero_grad()
         _losses(model, view).mean().backward()
         optimizer.step()
+
+
+def _run(model: TaskModel, graph: Graph, steps: Sequence[int], of: int) -> list[Tensor]:
+    """Take some steps of a training of ``of`` steps, as a loop does; the losses of each."""
+    optimizer, every = torch.optim.SGD(model.parameters(), lr=0.01), []
+    for step in steps:
+        optimizer.zero_grad()
+        losses = _losses(model, _view(model, graph, seed=step))
+        losses.mean().backward()
+        optimizer.step()
+        _task(model).after_step(model, (step + 1) / of)
+        every.append(losses.detach())
+    return every
 
 
 # -- laws ----------------------------------------------------------------------------------------
@@ -154,14 +173,17 @@ def losses_reach_the_node_vectors(trial: TaskTrial) -> None:
     require_finite("the gradient", grad)
 
 
-def a_view_leaves_the_graph_as_it_was(trial: TaskTrial) -> None:
-    """Making a view changes no tensor of the graph that it is made of."""
-    model, graph = trial.model(), trial.graph()
-    before = copied(graph)
-    view = _view(model, graph)
-    _losses(model, view).sum().backward()
-    for name, value in graph_fields(graph).items():
-        require(same(value, getattr(before, name)), f"`{name}` of the graph changed", "no change")
+def a_view_leaves_the_batch_as_it_was(trial: TaskTrial) -> None:
+    """Making a view changes no tensor of the graphs of the batch that it is made of."""
+    for has_own in (False, True):
+        model, batch = trial.model(), Batch(trial.graph(), trial.own_graph() if has_own else None)
+        before = [copied(graph) for graph in (batch.graph, batch.source)]
+        view = _task(model).view(batch, generator(0))
+        _losses(model, view).sum().backward()
+        for old, graph in zip(before, (batch.graph, batch.source)):
+            for name, value in graph_fields(graph).items():
+                unchanged = same(value, getattr(old, name))
+                require(unchanged, f"`{name}` of a graph of the batch changed", "no change")
 
 
 def a_view_is_a_valid_graph(trial: TaskTrial) -> None:
@@ -301,10 +323,26 @@ def saving_and_loading_changes_nothing(trial: TaskTrial) -> None:
     require(same(one, two), "other losses after loading", "the same losses")
 
 
+def a_training_that_is_saved_goes_on_the_same(trial: TaskTrial) -> None:
+    """Steps after loading a ``state_dict`` give what they would have given without a break."""
+    model, graph = trial.model(), trial.graph()
+    _run(model, graph, [0, 1, 2], of=5)
+    loaded = trial.model()
+    loaded.load_state_dict(copied(model.state_dict()))
+    whole, resumed = (_run(each, graph, [3, 4], of=5) for each in (model, loaded))
+    for one, two in zip(whole, resumed):
+        require_finite("the losses after `after_step`", one)
+        require(same(one, two), "other losses after loading", "what `after_step` keeps in buffers")
+    state = loaded.state_dict()
+    require(same(model.state_dict(), state), "another state after loading", "the same state")
+    for name, value in state.items():
+        require_finite(f"`{name}` after `after_step`", value)
+
+
 TASK_LAWS = (
     one_finite_loss_per_sample,
     losses_reach_the_node_vectors,
-    a_view_leaves_the_graph_as_it_was,
+    a_view_leaves_the_batch_as_it_was,
     a_view_is_a_valid_graph,
     one_seed_gives_one_view,
     randomness_comes_from_the_generator,
@@ -315,4 +353,5 @@ TASK_LAWS = (
     ten_steps_lower_the_loss,
     derivatives_are_true,
     saving_and_loading_changes_nothing,
+    a_training_that_is_saved_goes_on_the_same,
 )

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from gtl.errors import ConfigError
 from gtl.graph import Graph
-from gtl.roles import Task, View, Weighting
+from gtl.roles import Batch, Task, View, Weighting
 from gtl.testing.examples import POINTS, Example, SmallEncoder
 from gtl.testing.laws import copied, generator, obey, require, require_close, require_finite, same
 from gtl.train.step import Step, TaskModel
@@ -50,8 +50,9 @@ class Fit(Task):
         self.samples, self.noise = samples, noise
         self.map, self.dropout = nn.Linear(_WIDTH, 1), nn.Dropout(0.3)
 
-    def view(self, graph: Graph, rng: torch.Generator) -> View:
+    def view(self, batch: Batch, rng: torch.Generator) -> View:
         """Values are the sum of a node's features, more or less."""
+        graph = batch.source
         nodes = torch.randperm(graph.num_nodes, generator=rng)[: self.samples]
         assert graph.x is not None
         clean = graph.x[nodes].sum(1)
@@ -76,8 +77,9 @@ class Remember(Task):
         self.map = nn.Linear(_WIDTH, _WIDTH)
         self.register_buffer("queue", torch.ones(3, _WIDTH))
 
-    def view(self, graph: Graph, rng: torch.Generator) -> View:
+    def view(self, batch: Batch, rng: torch.Generator) -> View:
         """The graph itself."""
+        graph = batch.source
         return View(graph, {})
 
     def losses(self, nodes: Tensor, view: View) -> Tensor:
@@ -140,12 +142,12 @@ class Job:
         graph = _graph(seed)
         tasks: dict[str, Any] = dict(self.model.tasks.items())
         views = {
-            name: task.view(graph, generator(100 * seed + i))
+            name: task.view(Batch(graph), generator(100 * seed + i))
             for i, (name, task) in enumerate(tasks.items())
         }
         if shuffled:
             views = {name: _shuffled(view) for name, view in views.items()}
-        held = tasks["target"].view(_graph(seed + 1), generator(seed)) if held_out else None
+        held = tasks["target"].view(Batch(_graph(seed + 1)), generator(seed)) if held_out else None
         target = "target" if "target" in tasks else None
         return Step(self.model, views, self.optimizer, target, held, seed)
 

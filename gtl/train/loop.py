@@ -22,7 +22,7 @@ from gtl.graph import Graph
 from gtl.graph.sample import draw_numbers
 from gtl.metrics import is_better
 from gtl.progress import Progress
-from gtl.roles import View, Weighting
+from gtl.roles import Batch, View, Weighting
 from gtl.run_folder import RunFolder
 from gtl.train.device import module_device
 from gtl.train.model import load_part
@@ -138,6 +138,12 @@ class Job:
     folder: RunFolder | None = None
     title: str = ""
 
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches of an epoch."""
+        size = self.batch_size or max(len(self.items), 1)
+        return max(1, math.ceil(len(self.items) / size))
+
 
 @dataclass
 class History:
@@ -182,14 +188,14 @@ class Training:
         self.job, self._pass_over = job, pass_over or train_on_batches
         self.random = dict(checkpoint.random_state() if random is None else random)
         self._frozen = frozen_names(job.model)
+        after_step(job.model, progress=0.0)
         self.history = self._resume()
         self._saved = time.monotonic()
 
     @property
     def steps_per_epoch(self) -> int:
         """Batches of an epoch."""
-        size = self.job.batch_size or max(len(self.job.items), 1)
-        return max(1, math.ceil(len(self.job.items) / size))
+        return self.job.steps_per_epoch
 
     @property
     def epoch(self) -> int:
@@ -311,8 +317,11 @@ def train(job: Job) -> History:
 def train_on_batches(job: Job, epoch: int, progress: Progress | None) -> Averages:
     """Train on all items once; mean losses, weights and consistency by task."""
     means = _Means(job.model.tasks.keys())
+    done, total = epoch * job.steps_per_epoch, job.epochs * job.steps_per_epoch
     for batch in batches(job.items, job.batch_size, job.rng):
         means.add(*train_step(job, batch), job.weighting.consistency)
+        done += 1
+        after_step(job.model, done / total)
         if progress is not None:
             progress.update()
     return means.line(epoch)
@@ -324,10 +333,8 @@ def train_step(job: Job, items: Tensor) -> tuple[Step, dict[str, float]]:
     graph = job.data.batch(items, device, job.fan_out, job.rng)
     views = {}
     for name, task in job.model.named_tasks():
-        source = graph
-        if task.data is not None:
-            source = _draw(job, task.data, device)
-        views[name] = task.view(source, job.rng)
+        own = None if task.data is None else _draw(job, task.data, device)
+        views[name] = task.view(Batch(graph, own), job.rng)
         if name == job.target:  # at link level without the links that are asked about
             graph = views[name].graph
     step = Step(
@@ -342,6 +349,12 @@ def train_step(job: Job, items: Tensor) -> tuple[Step, dict[str, float]]:
     weights = job.weighting.backward(step)
     job.optimizer.step()
     return step, weights
+
+
+def after_step(model: TaskModel, progress: float) -> None:
+    """Let all tasks update what they keep beside their parameters; see :meth:`Task.after_step`."""
+    for _, task in model.named_tasks():
+        task.after_step(model, progress)
 
 
 def batches(items: Tensor, size: int, rng: torch.Generator) -> Iterator[Tensor]:
@@ -393,7 +406,7 @@ def _meta_view(job: Job, device: torch.device) -> View | None:
     size = job.batch_size or len(job.meta_items)
     chosen = job.meta_items[draw_numbers(len(job.meta_items), size, job.rng)]
     graph = job.data.batch(chosen, device, job.fan_out, job.rng)
-    return dict(job.model.named_tasks())[job.target].view(graph, job.rng)
+    return dict(job.model.named_tasks())[job.target].view(Batch(graph), job.rng)
 
 
 def _draw(job: Job, data: Dataset, device: torch.device) -> Graph:

@@ -68,12 +68,12 @@ def test_a_task_obeys_the_laws(part, examples):
 class Good(Task):
     """Squared error of a noisy copy of the first feature, and of a memory of the vectors."""
 
-    def setup(self, schema, width):
-        if not hasattr(self, "map"):
-            self.map = nn.Linear(width, 1)
-            self.register_buffer("memory", torch.zeros(width))
+    def build(self, schema, width):
+        self.map = nn.Linear(width, 1)
+        self.register_buffer("memory", torch.zeros(width))
 
-    def view(self, graph, rng):
+    def view(self, batch, rng):
+        graph = batch.source
         x = graph.x[:, 0]
         noise = torch.randn(len(x), generator=rng, dtype=torch.float64).to(self.map.weight)
         return View(graph, {"values": torch.sin(x.to(noise)) + 0.1 * noise})
@@ -97,29 +97,29 @@ class Detached(Good):
 
 
 class WritesIntoTheGraph(Good):
-    def view(self, graph, rng):
-        graph.x[0] = 0
-        return super().view(graph, rng)
+    def view(self, batch, rng):
+        batch.graph.x[0] = 0
+        return super().view(batch, rng)
 
 
 class PointsOutside(Good):
-    def view(self, graph, rng):
-        return View(
-            graph.replace(dst=graph.dst + graph.num_nodes), super().view(graph, rng).targets
-        )
+    def view(self, batch, rng):
+        graph = batch.graph
+        outside = graph.replace(dst=graph.dst + graph.num_nodes)
+        return View(outside, super().view(batch, rng).targets)
 
 
 class IgnoresTheSeed(Good):
     calls = itertools.count()
 
-    def view(self, graph, rng):
-        return super().view(graph, torch.Generator().manual_seed(next(self.calls)))
+    def view(self, batch, rng):
+        return super().view(batch, torch.Generator().manual_seed(next(self.calls)))
 
 
 class DrawsGlobally(Good):
-    def view(self, graph, rng):
+    def view(self, batch, rng):
         torch.rand(1)
-        return super().view(graph, rng)
+        return super().view(batch, rng)
 
 
 class DividesByTheEdges(Good):
@@ -134,9 +134,10 @@ class DividesByTheNorm(Good):
 
 
 class StartsAfresh(Good):
-    def setup(self, schema, width):
-        self.map = nn.Linear(width, 1)
-        self.register_buffer("memory", torch.zeros(width))
+    """Replaces the final `setup` behind the back of the role."""
+
+
+StartsAfresh.setup = lambda self, schema, width: self.build(schema, width)
 
 
 class RemembersInAnAttribute(Good):
@@ -171,10 +172,9 @@ class Fused(Good):
 
 
 class KeepsWeightsToItself(Good):
-    def setup(self, schema, width):
-        super().setup(schema, width)
-        if not hasattr(self, "hidden"):
-            self.hidden = [nn.Parameter(torch.randn(width))]
+    def build(self, schema, width):
+        super().build(schema, width)
+        self.hidden = [nn.Parameter(torch.randn(width))]
 
     def losses(self, nodes, view):
         losses = super().losses(nodes, view)
@@ -183,10 +183,20 @@ class KeepsWeightsToItself(Good):
         return losses + (nodes @ self.hidden[0].to(nodes)).square()
 
 
+class KeepsItsScheduleToItself(Good):
+    share = 0.0
+
+    def losses(self, nodes, view):
+        return (1 + self.share) * super().losses(nodes, view)
+
+    def after_step(self, model, progress):
+        self.share = progress
+
+
 BROKEN = {
     "one_finite_loss_per_sample": MeanLoss,
     "losses_reach_the_node_vectors": Detached,
-    "a_view_leaves_the_graph_as_it_was": WritesIntoTheGraph,
+    "a_view_leaves_the_batch_as_it_was": WritesIntoTheGraph,
     "a_view_is_a_valid_graph": PointsOutside,
     "one_seed_gives_one_view": IgnoresTheSeed,
     "randomness_comes_from_the_generator": DrawsGlobally,
@@ -197,6 +207,7 @@ BROKEN = {
     "ten_steps_lower_the_loss": Climbs,
     "derivatives_are_true": Fused,
     "saving_and_loading_changes_nothing": KeepsWeightsToItself,
+    "a_training_that_is_saved_goes_on_the_same": KeepsItsScheduleToItself,
 }
 NAMES = [law.__name__ for law in TASK_LAWS]
 
@@ -216,14 +227,48 @@ def test_a_broken_task_is_caught(law):
 
 
 class ForgetsTypes(Good):
-    def view(self, graph, rng):
-        bare = graph.replace(node_type=None, edge_type=None)
-        return View(bare, super().view(graph, rng).targets)
+    def view(self, batch, rng):
+        bare = batch.graph.replace(node_type=None, edge_type=None)
+        return View(bare, super().view(batch, rng).targets)
 
 
 def test_a_view_that_loses_the_types_is_caught():
     with pytest.raises(LawError, match=r"`a_view_is_a_valid_graph`.*without `node_type`"):
         check_task(ForgetsTypes(), skip=set(NAMES) - {"a_view_is_a_valid_graph"})
+
+
+class WritesIntoItsOwnData(Good):
+    def view(self, batch, rng):
+        if batch.own is not None:
+            batch.own.x[0] = 0
+        return super().view(batch, rng)
+
+
+def test_a_view_that_changes_the_own_data_is_caught():
+    law = "a_view_leaves_the_batch_as_it_was"
+    with pytest.raises(LawError, match=f"`{law}`.*`x` of a graph of the batch changed"):
+        check_task(WritesIntoItsOwnData(), skip=set(NAMES) - {law})
+
+
+class KeepsASlowAverage(Good):
+    """Keeps an average of the encoder's weights and a schedule, both in buffers."""
+
+    def build(self, schema, width):
+        super().build(schema, width)
+        self.register_buffer("average", torch.zeros(width, width))
+        self.register_buffer("share", torch.zeros(()))
+
+    def after_step(self, model, progress):
+        self.average.lerp_(model.encoder.own.weight.detach(), 0.1)
+        self.share.fill_(progress)
+
+    def losses(self, nodes, view):
+        change = nodes @ self.average.clone() * self.share.clone()
+        return super().losses(nodes, view) + change.square().sum(1)
+
+
+def test_a_task_with_a_slow_average_and_a_schedule_obeys_the_laws():
+    check_task(KeepsASlowAverage())
 
 
 def test_the_task_that_is_checked_stays_as_it_was():
@@ -239,10 +284,10 @@ def test_checking_leaves_the_global_random_state_alone():
 
 
 class OnlyMolecules(Good):
-    def setup(self, schema, width):
+    def build(self, schema, width):
         if schema.edge is None:
             raise ConfigError("needs edge features")
-        super().setup(schema, width)
+        super().build(schema, width)
 
 
 def test_a_task_may_refuse_one_kind_of_data():

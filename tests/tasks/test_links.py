@@ -10,6 +10,7 @@ import torch
 from gtl.errors import ConfigError
 from gtl.graph import Graph, Schema
 from gtl.graph.sample import are_joined
+from gtl.roles import Batch
 from gtl.tasks import Supervised
 from gtl.tasks.links import Links
 
@@ -63,7 +64,7 @@ def test_a_pair_is_a_sample_and_costs_its_cross_entropy(path) -> None:
     nodes = torch.tensor([[log(2)], [1.0], [log(2)]], dtype=torch.float64)
     pairs, y = torch.tensor([[0, 1], [1, 2]]), torch.tensor([[1.0], [0.0]])
     graph = path(3).replace(pairs=pairs, y=y)
-    view = task.view(graph, torch.Generator())
+    view = task.view(Batch(graph), torch.Generator())
     expected = torch.tensor([log(3 / 2), log(3)], dtype=torch.float64)
     torch.testing.assert_close(task.losses(nodes, view), expected)
 

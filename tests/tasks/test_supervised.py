@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from gtl.errors import ConfigError, DataError, ShapeError
 from gtl.graph import Graph, Schema
+from gtl.roles import Batch
 from gtl.tasks import Supervised
 from gtl.testing import MOLECULES, POINTS, Example, check_task
 
@@ -27,7 +28,7 @@ class Fixed(nn.Module):
 
 def losses_of(task: Supervised, y: Tensor) -> Tensor:
     graph = Graph(*torch.empty(2, 0).long(), 7, sizes=torch.tensor([7] + [0] * (len(y) - 1)), y=y)
-    view = task.view(graph, torch.Generator())
+    view = task.view(Batch(graph), torch.Generator())
     assert view.graph is graph
     nodes = torch.zeros(7, 2, dtype=torch.float64, requires_grad=True)
     losses = task.losses(nodes, view)
@@ -191,7 +192,7 @@ def test_wrong_options_and_missing_things_are_named(path, rng) -> None:
     with pytest.raises(ConfigError, match="`mean` has 2 values, expected 3"):
         Supervised(kind="regression", outputs=3, mean=torch.zeros(2))
     with pytest.raises(DataError, match="no labels"):
-        Supervised().view(path(3), rng)
+        Supervised().view(Batch(path(3)), rng)
     with pytest.raises(ConfigError, match=r"call `task\.setup"):
         losses = Supervised(kind="binary")
-        losses.losses(torch.zeros(3, 2), losses.view(path(3, y=torch.zeros(1, 1)), rng))
+        losses.losses(torch.zeros(3, 2), losses.view(Batch(path(3, y=torch.zeros(1, 1))), rng))

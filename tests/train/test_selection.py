@@ -83,7 +83,8 @@ def test_ranking_is_by_the_best_value_and_stable(lines):
 class Poison(Task):
     """A task that pulls every vector to zero, against any target."""
 
-    def view(self, graph, rng):
+    def view(self, batch, rng):
+        graph = batch.source
         return View(graph, {})
 
     def losses(self, nodes, view):

@@ -8,7 +8,7 @@ import torch
 import gtl
 from gtl.encoders import GIN
 from gtl.errors import ShapeError
-from gtl.roles import Task, View
+from gtl.roles import Batch, Task, View
 from gtl.tasks import AttributeMasking, EdgePrediction, Infomax, Supervised
 from gtl.train.step import Step, TaskModel
 
@@ -28,7 +28,7 @@ def setting(shapes):
     model = TaskModel(encoder, tasks)
     rng = torch.Generator().manual_seed(0)
     graph = shapes.batch(torch.arange(20))
-    views = {name: task.view(graph, rng) for name, task in tasks.items()}
+    views = {name: task.view(Batch(graph), rng) for name, task in tasks.items()}
     return model, views, torch.optim.Adam(model.parameters())
 
 
@@ -113,7 +113,7 @@ def test_the_meta_loss_is_that_of_the_held_samples(setting):
 def test_a_meta_view_takes_the_place_of_held_samples(setting, shapes):
     model, views, optimizer = setting
     other = shapes.batch(torch.arange(30, 40))
-    meta = model.tasks["target"].view(other, torch.Generator())
+    meta = model.tasks["target"].view(Batch(other), torch.Generator())
     step = Step(model, views, optimizer, "target", meta_view=meta)
     assert step.hold_back(0) is None
     here = {name: value.detach() for name, value in step.parameters.items()}
@@ -122,7 +122,8 @@ def test_a_meta_view_takes_the_place_of_held_samples(setting, shapes):
 
 def test_losses_that_are_not_one_per_sample_are_refused(setting, shapes):
     class Column(Task):
-        def view(self, graph, rng):
+        def view(self, batch, rng):
+            graph = batch.source
             return View(graph, {})
 
         def losses(self, nodes, view):

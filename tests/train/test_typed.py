@@ -12,6 +12,7 @@ from gtl.catalog import TASKS
 from gtl.data.dataset import Dataset
 from gtl.graph import Graph
 from gtl.graph.heterogeneous import EdgePart, NodePart, join
+from gtl.roles import Batch
 
 ENCODERS = {
     "rgcn": {"name": "rgcn", "width": 8, "depth": 2},
@@ -52,7 +53,7 @@ def test_a_view_has_the_types_of_what_it_was_made_of(name: str, library: Dataset
     assert library.graph is not None
     task = TASKS.build(name)
     task.setup(library.schema, 8)
-    view = task.view(library.graph, torch.Generator().manual_seed(0)).graph
+    view = task.view(Batch(library.graph), torch.Generator().manual_seed(0)).graph
     assert view.node_type is not None
     assert view.edge_type is not None
     ends = torch.stack([view.node_type[view.src], view.node_type[view.dst]], 1)

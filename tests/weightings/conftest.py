@@ -18,7 +18,7 @@ from gtl.graph.ops import (
     sum_neighbors,
     weighted_sum_neighbors,
 )
-from gtl.roles import Task, View
+from gtl.roles import Batch, Task, View
 from gtl.train.step import Step, TaskModel
 
 WIDTH, CLASSES, NODES, EDGES = 7, 3, 23, 61
@@ -63,7 +63,8 @@ class Classify(Task):
         super().__init__()
         self.head = nn.Linear(WIDTH, CLASSES)
 
-    def view(self, graph: Graph, rng: torch.Generator) -> View:
+    def view(self, batch: Batch, rng: torch.Generator) -> View:
+        graph = batch.source
         return View(graph, {"y": graph.y})
 
     def losses(self, nodes: Tensor, view: View) -> Tensor:
@@ -78,7 +79,8 @@ class Regress(Task):
         super().__init__()
         self.head, self.values, self.noise = nn.Linear(WIDTH, 1), values, noise
 
-    def view(self, graph: Graph, rng: torch.Generator) -> View:
+    def view(self, batch: Batch, rng: torch.Generator) -> View:
+        graph = batch.source
         values = torch.zeros(graph.num_nodes) if self.values is None else self.values
         drawn = torch.randn(graph.num_nodes, generator=rng)
         return View(graph.replace(), {"values": (values + self.noise * drawn).to(graph.x.dtype)})
@@ -106,7 +108,8 @@ class Nothing(Task):
         super().__init__()
         self.head = nn.Linear(WIDTH, 1)
 
-    def view(self, graph: Graph, rng: torch.Generator) -> View:
+    def view(self, batch: Batch, rng: torch.Generator) -> View:
+        graph = batch.source
         return View(graph, {})
 
     def losses(self, nodes: Tensor, view: View) -> Tensor:
@@ -120,7 +123,7 @@ class Problem(SimpleNamespace):
     """A graph and a model; :meth:`step` makes a step with an optimizer."""
 
     def step(self, optimizer: torch.optim.Optimizer, seed: int = 0, **options: Any) -> Step:
-        views = {n: t.view(self.graph, self.rng) for n, t in self.model.tasks.items()}
+        views = {n: t.view(Batch(self.graph), self.rng) for n, t in self.model.tasks.items()}
         return Step(self.model, views, optimizer, "target", seed=seed, **options)
 
 
@@ -278,7 +281,7 @@ def useful_and_noise() -> Callable[..., Iterator[Step]]:
 
         def view(task: Task, values: Tensor, count: int) -> View:
             seeds = torch.randperm(n, generator=rng)[:count]
-            return task.view(graph.replace(seeds=seeds, y=values[seeds]), rng)
+            return task.view(Batch(graph.replace(seeds=seeds, y=values[seeds])), rng)
 
         tasks = {name: Classify() for name in ("target", "useful", "noise")}
         model = TaskModel(SumEncoder(5), tasks)

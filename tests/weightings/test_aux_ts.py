@@ -12,6 +12,7 @@ from gtl import checkpoint
 from gtl.errors import ConfigError, GtlError
 from gtl.graph import Graph
 from gtl.graph.ops import mean_neighbors
+from gtl.roles import Batch
 from gtl.train.step import Step, TaskModel
 from gtl.weightings import AuxTS, WeightNetwork
 from gtl.weightings.look_ahead.network import sample_features
@@ -234,7 +235,7 @@ def _noise_to_useful(parts, seed, **options):
             "useful": some(labels, 100),
             "noise": some(random, 24),
         }
-        views = {name: task.view(graphs[name], rng) for name, task in tasks.items()}
+        views = {name: task.view(Batch(graphs[name]), rng) for name, task in tasks.items()}
         weights = weighting.backward(Step(model, views, optimizer, "target", seed=seed))
         optimizer.step()
         seen.append((weights["useful"], weights["noise"]))

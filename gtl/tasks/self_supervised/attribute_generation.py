@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from gtl.graph import Graph, Schema, ops
 from gtl.graph.node_groups import alike
 from gtl.graph.sample import draw_rows
-from gtl.roles import Task, View
-from gtl.tasks.ready import first_setup, made, require_positive, require_share
+from gtl.roles import Batch, Task, View
+from gtl.tasks.checks import built, require_positive, require_share
 from gtl.tasks.self_supervised.features import Features
 
 
@@ -49,19 +49,17 @@ class AttributeGeneration(Task):
         self.features: Features | None = None
         self.decoder: nn.Linear | None = None
 
-    def setup(self, schema: Schema, width: int) -> None:
+    def build(self, schema: Schema, width: int) -> None:
         """Make the decoder: a linear map to the categories of ``columns`` or to the features.
 
         Raises:
-            ConfigError: If nodes have no features, ``columns`` are not among them, or the task was
-                set up before for other sizes.
+            ConfigError: If nodes have no features, or ``columns`` are not among them.
         """
         features = Features.of(schema, "attribute generation", self.columns)
-        if first_setup(self, features=features.columns, width=width):
-            self.features = features
-            self.decoder = nn.Linear(width, sum(features.outputs))
+        self.features = features
+        self.decoder = nn.Linear(width, sum(features.outputs))
 
-    def view(self, graph: Graph, rng: torch.Generator) -> View:
+    def view(self, batch: Batch, rng: torch.Generator) -> View:
         """The graph with twins in the place of a random share of its nodes.
 
         A twin has the mean features of the batch, or of its type there, or the codes for *masked*
@@ -71,7 +69,8 @@ class AttributeGeneration(Task):
             ConfigError: If the task was not set up, or the graph has no features.
             ShapeError: If the features are not of the kind it was set up for.
         """
-        features = made(self, self.features)
+        graph = batch.source
+        features = built(self, self.features)
         x = features.read(graph)
         nodes = draw_rows(graph.num_nodes, self.rate, rng).to(graph.device)
         blank = x.clone()
@@ -83,9 +82,9 @@ class AttributeGeneration(Task):
 
     def losses(self, nodes: Tensor, view: View) -> Tensor:
         """Loss of each replaced node, ``(b,)``."""
-        decoder, truth = made(self, self.decoder), view.targets["features"]
+        decoder, truth = built(self, self.decoder), view.targets["features"]
         predicted = decoder(nodes.index_select(0, view.targets["nodes"]))  # (b, outputs)
-        errors = made(self, self.features).errors(predicted, truth)
+        errors = built(self, self.features).errors(predicted, truth)
         return errors / self.temperature if truth.is_floating_point() else errors
 
 

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from gtl.graph import Graph, Schema
+from gtl.graph import Schema
 from gtl.graph.sample import draw_rows
-from gtl.roles import Task, View
-from gtl.tasks.ready import first_setup, made, require_share
+from gtl.roles import Batch, Task, View
+from gtl.tasks.checks import built, require_share
 from gtl.tasks.self_supervised.features import Features
 
 
@@ -34,10 +34,12 @@ class AttributeMasking(Task):
         ConfigError: If ``rate`` is out of range.
 
     Example:
-        >>> graph = Graph(torch.tensor([0]), torch.tensor([1]), 2, x=torch.tensor([[0], [1]]))
+        >>> import gtl
+        >>> ends = torch.tensor([0]), torch.tensor([1])
+        >>> graph = gtl.Graph(*ends, 2, x=torch.tensor([[0], [1]]))
         >>> task = AttributeMasking(rate=1.0)
         >>> task.setup(Schema.of(graph), width=4)
-        >>> task.view(graph, torch.Generator()).graph.x.flatten().tolist()
+        >>> task.view(Batch(graph), torch.Generator()).graph.x.flatten().tolist()
         [2, 2]
     """
 
@@ -48,26 +50,25 @@ class AttributeMasking(Task):
         self.features: Features | None = None
         self.decoder: nn.Linear | None = None
 
-    def setup(self, schema: Schema, width: int) -> None:
+    def build(self, schema: Schema, width: int) -> None:
         """Make the decoder: a linear map to the categories of ``columns`` or to the features.
 
         Raises:
-            ConfigError: If nodes have no features, ``columns`` are not among them, or the task was
-                set up before for other sizes.
+            ConfigError: If nodes have no features, or ``columns`` are not among them.
         """
         features = Features.of(schema, "attribute masking", self.columns)
-        if first_setup(self, features=features.columns, width=width):
-            self.features = features
-            self.decoder = nn.Linear(width, sum(features.outputs))
+        self.features = features
+        self.decoder = nn.Linear(width, sum(features.outputs))
 
-    def view(self, graph: Graph, rng: torch.Generator) -> View:
+    def view(self, batch: Batch, rng: torch.Generator) -> View:
         """The graph with a random share of its nodes masked; its structure is shared.
 
         Raises:
             ConfigError: If the task was not set up, or the graph has no features.
             ShapeError: If the features are not of the kind it was set up for.
         """
-        features = made(self, self.features)
+        graph = batch.source
+        features = built(self, self.features)
         x = features.read(graph)
         nodes = draw_rows(graph.num_nodes, self.rate, rng).to(graph.device)
         hidden = x.clone()
@@ -76,6 +77,6 @@ class AttributeMasking(Task):
 
     def losses(self, nodes: Tensor, view: View) -> Tensor:
         """Loss of each masked node, ``(b,)``."""
-        decoder = made(self, self.decoder)
+        decoder = built(self, self.decoder)
         predicted = decoder(nodes.index_select(0, view.targets["nodes"]))  # (b, outputs)
-        return made(self, self.features).errors(predicted, view.targets["features"])
+        return built(self, self.features).errors(predicted, view.targets["features"])

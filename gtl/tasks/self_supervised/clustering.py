@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gtl.graph import Graph, Schema, ops
-from gtl.roles import Task, View
-from gtl.tasks.ready import first_setup, made, require_count
+from gtl.roles import Batch, Task, View
+from gtl.tasks.checks import built, require_count
 from gtl.tasks.self_supervised.features import Features
 
 _MOST_ROWS = 10_000  # that clusters are found on
@@ -49,28 +49,28 @@ class Clustering(Task):
         self.features: Features | None = None
         self.classifier: nn.Linear | None = None
 
-    def setup(self, schema: Schema, width: int) -> None:
+    def build(self, schema: Schema, width: int) -> None:
         """Make the classifier, and room for the centers.
 
         Raises:
-            ConfigError: If nodes have no features, or the task was set up before for other sizes.
+            ConfigError: If nodes have no features.
         """
         features = Features.of(schema, "clustering", None)
-        if first_setup(self, features=features.columns, width=width):
-            self.features = features
-            self.classifier = nn.Linear(width, self.clusters)
-            room = torch.zeros(self.clusters, self.hops + 1, sum(features.outputs))
-            self.register_buffer("centers", room)
-            self.register_buffer("found", torch.zeros((), dtype=torch.bool))
+        self.features = features
+        self.classifier = nn.Linear(width, self.clusters)
+        room = torch.zeros(self.clusters, self.hops + 1, sum(features.outputs))
+        self.register_buffer("centers", room)
+        self.register_buffer("found", torch.zeros((), dtype=torch.bool))
 
-    def view(self, graph: Graph, rng: torch.Generator) -> View:
+    def view(self, batch: Batch, rng: torch.Generator) -> View:
         """The graph itself, and the cluster of each node; finds the clusters the first time.
 
         Raises:
             ConfigError: If the task was not set up, or the graph has no features.
             ShapeError: If the features are not of the kind it was set up for.
         """
-        x = made(self, self.features).read(graph)
+        graph = batch.source
+        x = built(self, self.features).read(graph)
         if not self.found and graph.num_nodes < self.clusters:
             return View(graph, {"cluster": torch.empty(0, dtype=torch.int64, device=x.device)})
         if not self.found:
@@ -84,7 +84,7 @@ class Clustering(Task):
     def losses(self, nodes: Tensor, view: View) -> Tensor:
         """Loss of each node, ``(b,)``."""
         truth = view.targets["cluster"]
-        scores = made(self, self.classifier)(nodes[: len(truth)])  # none before there are clusters
+        scores = built(self, self.classifier)(nodes[: len(truth)])  # none before there are clusters
         return F.cross_entropy(scores, truth, reduction="none")
 
     def _find(self, graph: Graph, x: Tensor) -> None:
@@ -125,5 +125,5 @@ class Clustering(Task):
         return x.new_zeros(len(x), width, dtype=self.centers.dtype).scatter_(1, self._places(x), 1)
 
     def _places(self, x: Tensor) -> Tensor:
-        sizes = torch.tensor(made(self, self.features).outputs, device=x.device)
+        sizes = torch.tensor(built(self, self.features).outputs, device=x.device)
         return x + (sizes.cumsum(0) - sizes)

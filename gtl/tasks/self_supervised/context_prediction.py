@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gtl.errors import ConfigError
-from gtl.graph import Graph, Schema, ops
+from gtl.graph import Schema, ops
 from gtl.graph.sample import draw_centers, induced, neighborhoods
-from gtl.roles import Task, View
-from gtl.tasks.ready import first_setup, made, require_count
+from gtl.roles import Batch, Task, View
+from gtl.tasks.checks import built, require_count
 
 
 class ContextPrediction(Task):
@@ -69,21 +69,17 @@ class ContextPrediction(Task):
         self.max_nodes = max_nodes if max_nodes is None else require_count("max_nodes", max_nodes)
         self.context: nn.Linear | None = None
 
-    def setup(self, schema: Schema, width: int) -> None:
-        """Make the linear map on the side of the context.
+    def build(self, schema: Schema, width: int) -> None:
+        """Make the linear map on the side of the context."""
+        self.context = nn.Linear(width, width)
 
-        Raises:
-            ConfigError: If the task was set up before for another width.
-        """
-        if first_setup(self, width=width):
-            self.context = nn.Linear(width, width)
-
-    def view(self, graph: Graph, rng: torch.Generator) -> View:
+    def view(self, batch: Batch, rng: torch.Generator) -> View:
         """All substructures, then all contexts, as one disjoint graph.
 
         With fewer than two centers that have a context there is nothing to compare: the view is
         the graph itself, without samples.
         """
+        graph = batch.source
         centers = draw_centers(graph, self.centers, rng)
         owner, node, distance = neighborhoods(
             graph,
@@ -114,7 +110,7 @@ class ContextPrediction(Task):
 
     def losses(self, nodes: Tensor, view: View) -> Tensor:
         """Loss of each center that has a context, ``(b,)``."""
-        context = made(self, self.context)
+        context = built(self, self.context)
         targets = view.targets
         own = nodes.index_select(0, targets["centers"])  # (b, h)
         anchors = nodes.index_select(0, targets["anchors"])

@@ -11,8 +11,8 @@ from torch.nn import functional as F
 from gtl.errors import ConfigError
 from gtl.graph import Columns, Graph, Schema, ops
 from gtl.graph.augment import AUGMENTATIONS, augment
-from gtl.roles import Task, View
-from gtl.tasks.ready import first_setup, made, require_count, require_positive, require_share
+from gtl.roles import Batch, Task, View
+from gtl.tasks.checks import built, require_count, require_positive, require_share
 from gtl.tasks.unit import unit
 
 _SAME_NODES = ("drop_edges", "mask_features")
@@ -61,25 +61,19 @@ class Contrast(Task):
         self.columns: Columns | None = None
         self.projection: nn.Sequential | None = None
 
-    def setup(self, schema: Schema, width: int) -> None:
-        """Make the projection, two linear maps.
+    def build(self, schema: Schema, width: int) -> None:
+        """Make the projection, two linear maps."""
+        self.columns = schema.node
+        self.projection = nn.Sequential(nn.Linear(width, width), nn.ELU(), nn.Linear(width, width))
 
-        Raises:
-            ConfigError: If the task was set up before for other sizes.
-        """
-        if first_setup(self, features=schema.node, width=width):
-            self.columns = schema.node
-            self.projection = nn.Sequential(
-                nn.Linear(width, width), nn.ELU(), nn.Linear(width, width)
-            )
-
-    def view(self, graph: Graph, rng: torch.Generator) -> View:
+    def view(self, batch: Batch, rng: torch.Generator) -> View:
         """Both copies as one disjoint graph.
 
         Raises:
             ConfigError: If there is one graph and no augmentation keeps its nodes.
         """
-        made(self, self.projection)
+        graph = batch.source
+        built(self, self.projection)
         sizes = graph.graph_sizes()
         if int((sizes > 0).sum()) > 1:
             pair = Graph.batch([self._copy_of_batch(graph, rng) for _ in range(2)])
@@ -91,7 +85,7 @@ class Contrast(Task):
 
     def losses(self, nodes: Tensor, view: View) -> Tensor:
         """Loss of each graph that is not empty, or of each drawn node, ``(b,)``."""
-        projection = made(self, self.projection)
+        projection = built(self, self.projection)
         sizes = view.targets.get("sizes")
         vectors = nodes if sizes is None else ops.segment_mean(nodes, sizes)
         z = unit(projection(vectors.index_select(0, view.targets["items"])))  # (2 b, h)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from gtl.graph import Graph, Schema
+from gtl.graph import Schema
 from gtl.graph.pairs import draw_strangers, remove_pairs
-from gtl.roles import Task, View
-from gtl.tasks.ready import first_setup, made, require_count, require_positive, require_share
+from gtl.roles import Batch, Task, View
+from gtl.tasks.checks import built, require_count, require_positive, require_share
 from gtl.tasks.unit import unit
 
 _TURNS = 4  # a step fills at most this part of the queue
@@ -51,26 +51,22 @@ class EdgeGeneration(Task):
         self.temperature = require_positive("temperature", temperature)
         self.matcher: nn.Linear | None = None
 
-    def setup(self, schema: Schema, width: int) -> None:
-        """Make the map of the end that picks, and an empty queue.
+    def build(self, schema: Schema, width: int) -> None:
+        """Make the map of the end that picks, and an empty queue."""
+        self.matcher = nn.Linear(width, width)
+        self.register_buffer("queue", torch.zeros(self.length, width))
+        self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
 
-        Raises:
-            ConfigError: If the task was set up before for another width.
-        """
-        if first_setup(self, width=width):
-            self.matcher = nn.Linear(width, width)
-            self.register_buffer("queue", torch.zeros(self.length, width))
-            self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
-
-    def view(self, graph: Graph, rng: torch.Generator) -> View:
+    def view(self, batch: Batch, rng: torch.Generator) -> View:
         """The graph without a random share of its edges."""
+        graph = batch.source
         rest, one, other = remove_pairs(graph, self.rate, rng)
         strangers = draw_strangers(graph, one, self.negatives, rng, like=other)  # (b, negatives)
         return View(rest, {"from": one, "to": other, "strangers": strangers})
 
     def losses(self, nodes: Tensor, view: View) -> Tensor:
         """Loss of each removed pair, ``(b,)``."""
-        matcher = made(self, self.matcher)
+        matcher = built(self, self.matcher)
         to, strangers = view.targets["to"], view.targets["strangers"]
         picks = unit(matcher(nodes.index_select(0, view.targets["from"])))  # (b, h)
         choices = torch.cat([to.unsqueeze(1), strangers], 1)  # (b, 1 + negatives)

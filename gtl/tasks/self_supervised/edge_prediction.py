@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gtl.graph import Graph, Schema
+from gtl.graph import Schema
 from gtl.graph.pairs import draw_strangers, remove_pairs
-from gtl.roles import Task, View
-from gtl.tasks.ready import first_setup, made, require_count, require_share
+from gtl.roles import Batch, Task, View
+from gtl.tasks.checks import built, require_count, require_share
 
 _SHARPNESS = 5.0
 _TINY = 1e-6  # keeps the derivatives of zero vectors finite
@@ -41,17 +41,13 @@ class EdgePrediction(Task):
         self.negatives = require_count("negatives", negatives)
         self.score: _PairScore | None = None
 
-    def setup(self, schema: Schema, width: int) -> None:
-        """Make the score of a pair.
+    def build(self, schema: Schema, width: int) -> None:
+        """Make the score of a pair."""
+        self.score = _PairScore(width)
 
-        Raises:
-            ConfigError: If the task was set up before for another width.
-        """
-        if first_setup(self, width=width):
-            self.score = _PairScore(width)
-
-    def view(self, graph: Graph, rng: torch.Generator) -> View:
+    def view(self, batch: Batch, rng: torch.Generator) -> View:
         """The graph without a random share of its edges."""
+        graph = batch.source
         rest, kept, other = remove_pairs(graph, self.rate, rng)
         strangers = draw_strangers(graph, kept, self.negatives, rng, like=other)  # (b, negatives)
         targets = {"kept": kept, "other": other, "strangers": strangers}
@@ -59,7 +55,7 @@ class EdgePrediction(Task):
 
     def losses(self, nodes: Tensor, view: View) -> Tensor:
         """Loss of each removed pair, ``(b,)``."""
-        score = made(self, self.score)
+        score = built(self, self.score)
         strangers = view.targets["strangers"]  # (b, negatives)
         kept = score.project(nodes.index_select(0, view.targets["kept"]))  # (b, h)
         other = score.project(nodes.index_select(0, view.targets["other"]))

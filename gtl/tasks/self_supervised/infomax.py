@@ -9,8 +9,8 @@ from torch.nn import functional as F
 from gtl.errors import ConfigError
 from gtl.graph import Graph, Schema, ops
 from gtl.graph.node_groups import alike
-from gtl.roles import Task, View
-from gtl.tasks.ready import first_setup, made
+from gtl.roles import Batch, Task, View
+from gtl.tasks.checks import built
 
 
 class Infomax(Task):
@@ -32,21 +32,17 @@ class Infomax(Task):
         super().__init__()
         self.discriminator: nn.Linear | None = None
 
-    def setup(self, schema: Schema, width: int) -> None:
-        """Make the bilinear form.
+    def build(self, schema: Schema, width: int) -> None:
+        """Make the bilinear form."""
+        self.discriminator = nn.Linear(width, width, bias=False)
 
-        Raises:
-            ConfigError: If the task was set up before for another width.
-        """
-        if first_setup(self, width=width):
-            self.discriminator = nn.Linear(width, width, bias=False)
-
-    def view(self, graph: Graph, rng: torch.Generator) -> View:
+    def view(self, batch: Batch, rng: torch.Generator) -> View:
         """The graph itself, or for a single graph the disjoint union with its shuffled copy.
 
         Raises:
             ConfigError: If there is one graph and it has no features.
         """
+        graph = batch.source
         sizes = graph.graph_sizes()
         if int((sizes > 0).sum()) > 1 or not graph.num_nodes:
             return View(graph, {"sizes": sizes[sizes > 0], "shuffled": False})
@@ -61,7 +57,7 @@ class Infomax(Task):
 
     def losses(self, nodes: Tensor, view: View) -> Tensor:
         """Loss of each node of the original graphs, ``(b,)``."""
-        discriminator = made(self, self.discriminator)
+        discriminator = built(self, self.discriminator)
         sizes = view.targets["sizes"]
         summaries = discriminator(torch.sigmoid(ops.segment_mean(nodes, sizes)))  # (g, h)
         if view.targets["shuffled"]:

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from gtl.errors import ConfigError
-from gtl.graph import Graph, Schema, ops
+from gtl.graph import Schema, ops
 from gtl.graph.node_groups import alike
 from gtl.graph.sample import draw_rows
-from gtl.roles import Task, View
-from gtl.tasks.ready import first_setup, made, require_share
+from gtl.roles import Batch, Task, View
+from gtl.tasks.checks import built, require_share
 from gtl.tasks.self_supervised.features import Features
 
 _TINY = 1e-9  # rounding may put a cosine above 1, where a power has no derivative
@@ -62,28 +62,27 @@ class MaskedAutoencoder(Task):
         self.features: Features | None = None
         self.decoder: nn.Sequential | None = None
 
-    def setup(self, schema: Schema, width: int) -> None:
+    def build(self, schema: Schema, width: int) -> None:
         """Make the decoder's two linear maps.
 
         Raises:
-            ConfigError: If nodes have no features, ``columns`` are not among them, or the task was
-                set up before for other sizes.
+            ConfigError: If nodes have no features, or ``columns`` are not among them.
         """
         features = Features.of(schema, "the masked autoencoder", self.columns)
-        if first_setup(self, features=features.columns, width=width):
-            self.features = features
-            self.decoder = nn.Sequential(
-                nn.Linear(width, width), nn.ELU(), nn.Linear(width, sum(features.outputs))
-            )
+        self.features = features
+        self.decoder = nn.Sequential(
+            nn.Linear(width, width), nn.ELU(), nn.Linear(width, sum(features.outputs))
+        )
 
-    def view(self, graph: Graph, rng: torch.Generator) -> View:
+    def view(self, batch: Batch, rng: torch.Generator) -> View:
         """The graph with a random share of its nodes masked; its structure is shared.
 
         Raises:
             ConfigError: If the task was not set up, or the graph has no features.
             ShapeError: If the features are not of the kind it was set up for.
         """
-        features = made(self, self.features)
+        graph = batch.source
+        features = built(self, self.features)
         x = features.read(graph)
         nodes = draw_rows(graph.num_nodes, self.rate, rng).to(graph.device)
         swapped = nodes[: round(self.replace * len(nodes))]
@@ -94,8 +93,8 @@ class MaskedAutoencoder(Task):
 
     def losses(self, nodes: Tensor, view: View) -> Tensor:
         """Loss of each masked node, ``(b,)``."""
-        decoder, chosen = made(self, self.decoder), view.targets["nodes"]
+        decoder, chosen = built(self, self.decoder), view.targets["nodes"]
         h = nodes.index_fill(0, chosen, 0)  # (n, h)
         around = ops.sum_neighbors(view.graph, h).index_select(0, chosen)  # own vector is zero
-        errors = made(self, self.features).directions(decoder(around), view.targets["features"])
+        errors = built(self, self.features).directions(decoder(around), view.targets["features"])
         return errors.clamp(min=_TINY).pow(self.gamma).mean(1)

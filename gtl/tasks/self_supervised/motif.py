@@ -8,8 +8,8 @@ from torch.nn import functional as F
 
 from gtl.graph import Graph, Schema, ops
 from gtl.graph.motifs import degrees, in_rings
-from gtl.roles import Task, View
-from gtl.tasks.ready import first_setup, made, require_count
+from gtl.roles import Batch, Task, View
+from gtl.tasks.checks import built, require_count
 from gtl.tasks.self_supervised.functional_groups import GROUPS, functional_groups, is_molecular
 
 _RINGS = (3, 4, 5, 6)
@@ -44,20 +44,16 @@ class Motif(Task):
         self.molecular = False
         self.classifier: nn.Linear | None = None
 
-    def setup(self, schema: Schema, width: int) -> None:
-        """Make the classifier.
-
-        Raises:
-            ConfigError: If the task was set up before for other data.
-        """
+    def build(self, schema: Schema, width: int) -> None:
+        """Make the classifier."""
         molecular = is_molecular(schema)
-        if first_setup(self, molecular=molecular, width=width):
-            self.molecular = molecular
-            motifs = len(_RINGS) + len(GROUPS if molecular else _NEIGHBORS)
-            self.classifier = nn.Linear(width, motifs)
+        self.molecular = molecular
+        motifs = len(_RINGS) + len(GROUPS if molecular else _NEIGHBORS)
+        self.classifier = nn.Linear(width, motifs)
 
-    def view(self, graph: Graph, rng: torch.Generator) -> View:
+    def view(self, batch: Batch, rng: torch.Generator) -> View:
         """The graph itself, and which motifs are there."""
+        graph = batch.source
         found = graph.remember(
             ("motifs", self.molecular, self.max_degree),
             lambda: self._of_nodes(graph),
@@ -73,7 +69,7 @@ class Motif(Task):
         """Loss of each graph that is not empty, or of each node, ``(b,)``."""
         sizes = view.targets.get("sizes")
         vectors = nodes if sizes is None else ops.segment_mean(nodes, sizes)
-        scores = made(self, self.classifier)(vectors)  # (b, motifs)
+        scores = built(self, self.classifier)(vectors)  # (b, motifs)
         truth = view.targets["motifs"].to(scores.dtype)
         return F.binary_cross_entropy_with_logits(scores, truth, reduction="none").mean(1)
 

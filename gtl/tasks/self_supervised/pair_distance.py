@@ -8,8 +8,8 @@ from torch.nn import functional as F
 
 from gtl.graph import Graph, Schema, ops
 from gtl.graph.sample import draw_centers, some_of_each
-from gtl.roles import Task, View
-from gtl.tasks.ready import first_setup, made, require_count
+from gtl.roles import Batch, Task, View
+from gtl.tasks.checks import built, require_count
 
 
 class PairDistance(Task):
@@ -40,17 +40,13 @@ class PairDistance(Task):
         self.centers = require_count("centers", centers)
         self.classifier: nn.Linear | None = None
 
-    def setup(self, schema: Schema, width: int) -> None:
-        """Make the classifier.
+    def build(self, schema: Schema, width: int) -> None:
+        """Make the classifier."""
+        self.classifier = nn.Linear(width, self.classes)
 
-        Raises:
-            ConfigError: If the task was set up before for another width.
-        """
-        if first_setup(self, width=width):
-            self.classifier = nn.Linear(width, self.classes)
-
-    def view(self, graph: Graph, rng: torch.Generator) -> View:
+    def view(self, batch: Batch, rng: torch.Generator) -> View:
         """The graph itself, and the pairs with their classes."""
+        graph = batch.source
         centers = draw_centers(graph, self.centers, rng)
         column = torch.zeros_like(centers)  # each graph of a batch has its own search anyway
         if graph.num_graphs == 1:
@@ -70,7 +66,7 @@ class PairDistance(Task):
 
     def losses(self, nodes: Tensor, view: View) -> Tensor:
         """Loss of each pair, ``(b,)``."""
-        classifier = made(self, self.classifier)
+        classifier = built(self, self.classifier)
         one = nodes.index_select(0, view.targets["from"])
         other = nodes.index_select(0, view.targets["to"])
         scores = classifier((one - other).abs())

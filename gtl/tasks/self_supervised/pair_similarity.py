@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gtl.graph import Graph, Schema
+from gtl.graph import Schema
 from gtl.graph.node_groups import alike
-from gtl.roles import Task, View
-from gtl.tasks.ready import first_setup, made, require_count
+from gtl.roles import Batch, Task, View
+from gtl.tasks.checks import built, require_count
 from gtl.tasks.self_supervised.features import Features
 
 
@@ -40,25 +40,25 @@ class PairSimilarity(Task):
         self.features: Features | None = None
         self.predictor: nn.Linear | None = None
 
-    def setup(self, schema: Schema, width: int) -> None:
+    def build(self, schema: Schema, width: int) -> None:
         """Make the predictor.
 
         Raises:
-            ConfigError: If nodes have no features, or the task was set up before for other sizes.
+            ConfigError: If nodes have no features.
         """
         features = Features.of(schema, "pair similarity", None)
-        if first_setup(self, features=features.columns, width=width):
-            self.features = features
-            self.predictor = nn.Linear(width, 1)
+        self.features = features
+        self.predictor = nn.Linear(width, 1)
 
-    def view(self, graph: Graph, rng: torch.Generator) -> View:
+    def view(self, batch: Batch, rng: torch.Generator) -> View:
         """The graph itself, and the pairs with their similarities.
 
         Raises:
             ConfigError: If the task was not set up, or the graph has no features.
             ShapeError: If the features are not of the kind it was set up for.
         """
-        x = made(self, self.features).read(graph)
+        graph = batch.source
+        x = built(self, self.features).read(graph)
         same = alike(graph)
         drawn = torch.randperm(graph.num_nodes, generator=rng)[: self.nodes].to(graph.device)
         drawn = drawn[same.sizes[same.group[drawn]] > 1]
@@ -74,7 +74,7 @@ class PairSimilarity(Task):
 
     def losses(self, nodes: Tensor, view: View) -> Tensor:
         """Loss of each pair, ``(b,)``."""
-        predictor = made(self, self.predictor)
+        predictor = built(self, self.predictor)
         one = nodes.index_select(0, view.targets["from"])
         other = nodes.index_select(0, view.targets["to"])
         predicted = predictor((one - other).abs()).squeeze(1)

@@ -7,10 +7,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gtl.errors import ConfigError
-from gtl.graph import Graph, Schema
+from gtl.graph import Schema
 from gtl.graph.partition import METHODS, partition
-from gtl.roles import Task, View
-from gtl.tasks.ready import first_setup, made, require_count
+from gtl.roles import Batch, Task, View
+from gtl.tasks.checks import built, require_count
 
 
 class Partition(Task):
@@ -42,21 +42,17 @@ class Partition(Task):
         self.method = method
         self.classifier: nn.Linear | None = None
 
-    def setup(self, schema: Schema, width: int) -> None:
-        """Make the classifier.
+    def build(self, schema: Schema, width: int) -> None:
+        """Make the classifier."""
+        self.classifier = nn.Linear(width, self.parts)
 
-        Raises:
-            ConfigError: If the task was set up before for another width.
-        """
-        if first_setup(self, width=width):
-            self.classifier = nn.Linear(width, self.parts)
-
-    def view(self, graph: Graph, rng: torch.Generator) -> View:
+    def view(self, batch: Batch, rng: torch.Generator) -> View:
         """The graph itself, and the part of each node.
 
         Raises:
             ConfigError: If there are several graphs, or a sampled one, or ``method`` fails.
         """
+        graph = batch.source
         if graph.undrawn is not None:
             raise ConfigError(
                 "the task `partition` needs the whole graph, this one was sampled; leave it out or "
@@ -74,5 +70,5 @@ class Partition(Task):
 
     def losses(self, nodes: Tensor, view: View) -> Tensor:
         """Loss of each node, ``(b,)``."""
-        scores = made(self, self.classifier)(nodes)
+        scores = built(self, self.classifier)(nodes)
         return F.cross_entropy(scores, view.targets["part"], reduction="none")

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from gtl.graph import Columns, Graph, Schema
 from gtl.graph.augment import augment
-from gtl.roles import Task, View
-from gtl.tasks.ready import first_setup, made, require_count, require_share
+from gtl.roles import Batch, Task, View
+from gtl.tasks.checks import built, require_count, require_share
 from gtl.tasks.unit import unit
 
 _RIDGE = 1e-3  # added to a covariance whose mean eigenvalue is 1
@@ -51,21 +51,17 @@ class Bootstrap(Task):
         self.columns: Columns | None = None
         self.projection: nn.Sequential | None = None
 
-    def setup(self, schema: Schema, width: int) -> None:
-        """Make the projection, two linear maps.
+    def build(self, schema: Schema, width: int) -> None:
+        """Make the projection, two linear maps."""
+        self.columns = schema.node
+        self.projection = nn.Sequential(
+            nn.Linear(width, width), nn.ELU(), nn.Linear(width, self.width)
+        )
 
-        Raises:
-            ConfigError: If the task was set up before for other sizes.
-        """
-        if first_setup(self, features=schema.node, width=width):
-            self.columns = schema.node
-            self.projection = nn.Sequential(
-                nn.Linear(width, width), nn.ELU(), nn.Linear(width, self.width)
-            )
-
-    def view(self, graph: Graph, rng: torch.Generator) -> View:
+    def view(self, batch: Batch, rng: torch.Generator) -> View:
         """Both copies as one disjoint graph."""
-        made(self, self.projection)
+        graph = batch.source
+        built(self, self.projection)
         copies = []
         for _ in range(2):
             copy = augment("drop_edges", graph.unlabeled(), self.rate, rng)
@@ -76,7 +72,7 @@ class Bootstrap(Task):
 
     def losses(self, nodes: Tensor, view: View) -> Tensor:
         """Loss of each drawn node, ``(b,)``."""
-        projection = made(self, self.projection)
+        projection = built(self, self.projection)
         z = projection(nodes.index_select(0, view.targets["nodes"]))  # (2 b, width)
         one, two = unit(whitened(z)).chunk(2)
         return 1 - (one * two).sum(1)

@@ -9,7 +9,7 @@ import torch
 
 from gtl.errors import ConfigError, ShapeError
 from gtl.graph import Columns, Graph, Schema, ops
-from gtl.roles import View
+from gtl.roles import Batch, View
 from gtl.tasks import AttributeGeneration
 from gtl.testing import check_task
 
@@ -55,7 +55,7 @@ def test_categories_cost_the_mean_cross_entropy_of_all_columns() -> None:
 
 def test_a_twin_receives_and_sends_nothing(path, rng) -> None:
     graph = path(31, x=torch.arange(62.0).view(31, 2), e=torch.arange(60).unsqueeze(1))
-    view = ready(FLOATS, rate=0.3).view(graph, rng)
+    view = ready(FLOATS, rate=0.3).view(Batch(graph), rng)
     chosen = set(view.targets["nodes"].tolist())
     assert len(chosen) == 9
     left = view.graph.validate()
@@ -67,7 +67,7 @@ def test_a_twin_receives_and_sends_nothing(path, rng) -> None:
 
 def test_nothing_of_a_node_comes_back_to_its_twin(path, rng) -> None:
     graph = path(13, x=torch.randn(13, 2, dtype=torch.float64))
-    view = ready(FLOATS, rate=0.2).view(graph, rng)
+    view = ready(FLOATS, rate=0.2).view(Batch(graph), rng)
     h = view.graph.x.clone().requires_grad_()
     vectors = h
     for _ in range(5):
@@ -79,7 +79,7 @@ def test_nothing_of_a_node_comes_back_to_its_twin(path, rng) -> None:
 
 def test_categorical_twins_are_masked(path, rng) -> None:
     graph = path(11, x=torch.stack([torch.arange(11) % 3, torch.arange(11) % 2], 1))
-    view = ready(KINDS, rate=0.3).view(graph, rng)
+    view = ready(KINDS, rate=0.3).view(Batch(graph), rng)
     assert (view.graph.x[view.targets["nodes"]] == torch.tensor([3, 2])).all()
     assert int(graph.x[:, 0].max()) == 2
 
@@ -92,6 +92,6 @@ def test_what_cannot_be_generated_is_refused(path, rng) -> None:
     with pytest.raises(ConfigError, match="`temperature` is -1"):
         AttributeGeneration(temperature=-1)
     with pytest.raises(ShapeError, match="attribute generation was set up for categorical"):
-        ready(KINDS).view(path(3, x=torch.zeros(3, 2)), rng)
+        ready(KINDS).view(Batch(path(3, x=torch.zeros(3, 2))), rng)
     with pytest.raises(ConfigError, match=r"call `task\.setup"):
-        AttributeGeneration().view(path(3, x=torch.zeros(3, 2)), rng)
+        AttributeGeneration().view(Batch(path(3, x=torch.zeros(3, 2))), rng)

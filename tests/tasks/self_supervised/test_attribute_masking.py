@@ -11,7 +11,7 @@ from torch import Tensor
 from gtl.errors import ConfigError, ShapeError
 from gtl.graph import Columns, Graph, Schema
 from gtl.graph.sample import node_pairs
-from gtl.roles import View
+from gtl.roles import Batch, View
 from gtl.tasks import AttributeMasking
 from gtl.testing import check_task
 
@@ -90,7 +90,7 @@ def test_a_row_of_zeros_gives_no_gradient() -> None:
 
 def test_masked_nodes_and_no_others_are_hidden(path, rng) -> None:
     graph = path(23, x=torch.stack([torch.arange(23) % 3, torch.arange(23) % 2], 1))
-    view = ready(KINDS, rate=0.3).view(graph, rng)
+    view = ready(KINDS, rate=0.3).view(Batch(graph), rng)
     chosen = view.targets["nodes"]
     assert len(chosen) == 7 and len(set(chosen.tolist())) == 7
     assert (view.graph.x[chosen] == torch.tensor([3, 2])).all()  # the codes for masked
@@ -102,13 +102,13 @@ def test_masked_nodes_and_no_others_are_hidden(path, rng) -> None:
 
 def test_floating_features_are_hidden_by_zeros(path, rng) -> None:
     graph = path(5, x=torch.ones(5, 3))
-    view = ready(FLOATS, rate=0.4).view(graph, rng)
+    view = ready(FLOATS, rate=0.4).view(Batch(graph), rng)
     assert view.graph.x.sum(1).sort().values.tolist() == [0, 0, 3, 3, 3]
 
 
 def test_structure_is_shared_with_the_graph(path, rng) -> None:
     graph = path(5, x=torch.zeros(5, 2, dtype=torch.int64))
-    view = ready(KINDS).view(graph, rng)
+    view = ready(KINDS).view(Batch(graph), rng)
     assert view.graph.src is graph.src
     assert node_pairs(view.graph)[0] is node_pairs(graph)[0]
 
@@ -117,7 +117,7 @@ def test_what_cannot_be_masked_is_refused(path, rng) -> None:
     with pytest.raises(ConfigError, match="needs node features"):
         AttributeMasking().setup(Schema(), 3)
     with pytest.raises(ConfigError, match="needs node features"):
-        ready(KINDS).view(path(3), rng)
+        ready(KINDS).view(Batch(path(3)), rng)
     with pytest.raises(ConfigError, match="column 2"):
         AttributeMasking(columns=(2,)).setup(KINDS, 3)
     with pytest.raises(ConfigError, match="`columns` is empty"):
@@ -127,20 +127,22 @@ def test_what_cannot_be_masked_is_refused(path, rng) -> None:
     with pytest.raises(ConfigError, match=r"`rate` is 1\.5"):
         AttributeMasking(rate=1.5)
     with pytest.raises(ShapeError, match="1 columns"):
-        ready(KINDS).view(path(3, x=torch.zeros(3, 1, dtype=torch.int64)), rng)
+        ready(KINDS).view(Batch(path(3, x=torch.zeros(3, 1, dtype=torch.int64))), rng)
     with pytest.raises(ShapeError, match="categorical"):
-        ready(KINDS).view(path(3, x=torch.zeros(3, 2)), rng)
+        ready(KINDS).view(Batch(path(3, x=torch.zeros(3, 2))), rng)
 
 
 def test_before_setup_it_says_what_to_do(path, rng) -> None:
     with pytest.raises(ConfigError, match=r"call `task\.setup"):
-        AttributeMasking().view(path(3, x=torch.zeros(3, 2)), rng)
+        AttributeMasking().view(Batch(path(3, x=torch.zeros(3, 2))), rng)
 
 
 def test_other_categories_need_another_task() -> None:
     task = ready(KINDS)
-    with pytest.raises(ConfigError, match="`features` was"):
+    with pytest.raises(
+        ConfigError, match=r"categories \(3, 2\), the data has of categories \(4, 2\)"
+    ):
         task.setup(Schema(node=Columns((4, 2))), 2)
-    with pytest.raises(ConfigError, match="`width` was 2, is 3"):
+    with pytest.raises(ConfigError, match="`width` 2, now for 3"):
         task.setup(KINDS, 3)
     task.setup(KINDS, 2)  # the sizes that it was made for are still welcome

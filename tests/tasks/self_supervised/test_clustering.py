@@ -11,7 +11,7 @@ from sklearn.metrics import adjusted_rand_score
 
 from gtl.errors import ConfigError
 from gtl.graph import Columns, Graph, Schema
-from gtl.roles import View
+from gtl.roles import Batch, View
 from gtl.tasks import Clustering
 from gtl.testing import check_task
 
@@ -41,7 +41,7 @@ def test_it_obeys_the_laws_of_tasks() -> None:
 def test_well_separated_groups_are_found(rng) -> None:
     graph, truth = blobs(rng)
     task = ready(FLOATS, clusters=3, hops=0)
-    view = task.view(graph, rng)
+    view = task.view(Batch(graph), rng)
     assert view.graph is graph
     assert adjusted_rand_score(truth, view.targets["cluster"]) == 1
     centers = task.centers[:, 0].sort(0).values
@@ -55,7 +55,7 @@ def test_each_node_belongs_to_the_nearest_center(path, rng, hops: int) -> None:
     for schema, x in ((KINDS, codes), (FLOATS, torch.randn(31, 2, dtype=torch.float64))):
         graph = path(31, x=x)
         task = ready(schema, clusters=4, hops=hops)
-        found = task.view(graph, rng).targets["cluster"]
+        found = task.view(Batch(graph), rng).targets["cluster"]
         own = x if schema is FLOATS else torch.eye(7)[codes + torch.tensor([0, 4])].sum(1)
         ring = torch.zeros(31, 31, dtype=torch.float64)
         ring[graph.dst, graph.src] = 1
@@ -70,26 +70,28 @@ def test_each_node_belongs_to_the_nearest_center(path, rng, hops: int) -> None:
 def test_clusters_are_found_once_and_saved(path, rng) -> None:
     first, second = (path(n, x=torch.randn(n, 2)) for n in (23, 41))
     task, loaded = ready(FLOATS, clusters=4), ready(FLOATS, clusters=4)
-    task.view(first, rng)
+    task.view(Batch(first), rng)
     centers = task.centers.clone()
-    known = task.view(second, rng).targets["cluster"]
+    known = task.view(Batch(second), rng).targets["cluster"]
     assert torch.equal(task.centers, centers)
     loaded.load_state_dict(task.state_dict())
-    assert torch.equal(loaded.view(second.replace(), rng).targets["cluster"], known)
-    assert task.view(second, rng).targets["cluster"] is known  # remembered
+    assert torch.equal(loaded.view(Batch(second.replace()), rng).targets["cluster"], known)
+    assert task.view(Batch(second), rng).targets["cluster"] is known  # remembered
     fresh = ready(FLOATS, clusters=4)
-    assert fresh.view(second, rng).targets["cluster"] is not known  # other centers, other clusters
+    assert (
+        fresh.view(Batch(second), rng).targets["cluster"] is not known
+    )  # other centers, other clusters
 
 
 def test_too_few_nodes_give_no_samples(path, rng) -> None:
     task = ready(FLOATS, clusters=5)
     graph = path(4, x=torch.randn(4, 2))
-    view = task.view(graph, rng)
+    view = task.view(Batch(graph), rng)
     losses = task.losses(torch.randn(4, 3, dtype=torch.float64, requires_grad=True), view)
     assert losses.shape == (0,) and not task.found
     losses.sum().backward()
-    task.view(path(7, x=torch.randn(7, 2)), rng)
-    assert task.found and task.view(graph, rng).targets["cluster"].shape == (4,)
+    task.view(Batch(path(7, x=torch.randn(7, 2))), rng)
+    assert task.found and task.view(Batch(graph), rng).targets["cluster"].shape == (4,)
 
 
 def test_the_loss_is_a_cross_entropy(path) -> None:
@@ -111,4 +113,4 @@ def test_wrong_options_and_missing_features_are_named(path, rng) -> None:
     with pytest.raises(ConfigError, match="clustering needs node features"):
         Clustering().setup(Schema(), 3)
     with pytest.raises(ConfigError, match=r"call `task\.setup"):
-        Clustering().view(path(3, x=torch.zeros(3, 2)), rng)
+        Clustering().view(Batch(path(3, x=torch.zeros(3, 2))), rng)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gtl.errors import ConfigError
 from gtl.graph import Columns, Graph, Schema
-from gtl.roles import View
+from gtl.roles import Batch, View
 from gtl.tasks import ContextPrediction
 from gtl.testing import Example, check_task
 
@@ -54,7 +54,7 @@ def test_pieces_of_a_path_are_those_counted_by_hand() -> None:
     # Whatever the centers are: one in each path of nine nodes, numbered by x.
     task = ready()
     for seed in range(7):
-        view = task.view(two_paths(9), torch.Generator().manual_seed(seed))
+        view = task.view(Batch(two_paths(9)), torch.Generator().manual_seed(seed))
         pieces = view.graph.validate().unbatch()
         assert len(pieces) == 4
         centers = center_vectors(view.graph, view).tolist()
@@ -78,7 +78,7 @@ def test_anchors_lie_in_both_pieces_of_a_random_graph(rng) -> None:
     ends = torch.tensor(list(whole.edges)).T
     src, dst = torch.cat([ends, ends.flip(0)], 1).contiguous()
     graph = Graph(src, dst, 24, x=torch.arange(24)[:, None])
-    view = ready(centers=5).view(graph, rng)
+    view = ready(centers=5).view(Batch(graph), rng)
     owners = view.graph.graph_ids()[view.targets["anchors"]]
     centers = center_vectors(view.graph, view).tolist()
     assert len(set(centers)) == 5
@@ -122,14 +122,14 @@ def test_negatives_are_averaged_and_no_more_than_there_are() -> None:
 
 def test_centers_without_a_context_are_left_out(path, rng) -> None:
     graph = Graph.batch([path(1), path(9), path(2), path(0), path(9), path(2)])
-    view = ready().view(graph, rng)
+    view = ready().view(Batch(graph), rng)
     assert view.targets["centers"].shape == (2,) and view.graph.num_graphs == 4
 
 
 def test_fewer_than_two_contexts_give_no_samples(path, rng) -> None:
     task = ready()
     for graph in (Graph.batch([path(9), path(2)]), path(2), path(0)):
-        view = task.view(graph, rng)
+        view = task.view(Batch(graph), rng)
         nodes = torch.randn(graph.num_nodes, 2, dtype=torch.float64, requires_grad=True)
         losses = task.losses(nodes, view)
         assert view.graph is graph and losses.shape == (0,)
@@ -139,7 +139,7 @@ def test_fewer_than_two_contexts_give_no_samples(path, rng) -> None:
 def test_max_nodes_bounds_the_view_of_a_large_graph(rng) -> None:
     src, dst = torch.randint(211, (2, 4001), generator=rng)
     graph = Graph(torch.cat([src, dst]), torch.cat([dst, src]), 211)
-    view = ready(centers=7, max_nodes=3).view(graph, rng)
+    view = ready(centers=7, max_nodes=3).view(Batch(graph), rng)
     assert int(view.graph.sizes.max()) <= 1 + 2 * 3
     assert view.graph.num_graphs == 14
 
@@ -153,7 +153,7 @@ def test_features_types_and_times_travel(path, rng) -> None:
         edge_type=torch.arange(16) % 3,
         time=torch.arange(16.0),
     )
-    pieces = ready(centers=3).view(graph, rng).graph
+    pieces = ready(centers=3).view(Batch(graph), rng).graph
     rows = pieces.e[:, 0]
     assert torch.equal(pieces.x[pieces.src, 0], graph.x[graph.src[rows], 0])
     assert torch.equal(pieces.x[pieces.dst, 0], graph.x[graph.dst[rows], 0])
@@ -171,5 +171,5 @@ def test_sizes_that_do_not_overlap_are_refused() -> None:
 def test_before_setup_it_says_what_to_do(rng) -> None:
     task = ContextPrediction(**SMALL)
     with pytest.raises(ConfigError, match=r"call `task\.setup"):
-        view = task.view(two_paths(9), rng)
+        view = task.view(Batch(two_paths(9)), rng)
         task.losses(torch.zeros(view.graph.num_nodes, 2), view)

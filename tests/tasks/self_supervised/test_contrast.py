@@ -11,7 +11,7 @@ from torch import nn
 from gtl.errors import ConfigError
 from gtl.graph import Columns, Graph, Schema
 from gtl.graph.augment import AUGMENTATIONS
-from gtl.roles import View
+from gtl.roles import Batch, View
 from gtl.tasks import Contrast
 from gtl.testing import check_task
 
@@ -68,7 +68,7 @@ def test_graphs_are_compared_by_their_mean_vectors(rng) -> None:
 def test_graphs_of_a_batch_are_the_samples_and_empty_ones_are_not(path, rng) -> None:
     batch = Graph.batch([path(n, x=features(n)) for n in (5, 0, 7, 1)])
     task = ready()
-    view = task.view(batch.replace(y=torch.zeros(4, 1)), rng)
+    view = task.view(Batch(batch.replace(y=torch.zeros(4, 1))), rng)
     assert view.graph.validate().num_graphs == 8 and view.graph.y is None
     assert view.targets["items"].tolist() == [0, 2, 3, 4, 6, 7]
     assert (view.graph.sizes > 0).tolist() == [True, False, True, True] * 2
@@ -81,7 +81,8 @@ def test_every_augmentation_is_drawn(path) -> None:
     code = torch.tensor([3, 2])
     seen = set()
     for seed in range(41):
-        copy = ready(rate=0.4).view(batch, torch.Generator().manual_seed(seed)).graph.unbatch()[0]
+        drawn = torch.Generator().manual_seed(seed)
+        copy = ready(rate=0.4).view(Batch(batch), drawn).graph.unbatch()[0]
         masked = bool((copy.x == code).all(1).any())
         seen.add((copy.num_nodes < 9, copy.num_edges < 16, masked))
     # Fewer nodes; fewer edges alone; masked features alone.
@@ -92,7 +93,7 @@ def test_every_augmentation_is_drawn(path) -> None:
 def test_one_graph_keeps_its_nodes_in_both_copies(path, rng) -> None:
     graph = path(31, x=torch.randn(31, 3), seeds=torch.tensor([2]), y=torch.tensor([0]))
     for batch in (graph, graph.replace(seeds=None, y=None, sizes=torch.tensor([31, 0]))):
-        view = ready(FLOATS, rate=0.4, nodes=11).view(batch, rng)
+        view = ready(FLOATS, rate=0.4, nodes=11).view(Batch(batch), rng)
         assert view.graph.num_nodes == 62 and view.graph.num_edges == 2 * 2 * 18
         items = view.targets["items"]
         assert torch.equal(items[:11] + 31, items[11:]) and len(set(items.tolist())) == 22
@@ -101,7 +102,7 @@ def test_one_graph_keeps_its_nodes_in_both_copies(path, rng) -> None:
 
 def test_the_two_copies_differ(path) -> None:
     view = ready(FLOATS, rate=0.4).view(
-        path(31, x=torch.randn(31, 3)), torch.Generator().manual_seed(1)
+        Batch(path(31, x=torch.randn(31, 3))), torch.Generator().manual_seed(1)
     )
     one, two = view.graph.unbatch()
     assert not torch.equal(one.src, two.src)
@@ -109,7 +110,7 @@ def test_the_two_copies_differ(path) -> None:
 
 def test_a_node_alone_has_nothing_to_tell_apart(path, rng) -> None:
     task = ready()
-    view = task.view(path(1, x=features(1)), rng)
+    view = task.view(Batch(path(1, x=features(1))), rng)
     losses = task.losses(torch.randn(2, 2, dtype=torch.float64), view)
     torch.testing.assert_close(losses, torch.zeros(1, dtype=torch.float64))
 
@@ -124,6 +125,6 @@ def test_wrong_options_are_named(path, rng) -> None:
     with pytest.raises(ConfigError, match=r"`augmentations` is \[\]"):
         Contrast(augmentations=[])
     with pytest.raises(ConfigError, match="needs one of"):
-        ready(augmentations=("drop_nodes",)).view(path(5, x=features(5)), rng)
+        ready(augmentations=("drop_nodes",)).view(Batch(path(5, x=features(5))), rng)
     with pytest.raises(ConfigError, match=r"call `task\.setup"):
-        Contrast().view(path(3), rng)
+        Contrast().view(Batch(path(3)), rng)

@@ -10,7 +10,7 @@ import torch
 from gtl.errors import ConfigError
 from gtl.graph import Graph, Schema
 from gtl.graph.sample import are_joined
-from gtl.roles import View
+from gtl.roles import Batch, View
 from gtl.tasks import EdgeGeneration
 from gtl.testing import check_task
 
@@ -90,7 +90,7 @@ def test_the_queue_sends_no_gradient_and_does_not_grow_when_judging() -> None:
 
 def test_removed_edges_are_gone_and_strangers_are_not_joined(path, rng) -> None:
     graph = Graph.batch([path(7), path(11)])
-    view = ready(rate=0.4).view(graph, rng)
+    view = ready(rate=0.4).view(Batch(graph), rng)
     one, to, strangers = (view.targets[name] for name in ("from", "to", "strangers"))
     assert are_joined(graph, one, to).all() and not are_joined(view.graph, one, to).any()
     assert not are_joined(graph, one.unsqueeze(1).expand_as(strangers), strangers).any()
@@ -99,7 +99,7 @@ def test_removed_edges_are_gone_and_strangers_are_not_joined(path, rng) -> None:
 
 def test_a_pair_without_negatives_costs_nothing(path, rng) -> None:
     task = ready()
-    losses = task.losses(torch.randn(2, 2, dtype=torch.float64), task.view(path(2), rng))
+    losses = task.losses(torch.randn(2, 2, dtype=torch.float64), task.view(Batch(path(2)), rng))
     close(losses, [0.0])
 
 
@@ -114,4 +114,4 @@ def test_wrong_options_are_named(path, rng) -> None:
         EdgeGeneration(temperature=0)
     task = EdgeGeneration()
     with pytest.raises(ConfigError, match=r"call `task\.setup"):
-        task.losses(torch.zeros(3, 2), task.view(path(3), rng))
+        task.losses(torch.zeros(3, 2), task.view(Batch(path(3)), rng))

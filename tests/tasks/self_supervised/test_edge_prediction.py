@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from gtl.errors import ConfigError
 from gtl.graph import Graph, Schema
 from gtl.graph.sample import are_joined
-from gtl.roles import View
+from gtl.roles import Batch, View
 from gtl.tasks import EdgePrediction
 from gtl.testing import check_task
 
@@ -70,7 +70,7 @@ def test_the_losses_by_hand() -> None:
 def test_scores_do_not_depend_on_the_scale_of_the_vectors(rng) -> None:
     graph = random_batch([11], 17, 0)
     task = ready(3)
-    view = task.view(graph, rng)
+    view = task.view(Batch(graph), rng)
     nodes = torch.randn(11, 3, dtype=torch.float64, generator=rng)
     torch.testing.assert_close(
         task.losses(nodes, view), task.losses(300 * nodes, view), rtol=1e-4, atol=0
@@ -87,7 +87,7 @@ def test_removed_pairs_are_absent_and_negatives_are_no_edges(
     sizes: list[int], pairs: int, seed: int
 ) -> None:
     graph = random_batch(sizes, pairs, seed)
-    view = ready(rate=0.4, negatives=3).view(graph, torch.Generator().manual_seed(seed))
+    view = ready(rate=0.4, negatives=3).view(Batch(graph), torch.Generator().manual_seed(seed))
     kept, other = view.targets["kept"], view.targets["other"]
     left = view.graph.validate()
     assert are_joined(graph, kept, other).all()
@@ -109,7 +109,7 @@ def test_removed_pairs_are_absent_and_negatives_are_no_edges(
 
 def test_negatives_come_from_the_same_graph_where_there_are_any(make_graph, rng) -> None:
     graph = Graph.batch([make_graph(7, [(0, 1), (1, 2), (3, 4), (5, 6)])] * 5)
-    view = ready(rate=1.0, negatives=2).view(graph, rng)
+    view = ready(rate=1.0, negatives=2).view(Batch(graph), rng)
     owners = graph.graph_ids()
     strangers = view.targets["strangers"]
     assert (strangers >= 0).all()
@@ -118,7 +118,7 @@ def test_negatives_come_from_the_same_graph_where_there_are_any(make_graph, rng)
 
 def test_negatives_of_a_complete_graph_come_from_another_one(make_graph, rng) -> None:
     batch = Graph.batch([make_graph(2, [(0, 1)])] * 5)
-    view = ready(rate=1.0).view(batch, rng)
+    view = ready(rate=1.0).view(Batch(batch), rng)
     owners = batch.graph_ids()
     strangers = view.targets["strangers"]
     found = strangers >= 0
@@ -129,7 +129,7 @@ def test_a_complete_graph_alone_has_no_negatives(rng) -> None:
     ends = torch.tensor(list(nx.complete_graph(5).edges)).T
     graph = Graph(*torch.cat([ends, ends.flip(0)], 1).contiguous(), 5)
     task = ready(rate=0.5)
-    view = task.view(graph, rng)
+    view = task.view(Batch(graph), rng)
     assert (view.targets["strangers"] == -1).all()
     losses = task.losses(torch.randn(5, 2, dtype=torch.float64), view)
     assert losses.shape == (5,) and losses.isfinite().all()
@@ -138,7 +138,7 @@ def test_a_complete_graph_alone_has_no_negatives(rng) -> None:
 def test_either_end_may_be_kept(path) -> None:
     graph, task = path(2), ready()
     kept = {
-        task.view(graph, torch.Generator().manual_seed(seed)).targets["kept"].item()
+        task.view(Batch(graph), torch.Generator().manual_seed(seed)).targets["kept"].item()
         for seed in range(19)
     }
     assert kept == {0, 1}
@@ -148,7 +148,7 @@ def test_a_graph_without_edges_has_no_losses_but_a_gradient(make_graph, rng) -> 
     task = ready()
     loops = Graph(torch.arange(3), torch.arange(3), 3)
     for graph in (make_graph(3, []), make_graph(0, []), loops):
-        view = task.view(graph, rng)
+        view = task.view(Batch(graph), rng)
         nodes = torch.randn(graph.num_nodes, 2, dtype=torch.float64, requires_grad=True)
         losses = task.losses(nodes, view)
         assert losses.shape == (0,) and view.graph.num_edges == graph.num_edges
@@ -157,7 +157,7 @@ def test_a_graph_without_edges_has_no_losses_but_a_gradient(make_graph, rng) -> 
 
 def test_labels_and_seeds_stay_on_the_view(path, rng) -> None:
     graph = path(5, seeds=torch.tensor([1, 3]), y=torch.tensor([0, 1]))
-    view = ready().view(graph, rng)
+    view = ready().view(Batch(graph), rng)
     assert view.graph.seeds is graph.seeds and view.graph.y is graph.y
 
 
@@ -171,4 +171,4 @@ def test_wrong_options_are_named() -> None:
 def test_before_setup_it_says_what_to_do(path, rng) -> None:
     task = EdgePrediction()
     with pytest.raises(ConfigError, match=r"call `task\.setup"):
-        task.losses(torch.zeros(3, 2), task.view(path(3), rng))
+        task.losses(torch.zeros(3, 2), task.view(Batch(path(3)), rng))

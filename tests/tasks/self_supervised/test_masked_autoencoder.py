@@ -10,7 +10,7 @@ from torch import nn
 
 from gtl.errors import ConfigError
 from gtl.graph import Columns, Graph, Schema
-from gtl.roles import View
+from gtl.roles import Batch, View
 from gtl.tasks import MaskedAutoencoder
 from gtl.testing import check_task
 
@@ -78,7 +78,7 @@ def test_a_perfect_prediction_costs_nothing_and_has_derivatives(path) -> None:
 
 def test_some_masked_nodes_have_features_of_another_node(path, rng) -> None:
     graph = path(41, x=torch.stack([torch.arange(41) % 3, torch.arange(41) % 2], 1))
-    view = ready(KINDS, rate=0.5, replace=0.3).view(graph, rng)
+    view = ready(KINDS, rate=0.5, replace=0.3).view(Batch(graph), rng)
     chosen = view.targets["nodes"]
     hidden = (view.graph.x[chosen] == torch.tensor([3, 2])).all(1)
     assert len(chosen) == 20 and int(hidden.sum()) == 14
@@ -95,4 +95,4 @@ def test_wrong_options_and_missing_features_are_named(path, rng) -> None:
     with pytest.raises(ConfigError, match="masked autoencoder needs node features"):
         MaskedAutoencoder().setup(Schema(), 3)
     with pytest.raises(ConfigError, match=r"call `task\.setup"):
-        MaskedAutoencoder().view(path(3, x=torch.zeros(3, 2)), rng)
+        MaskedAutoencoder().view(Batch(path(3, x=torch.zeros(3, 2))), rng)

@@ -10,7 +10,7 @@ import torch
 from gtl.data.readers.ogb import molecule_schema
 from gtl.errors import ConfigError
 from gtl.graph import Graph, Schema
-from gtl.roles import View
+from gtl.roles import Batch, View
 from gtl.tasks import Motif
 from gtl.tasks.self_supervised.functional_groups import GROUPS
 from gtl.testing import Example, check_task
@@ -30,7 +30,7 @@ def test_it_obeys_the_laws_of_tasks() -> None:
 def test_nodes_of_one_graph_are_labeled_by_hand(make_graph, rng) -> None:
     # A square 0 1 2 3, a triangle 2 3 4, and a tail 4 5.
     graph = make_graph(6, [(0, 1), (1, 2), (2, 3), (3, 0), (2, 4), (3, 4), (4, 5)])
-    view = ready().view(graph, rng)
+    view = ready().view(Batch(graph), rng)
     assert view.graph is graph
     assert view.targets["motifs"].int().tolist() == [
         [0, 1, 0, 0, 0, 1, 0, 0],  # rings of 3, 4, 5, 6; 1, 2, 3, 4 neighbors
@@ -46,7 +46,7 @@ def test_a_graph_has_what_any_of_its_nodes_has(make_graph, path, rng) -> None:
     five = make_graph(5, [(0, 1), (1, 2), (2, 3), (3, 4), (4, 0)])
     star = make_graph(6, [(0, i) for i in range(1, 6)])
     batch = Graph.batch([path(3), path(0), five, path(1), star])
-    view = ready().view(batch, rng)
+    view = ready().view(Batch(batch), rng)
     assert view.targets["motifs"].int().tolist() == [
         [0, 0, 0, 0, 1, 1, 0, 0],
         [0, 0, 1, 0, 0, 1, 0, 0],
@@ -62,7 +62,7 @@ def test_molecules_have_functional_groups(rng) -> None:
 
     graphs = pack_smiles(["CC(=O)Oc1ccccc1C(=O)O", "CCO"])[0]
     batch = graphs.batch(torch.arange(2))
-    view = ready(molecule_schema()).view(batch, rng)
+    view = ready(molecule_schema()).view(Batch(batch), rng)
     rings, groups = view.targets["motifs"].bool().split([4, len(GROUPS)], 1)
     assert rings.int().tolist() == [[0, 0, 0, 1], [0, 0, 0, 0]]
     names = [{name for name, here in zip(GROUPS, row) if here} for row in groups.tolist()]
@@ -83,15 +83,15 @@ def test_the_loss_is_the_mean_cross_entropy_of_the_motifs(path) -> None:
 
 def test_motifs_are_found_once(path, rng) -> None:
     graph, task = path(5), ready()
-    again = task.view(graph.replace(seeds=torch.tensor([0])), rng).targets["motifs"]
-    assert task.view(graph, rng).targets["motifs"] is again
+    again = task.view(Batch(graph.replace(seeds=torch.tensor([0]))), rng).targets["motifs"]
+    assert task.view(Batch(graph), rng).targets["motifs"] is again
 
 
 def test_wrong_options_and_other_data_are_named(path, rng) -> None:
     with pytest.raises(ConfigError, match="`max_degree` is 0"):
         Motif(max_degree=0)
-    with pytest.raises(ConfigError, match="`molecular` was False, is True"):
+    with pytest.raises(ConfigError, match="Motif was built for node features of no columns"):
         ready().setup(molecule_schema(), 2)
     task = Motif()
     with pytest.raises(ConfigError, match=r"call `task\.setup"):
-        task.losses(torch.zeros(3, 2), task.view(path(3), rng))
+        task.losses(torch.zeros(3, 2), task.view(Batch(path(3)), rng))

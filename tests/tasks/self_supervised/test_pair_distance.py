@@ -10,7 +10,7 @@ import torch
 
 from gtl.errors import ConfigError
 from gtl.graph import Graph, Schema
-from gtl.roles import View
+from gtl.roles import Batch, View
 from gtl.tasks import PairDistance
 from gtl.testing import check_task
 
@@ -48,7 +48,7 @@ def test_classes_are_true_distances_and_the_last_one_is_far() -> None:
     seen = set()
     for seed in range(7):
         rng = torch.Generator().manual_seed(seed)
-        view = ready(centers=11, pairs=3).view(graph, rng)
+        view = ready(centers=11, pairs=3).view(Batch(graph), rng)
         assert view.graph is graph
         one, to, kind = (view.targets[name].tolist() for name in ("from", "to", "class"))
         for u, v, c in zip(one, to, kind):
@@ -61,7 +61,7 @@ def test_classes_are_true_distances_and_the_last_one_is_far() -> None:
 
 def test_pairs_stay_within_a_graph(path, rng) -> None:
     graph = Graph.batch([path(n) for n in (5, 0, 9, 1, 7)])
-    view = ready().view(graph, rng)
+    view = ready().view(Batch(graph), rng)
     owners = graph.graph_ids()
     assert torch.equal(owners[view.targets["from"]], owners[view.targets["to"]])
     assert set(owners[view.targets["from"]].tolist()) == {0, 2, 4}  # one node has no partner
@@ -76,4 +76,4 @@ def test_wrong_options_are_named(path, rng) -> None:
         PairDistance(centers=0)
     task = PairDistance()
     with pytest.raises(ConfigError, match=r"call `task\.setup"):
-        task.losses(torch.zeros(3, 2), task.view(path(3), rng))
+        task.losses(torch.zeros(3, 2), task.view(Batch(path(3)), rng))

@@ -7,7 +7,7 @@ import torch
 
 from gtl.errors import ConfigError
 from gtl.graph import Columns, Graph, Schema
-from gtl.roles import View
+from gtl.roles import Batch, View
 from gtl.tasks import PairSimilarity
 from gtl.testing import check_task
 
@@ -42,7 +42,7 @@ def test_the_most_and_the_least_similar_are_taken(rng) -> None:
     angles = torch.linspace(0, 3.1, 5, dtype=torch.float64)
     x = torch.stack([angles.cos(), angles.sin()], 1)
     graph = Graph(*torch.empty(2, 0).long(), 5, x=x)
-    view = ready(candidates=64).view(graph, rng)  # so many that every other node is drawn
+    view = ready(candidates=64).view(Batch(graph), rng)  # so many that every other node is drawn
     assert view.graph is graph
     one, to = view.targets["from"].view(-1, 2), view.targets["to"].view(-1, 2)
     cosines = (x @ x.T).fill_diagonal_(-2)
@@ -56,7 +56,7 @@ def test_the_most_and_the_least_similar_are_taken(rng) -> None:
 def test_categories_are_as_alike_as_columns_agree(rng) -> None:
     x = torch.tensor([[0, 1, 2, 3], [0, 1, 2, 0], [2, 0, 2, 1]])
     graph = Graph(*torch.empty(2, 0).long(), 3, x=x)
-    targets = ready(KINDS, candidates=40).view(graph, rng).targets
+    targets = ready(KINDS, candidates=40).view(Batch(graph), rng).targets
     pairs = set(zip(*(targets[name].tolist() for name in ("from", "to", "similarity"))))
     of_two = {pair for pair in pairs if pair[0] == 2}  # as alike to both others: either will do
     assert pairs - of_two == {(0, 1, 0.75), (0, 2, 0.25), (1, 0, 0.75), (1, 2, 0.25)}
@@ -65,12 +65,12 @@ def test_categories_are_as_alike_as_columns_agree(rng) -> None:
 
 def test_pairs_stay_within_a_graph_and_are_no_more_than_wanted(path, rng) -> None:
     graph = Graph.batch([path(n, x=torch.randn(n, 2)) for n in (5, 0, 9, 1, 7)])
-    view = ready(nodes=50).view(graph, rng)
+    view = ready(nodes=50).view(Batch(graph), rng)
     owners = graph.graph_ids()
     assert torch.equal(owners[view.targets["from"]], owners[view.targets["to"]])
     assert (view.targets["from"] != view.targets["to"]).all()
     assert len(view.targets["from"]) == 2 * 21  # the one without a partner is left out
-    assert len(ready(nodes=3).view(graph, rng).targets["from"]) <= 6
+    assert len(ready(nodes=3).view(Batch(graph), rng).targets["from"]) <= 6
 
 
 def test_wrong_options_and_missing_features_are_named(path, rng) -> None:
@@ -81,4 +81,4 @@ def test_wrong_options_and_missing_features_are_named(path, rng) -> None:
     with pytest.raises(ConfigError, match="pair similarity needs node features"):
         PairSimilarity().setup(Schema(), 3)
     with pytest.raises(ConfigError, match=r"call `task\.setup"):
-        PairSimilarity().view(path(3, x=torch.zeros(3, 2)), rng)
+        PairSimilarity().view(Batch(path(3, x=torch.zeros(3, 2))), rng)

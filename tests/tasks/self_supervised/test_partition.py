@@ -9,7 +9,7 @@ import torch
 
 from gtl.errors import ConfigError
 from gtl.graph import Graph, Schema, sample_neighbors
-from gtl.roles import View
+from gtl.roles import Batch, View
 from gtl.tasks import Partition
 from gtl.testing import POINTS, Example, check_task
 
@@ -29,11 +29,11 @@ def test_it_obeys_the_laws_of_tasks() -> None:
 def test_parts_of_a_path_are_its_pieces_and_found_once(path, rng) -> None:
     graph = path(12)
     task = ready(parts=3)
-    view = task.view(graph, rng)
+    view = task.view(Batch(graph), rng)
     assert view.graph is graph
     pieces = view.targets["part"].view(3, 4)
     assert (pieces == pieces[:, :1]).all() and len(pieces[:, 0].unique()) == 3
-    again = task.view(graph.replace(seeds=torch.tensor([1])), rng)
+    again = task.view(Batch(graph.replace(seeds=torch.tensor([1]))), rng)
     assert again.targets["part"] is view.targets["part"]
 
 
@@ -50,14 +50,16 @@ def test_the_loss_is_a_cross_entropy(path) -> None:
 
 def test_several_graphs_are_refused(path, rng) -> None:
     with pytest.raises(ConfigError, match="needs one graph"):
-        ready().view(Graph.batch([path(3), path(0), path(5)]), rng)
-    assert ready(parts=2).view(Graph.batch([path(0), path(5)]), rng).targets["part"].shape == (5,)
+        ready().view(Batch(Graph.batch([path(3), path(0), path(5)])), rng)
+    assert ready(parts=2).view(Batch(Graph.batch([path(0), path(5)])), rng).targets[
+        "part"
+    ].shape == (5,)
 
 
 def test_sampled_neighborhoods_are_refused(path, rng) -> None:
     part = sample_neighbors(path(5), torch.tensor([2]), [None])
     with pytest.raises(ConfigError, match="needs the whole graph"):
-        ready().view(part, rng)
+        ready().view(Batch(part), rng)
 
 
 def test_wrong_options_are_named(path, rng) -> None:
@@ -67,4 +69,4 @@ def test_wrong_options_are_named(path, rng) -> None:
         Partition(method="random")
     task = Partition()
     with pytest.raises(ConfigError, match=r"call `task\.setup"):
-        task.losses(torch.zeros(3, 2), task.view(path(3), rng))
+        task.losses(torch.zeros(3, 2), task.view(Batch(path(3)), rng))

@@ -8,7 +8,7 @@ from torch import nn
 
 from gtl.errors import ConfigError
 from gtl.graph import Columns, Graph, Schema, ops
-from gtl.roles import View
+from gtl.roles import Batch, View
 from gtl.tasks import Bootstrap
 from gtl.tasks.self_supervised.whitening import whitened
 from gtl.testing import check_task
@@ -71,7 +71,7 @@ def test_training_does_not_make_vectors_equal(path, rng) -> None:
     )
     means = []
     for _ in range(150):
-        view = task.view(graph, rng)
+        view = task.view(Batch(graph), rng)
         h = lift(view.graph.x)
         h = torch.tanh(h + pass_on(ops.mean_neighbors(view.graph, h)))
         loss = task.losses(h, view).mean()
@@ -86,11 +86,11 @@ def test_training_does_not_make_vectors_equal(path, rng) -> None:
 
 def test_copies_keep_all_nodes_and_lack_edges_and_features(path, rng) -> None:
     graph = path(31, x=torch.ones(31, 3), seeds=torch.tensor([1]), y=torch.tensor([0]))
-    view = ready(rate=0.4).view(graph, rng)
+    view = ready(rate=0.4).view(Batch(graph), rng)
     one, two = view.graph.validate().unbatch()
     assert one.num_nodes == two.num_nodes == 31
     assert one.num_edges == two.num_edges == 36 and not torch.equal(one.src, two.src)
-    drawn = ready(rate=0.4, nodes=7).view(graph, rng).targets["nodes"]
+    drawn = ready(rate=0.4, nodes=7).view(Batch(graph), rng).targets["nodes"]
     assert torch.equal(drawn[:7] + 31, drawn[7:]) and len(set(drawn.tolist())) == 14
 
 
@@ -100,4 +100,4 @@ def test_wrong_options_are_named(path, rng) -> None:
     with pytest.raises(ConfigError, match="`width` is 0"):
         Bootstrap(width=0)
     with pytest.raises(ConfigError, match=r"call `task\.setup"):
-        Bootstrap().view(path(3), rng)
+        Bootstrap().view(Batch(path(3)), rng)

@@ -1,8 +1,8 @@
-"""When a task may be used: without this, a task set up twice would forget what it learned."""
+"""Checks of a task's options, and that it was set up before its use."""
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from gtl.errors import ConfigError
 from gtl.roles import Task
@@ -10,30 +10,8 @@ from gtl.roles import Task
 T = TypeVar("T")
 
 
-def first_setup(task: Task, **sizes: Any) -> bool:
-    """Whether :meth:`Task.setup` shall make its modules: true once, false for the same sizes again.
-
-    Args:
-        task: The task that is being set up; keeps the sizes.
-        **sizes: Everything that the shapes of its parameters depend on.
-
-    Raises:
-        ConfigError: If it was set up before with other sizes.
-    """
-    known = getattr(task, "_sizes", None)
-    task._sizes = sizes  # type: ignore[assignment]
-    if known is None or known == sizes:
-        return known is None
-    task._sizes = known
-    differing = [name for name in sizes if sizes[name] != known.get(name)]
-    words = "; ".join(f"`{name}` was {known.get(name)}, is {sizes[name]}" for name in differing)
-    raise ConfigError(
-        f"{type(task).__name__} was set up for other sizes ({words}); make a new task for this data"
-    )
-
-
-def made(task: Task, part: T | None) -> T:
-    """What :meth:`Task.setup` made.
+def built(task: Task, part: T | None) -> T:
+    """A module or value that :meth:`Task.build` made.
 
     Raises:
         ConfigError: If it was not called yet.

@@ -30,7 +30,7 @@ def test_the_same_sizes_keep_the_parameters_and_others_are_refused(cls: type) ->
     assert held
     task.setup(SCHEMA, 5)
     assert all(value is held[name] for name, value in task.named_parameters())
-    with pytest.raises(ConfigError, match=r"`width` was 5, is 7\); make a new task"):
+    with pytest.raises(ConfigError, match=r"`width` 5, now for 7; make a new task"):
         task.setup(SCHEMA, 7)
     task.setup(SCHEMA, 5)
 
