@@ -15,6 +15,8 @@ _NOT_METHOD = {
     *("data", "data_options", "data_checksum", "schema", "target", "seed", "versions"),
 }
 _ABSENT = object()
+# Former names of options, in the configs of older runs.
+_PRESENT = {"mass": "auxiliary_weight"}
 
 
 def all_settings(configs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -57,8 +59,8 @@ def titles(groups: Sequence[Sequence[Settings]]) -> list[list[str]]:
     Example:
         >>> alone, helped = {"tasks": (), "lr": 0.1}, {"tasks": ("infomax",), "lr": 0.1}
         >>> equal, learned = {**helped, "weighting": "equal"}, {**helped, "weighting": "aux_ts"}
-        >>> titles([[alone, equal, learned, {**learned, "weighting.mass": 1.0}]])
-        [['target only', 'equal', 'aux_ts', 'aux_ts (mass=1)']]
+        >>> titles([[alone, equal, learned, {**learned, "weighting.auxiliary_weight": 1.0}]])
+        [['target only', 'equal', 'aux_ts', 'aux_ts (auxiliary_weight=1)']]
     """
     everything = [method for group in groups for method in group]
     several = any(
@@ -136,7 +138,7 @@ def _options(
     for name, value in options.items():
         own_seed = name == "seed" and value == config.get("seed")
         if name != "name" and not own_seed:
-            yield f"{role}.{name}", _frozen(value)
+            yield f"{role}.{_PRESENT.get(name, name)}", _frozen(value)
 
 
 def _without_seed(name: str, seed: Any) -> str:

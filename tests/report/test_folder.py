@@ -364,7 +364,7 @@ def test_a_file_in_the_way_is_named(runs):
 
 
 def test_trainings_that_a_run_compared_are_part_of_it_and_who_won_is_told(runs):
-    for seed, winner in enumerate(["target only", "aux_ts (mass=1.0)", "target only"]):
+    for seed, winner in enumerate(["target only", "aux_ts (auxiliary_weight=1.0)", "target only"]):
         folder = runs / "deep" / "er" / str(seed)
         results = json.loads((folder / "results.json").read_text())
         results["race"] = {"winner": winner, "entrants": {}}
@@ -374,7 +374,7 @@ def test_trainings_that_a_run_compared_are_part_of_it_and_who_won_is_told(runs):
         (inner / "config.json").write_text((folder / "config.json").read_text())
     found = report(runs, plots=False)
     assert [len(m.runs) for m in _methods(found).values()] == [3, 3]
-    chosen = "validation chose target only in 2, aux_ts (mass=1.0) in 1"
+    chosen = "validation chose target only in 2, aux_ts (auxiliary_weight=1.0) in 1"
     assert f"demo:shapes: of 3 runs of aux_ts {chosen}" in found.text
 
 
@@ -383,7 +383,7 @@ def test_a_list_of_weightings_has_a_title(write_run, tmp_path):
     both = {"tasks": ("infomax",), "weighting": {}, "guard": True}
     write_run("both", 0, 0.6, **both)
     config = json.loads((tmp_path / "runs" / "both" / "config.json").read_text())
-    config["weighting"] = [{"name": "gcs"}, {"name": "aux_ts", "mass": 0.3}]
+    config["weighting"] = [{"name": "gcs"}, {"name": "aux_ts", "auxiliary_weight": 0.3}]
     (tmp_path / "runs" / "both" / "config.json").write_text(json.dumps(config))
     found = report(tmp_path / "runs", plots=False)
     assert list(_methods(found)) == ["target only", "gcs or aux_ts"]
