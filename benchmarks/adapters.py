@@ -130,7 +130,7 @@ def trained(
         data,
         adapter=adapter_of(method, start),
         auxiliary=AUXILIARY if method.endswith(HELPED) else (),
-        weighting={"name": "aux_ts", "mass": 0.3},
+        weighting={"name": "aux_ts", "auxiliary_weight": 0.3},
         guard=False,
         lr=rate,
         rates={"bottleneck": rate / 5} if method.endswith(SLOWER) else None,

@@ -2,10 +2,10 @@
 
 Every method trains the same encoder on the same few labels, seed by seed; validation data choose
 epoch and setting, and the test split is looked at once. Every weighting with a setting of its own
-has two values of it to choose from, as ``aux_ts`` has two masses. The guard's twin is the method
-"target only", so results with the guard follow from the same runs. Methods "pre-trained + ..."
-start from the encoder that the same auxiliary tasks were pre-trained on and are compared with
-training it on the target alone.
+has two values of it to choose from, as ``aux_ts`` has two auxiliary weights. The guard's twin is
+the method "target only", so results with the guard follow from the same runs. Methods
+"pre-trained + ..." start from the encoder that the same auxiliary tasks were pre-trained on and
+are compared with training it on the target alone.
 """
 
 from __future__ import annotations

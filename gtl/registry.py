@@ -14,6 +14,7 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from gtl.errors import ConfigError, GtlWarning, UnknownPartError
+from gtl.renamed import present_options
 from gtl.suggest import nearest
 
 
@@ -118,6 +119,7 @@ class Registry:
             raise ConfigError(f"a {self.role} given as a mapping needs the key 'name': {options}")
         name = options.pop("name")
         cls = self.get(name)
+        options = present_options(cls.__init__, options, f"{self.role} {name!r}")  # type: ignore[misc]
         self._check_options(name, cls, len(args), options)
         return cls(*args, **options)
 

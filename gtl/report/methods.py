@@ -18,6 +18,8 @@ _NOT_METHOD = {
 _NAMED_IN_FORECASTS = ("baseline", "encoder", "adapter", "memory")
 _LEARNED_INSTEAD = ("adapter", "memory")  # beside these, an encoder is frozen by default
 _ABSENT = object()
+# Former names of options, in the configs of older runs.
+_PRESENT = {"mass": "auxiliary_weight"}
 
 
 def all_settings(configs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -61,8 +63,8 @@ def titles(groups: Sequence[Sequence[Settings]]) -> list[list[str]]:
     Example:
         >>> plain, helped = {"tasks": (), "lr": 0.1}, {"tasks": ("infomax",), "lr": 0.1}
         >>> equal, learned = {**helped, "weighting": "equal"}, {**helped, "weighting": "aux_ts"}
-        >>> titles([[plain, equal, learned, {**learned, "weighting.mass": 1.0}]])
-        [['target only', 'equal', 'aux_ts', 'aux_ts (mass=1)']]
+        >>> titles([[plain, equal, learned, {**learned, "weighting.auxiliary_weight": 1.0}]])
+        [['target only', 'equal', 'aux_ts', 'aux_ts (auxiliary_weight=1)']]
     """
     everything = [method for group in groups for method in group]
     several = any(
@@ -161,7 +163,7 @@ def _options(
     for name, value in options.items():
         own_seed = name == "seed" and value == config.get("seed")
         if name != "name" and not own_seed:
-            yield f"{role}.{name}", _frozen(value)
+            yield f"{role}.{_PRESENT.get(name, name)}", _frozen(value)
 
 
 def _without_seed(name: str, seed: Any) -> str:

@@ -1,4 +1,4 @@
-"""One learned weight per task, by looking one step ahead: what AUX-TS is without its network.
+"""Auto-Lambda: one weight per task, learned from the target's loss after the next step.
 
 Liu et al. 2022, "Auto-Lambda: Disentangling Dynamic Task Relationships" (TMLR).
 """
@@ -12,20 +12,21 @@ import torch
 
 from gtl.errors import ConfigError
 from gtl.roles import Step, Weighting
-from gtl.weightings.gradients import require_target, set_gradients, sound_losses, weighted_backward
+from gtl.weightings.gradients import set_gradients, sound_losses, weighted_backward
 from gtl.weightings.learned import TaskNumbers, require_known, require_same_tasks
 from gtl.weightings.look_ahead.weighted_step import weighted_step
 
 
 class AutoLambda(Weighting):
-    """Weights ``lambda_k`` of the mean losses go down the target's loss one step ahead.
+    """Weights of the mean losses, learned from the target's loss after the next step.
 
-    The derivative ``-<grad l_k, D grad L_meta(theta_next)>`` is the central difference of Liu et
-    al., through the optimizer that is really used: theirs knows SGD with momentum alone. The
-    target has a weight too, and without auxiliary tasks it counts once.
+    In every look-ahead the weights ``lambda_k`` take a step of Adam against the hyper-gradient
+    ``-<grad l_k, D grad L_meta(theta_next)>`` of Liu et al. (Eq. 5), here through the optimizer in
+    use; their code supports SGD with momentum only. The target has a weight too; without
+    auxiliary tasks that weight is 1.
 
-    Liu et al. let weights go below zero, where a task is trained to fail, without limit; here
-    they end at zero.
+    Departure from the paper: weights stay at or above zero. A negative weight maximizes the loss
+    of its task, without limit.
 
     Args:
         start: First value of every weight.
@@ -37,6 +38,7 @@ class AutoLambda(Weighting):
         ConfigError: If an argument lies outside its range.
     """
 
+    needs_target = True
     weights: TaskNumbers
 
     def __init__(self, start: float = 0.1, lr: float = 1e-4, refresh: int = 1):
@@ -47,43 +49,34 @@ class AutoLambda(Weighting):
                 "lr > 0 and refresh >= 1"
             )
         self.start, self.lr, self.refresh = start, lr, refresh
-        self.tasks: tuple[str, ...] = ()
         self.steps = self.look_aheads = 0
 
-    def setup(self, tasks: Sequence[str], target: str | None) -> None:
-        """Start anew, unless the tasks are the same.
-
-        Raises:
-            ConfigError: If there is no target.
-        """
-        require_target(target, "auto_lambda")
-        if self.tasks != tuple(tasks):
-            self.tasks = tuple(tasks)
-            self.weights = TaskNumbers(tasks, self.start, self.lr)
-            self.steps = self.look_aheads = 0
+    def prepare(self, tasks: Sequence[str], target: str | None) -> None:
+        """Set every weight to ``start``."""
+        self.weights = TaskNumbers(tasks, self.start, self.lr)
+        self.steps = self.look_aheads = 0
 
     def backward(self, step: Step) -> dict[str, float]:
         """Set the gradient of the weighted sum, and learn every ``refresh`` steps.
 
         Raises:
             ConfigError: If there is no target, a task was not there at setup, or the optimizer
-                cannot be looked through.
-            GtlError: If a loss is not finite, here or one step ahead.
+                is not supported in a look-ahead.
+            GtlError: If a loss is not finite, in this step or after the look-ahead.
         """
-        target = require_target(step.target, "auto_lambda")
-        require_known(self, step, self.tasks)
+        target = require_known(self, step)
         if self.tasks == (target,):
             return weighted_backward(step, {target: 1.0})
         losses = sound_losses(step.losses)
         weights = {name: self.weights[name] for name in losses}
-        looks = self.steps % self.refresh == 0 and target in losses
+        refreshes = self.steps % self.refresh == 0 and target in losses
         self.steps += 1
-        if looks:
+        if refreshes:
             each = {name: torch.full_like(v.detach(), weights[name]) for name, v in losses.items()}
-            pulls = weighted_step(step, losses, each, self.look_aheads)
+            by_sample = weighted_step(step, losses, each, self.look_aheads)
             self.look_aheads += 1
-            slopes = torch.stack([pull.sum() for pull in pulls.values()]).tolist()
-            self.weights.descend(dict(zip(pulls, slopes)), low=0.0)
+            slopes = torch.stack([values.sum() for values in by_sample.values()]).tolist()
+            self.weights.descend(dict(zip(by_sample, slopes)), low=0.0)
         else:
             set_gradients(step, [weights[name] * v.mean() for name, v in losses.items()])
         return {**dict.fromkeys(step.losses, 0.0), **weights}

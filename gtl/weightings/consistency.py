@@ -1,6 +1,6 @@
-"""Do a target and an auxiliary task pull the same way? The cosine that AUX-TS and GCS look at.
+"""Gradient consistency: the cosine between the gradients of a target and an auxiliary task.
 
-Du et al. 2018 (arXiv 1812.02224) introduced it, Han et al. 2021 (AUX-TS) feed it to their
+Du et al. 2018 (arXiv 1812.02224) introduced it; in Han et al. 2021 (AUX-TS) it is an input of the
 weighting network.
 """
 
@@ -40,7 +40,7 @@ def gradient_consistency(
     """
     if not shared:
         raise ConfigError(
-            "`shared` is empty: no parameter that tasks have in common may move; unfreeze the "
+            "`shared` is empty: no parameter that tasks have in common is trained; unfreeze the "
             "encoder or attach an adapter"
         )
     pull = _gradient(target, shared)
@@ -51,12 +51,12 @@ def gradient_consistency(
 def shift_consistency(
     target: Tensor, auxiliary: Sequence[Tensor], nodes: Sequence[Tensor]
 ) -> Tensor:
-    """The same cosine for the gradients with respect to one shift of all node vectors.
+    """Cosine of the gradients with respect to one vector that is added to all node vectors.
 
-    Tasks look at graphs of different sizes, so single node vectors cannot be compared; a vector
-    ``s (h,)`` added to every node can. Its gradient is the sum over nodes of the gradient with
-    respect to the node vectors, which needs a backward pass through the task alone and none
-    through the encoder.
+    Views of different tasks have different nodes, so gradients with respect to single node vectors
+    cannot be compared; those with respect to a vector ``s (h,)`` that is added to every node can.
+    The gradient of ``s`` is the sum over nodes of the gradient with respect to the node vectors,
+    which needs a backward pass through the task and none through the encoder.
 
     Args:
         target: Mean loss of the target task, shape ``()``.

@@ -1,6 +1,6 @@
-"""Weights from how fast losses fall: the cheapest weighting that moves, and it needs no gradients.
+"""Dynamic weight average (DWA): weights from the rate at which each loss falls.
 
-Liu et al. 2019, "End-to-End Multi-Task Learning with Attention" (CVPR), dynamic weight average.
+Liu et al. 2019, "End-to-End Multi-Task Learning with Attention" (CVPR).
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ _STEEPEST = 10.0
 
 
 class DWA(Weighting):
-    """A task whose loss falls slowly counts more: ``w_k = t softmax(r / T)_k`` (Eq. 7).
+    """Larger weights for tasks whose loss falls slowly: ``w_k = t softmax(r / T)_k`` (Eq. 7).
 
     ``r_k`` is the task's mean loss in the last window of steps divided by that in the window
-    before. Until two windows are full all weights are 1. It does not know which task is the
-    target, and works without one.
+    before. Until two windows are full all weights are 1. No task is treated as the target.
 
-    Liu et al. compare epochs, which a weighting does not see: here a window is a number of steps.
-    ``r`` is 1 for a task that had no samples in a window, or whose earlier mean was not positive,
-    and at most 10, so that a loss that rises from next to nothing does not silence all others.
+    Departures from the paper: Liu et al. compare epochs, which a weighting does not see; here a
+    window is a number of steps. ``r`` is 1 for a task that had no samples in a window, or whose
+    earlier mean was not positive, and at most 10, so that a loss that rises from near zero does
+    not take the weights of all other tasks to zero.
 
     Args:
         window: Steps that are averaged.
@@ -47,12 +47,11 @@ class DWA(Weighting):
         self.window, self.temperature = window, temperature
         self.weights: dict[str, float] = {}
 
-    def setup(self, tasks: Sequence[str], target: str | None) -> None:
-        """Start with all weights at 1; the same tasks again keep what was seen."""
-        if list(self.weights) != list(tasks):
-            self.weights = dict.fromkeys(tasks, 1.0)
-            self._last: dict[str, float] = {}
-            self._start_window()
+    def prepare(self, tasks: Sequence[str], target: str | None) -> None:
+        """Set all weights to 1 and start the first window."""
+        self.weights = dict.fromkeys(tasks, 1.0)
+        self._last: dict[str, float] = {}
+        self._start_window()
 
     def backward(self, step: Step) -> dict[str, float]:
         """Set the gradient of the weighted sum; see :meth:`Weighting.backward`.
@@ -61,14 +60,14 @@ class DWA(Weighting):
             ConfigError: If a task was not there at setup.
             GtlError: If a loss is not finite.
         """
-        require_known(self, step, list(self.weights))
+        require_known(self, step)
         losses = sound_losses(step.losses)
         used = {name: self.weights[name] if name in losses else 0.0 for name in step.losses}
         set_gradients(step, [used[name] * values.mean() for name, values in losses.items()])
-        self._watch(mean_values(losses))
+        self._record(mean_values(losses))
         return used
 
-    def _watch(self, means: Mapping[str, float]) -> None:
+    def _record(self, means: Mapping[str, float]) -> None:
         for name, mean in means.items():
             self._sums[name] = self._sums.get(name, 0.0) + mean
             self._counts[name] = self._counts.get(name, 0) + 1
@@ -78,7 +77,7 @@ class DWA(Weighting):
         now = {name: total / self._counts[name] for name, total in self._sums.items()}
         if self._last:
             shares = {
-                name: math.exp(_pace(now.get(name), self._last.get(name)) / self.temperature)
+                name: math.exp(_relative(now.get(name), self._last.get(name)) / self.temperature)
                 for name in self.weights
             }
             scale = len(shares) / sum(shares.values())
@@ -117,7 +116,7 @@ class DWA(Weighting):
         self._sums, self._counts = dict(state["sums"]), dict(state["counts"])
 
 
-def _pace(now: float | None, before: float | None) -> float:
+def _relative(now: float | None, before: float | None) -> float:
     if now is None or before is None or before <= 0:
         return 1.0
     return min(max(now / before, 0.0), _STEEPEST)

@@ -1,4 +1,4 @@
-"""Equal weights: the baseline that every other weighting has to beat."""
+"""Equal weights: the baseline of every other weighting."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from gtl.weightings.gradients import weighted_backward
 
 
 class Equal(Weighting):
-    """Every task's mean loss counts once; one backward pass."""
+    """Weight 1 for every task; one backward pass."""
 
     def backward(self, step: Step) -> dict[str, float]:
         """Set the gradient of the sum of the mean losses; see :meth:`Weighting.backward`."""

@@ -1,4 +1,4 @@
-"""Weights chosen by hand: what a grid search over task weights needs."""
+"""Constant weights given by the user."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from gtl.weightings.gradients import weighted_backward
 
 
 class Fixed(Weighting):
-    """Each task's mean loss counts as much as it is told to.
+    """A given constant weight for each task.
 
     Args:
-        weights: Weight of each task, by name; a task that is not named counts once.
+        weights: Weight of each task, by name; a task that is not named has weight 1.
 
     Raises:
         ConfigError: If a weight is negative or not finite.
@@ -29,11 +29,11 @@ class Fixed(Weighting):
                 )
         self.weights = {name: float(weight) for name, weight in weights.items()}
 
-    def setup(self, tasks: Sequence[str], target: str | None) -> None:
-        """Check that every weight belongs to a task.
+    def prepare(self, tasks: Sequence[str], target: str | None) -> None:
+        """Check that every name in ``weights`` is a task.
 
         Raises:
-            ConfigError: If one does not.
+            ConfigError: If one is not.
         """
         for name in self.weights:
             if name not in tasks:

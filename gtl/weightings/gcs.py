@@ -1,17 +1,15 @@
-"""Auxiliary gradients only where they agree with the target's (Du et al. 2018, arXiv 1812.02224).
+"""Gradient cosine similarity (GCS): auxiliary gradients gated by their cosine with the target's.
 
-The simplest use of gradient consistency, and the first ablation of AUX-TS: no network, no
-look-ahead, a gate.
+Du et al. 2018, "Adapting Auxiliary Losses Using Gradient Similarity" (arXiv 1812.02224).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from gtl.errors import ConfigError
 from gtl.roles import Step, Weighting
 from gtl.weightings.consistency import cosine_of
-from gtl.weightings.gradients import gradients, require_target, set_gradients, sound_losses
+from gtl.weightings.gradients import gradients, set_gradients, sound_losses
+from gtl.weightings.learned import require_known
 
 GATES = ("cosine", "sign")
 
@@ -19,9 +17,9 @@ GATES = ("cosine", "sign")
 class GCS(Weighting):
     """Gate each auxiliary gradient by its cosine with the target's.
 
-    The gate acts on the shared parameters alone. Parameters of an auxiliary task's own keep
-    weight 1, as in Du et al.: they cannot hurt the target, and a task whose decoder stands still
-    while the gate is closed would send worse gradients when it opens.
+    The gate acts on the shared parameters alone. A task's own parameters keep weight 1, as in Du
+    et al.: they do not change the target's loss, and the gradients of a task whose decoder is not
+    trained while the gate is closed would be worse when the gate opens.
 
     Args:
         gate: ``"cosine"`` weighs by ``max(0, cos)``, ``"sign"`` by 1 where the cosine is not
@@ -31,28 +29,28 @@ class GCS(Weighting):
         ConfigError: If the gate is neither.
     """
 
+    needs_target = True
+
     def __init__(self, gate: str = "cosine"):
         super().__init__()
         if gate not in GATES:
             raise ConfigError(f"`gate` is {gate!r}, expected one of {GATES}")
         self.gate = gate
 
-    def setup(self, tasks: Sequence[str], target: str | None) -> None:
-        """Check that there is a target.
+    def backward(self, step: Step) -> dict[str, float]:
+        """Set the gated gradient; returns the gates. See :meth:`Weighting.backward`.
 
         Raises:
-            ConfigError: If there is none.
+            ConfigError: If there is no target, or a task was not there at setup.
+            GtlError: If a loss is not finite.
         """
-        require_target(target, "gcs")
-
-    def backward(self, step: Step) -> dict[str, float]:
-        """Set the gated gradient; returns the gates. See :meth:`Weighting.backward`."""
-        target = require_target(step.target, "gcs")
+        target = require_known(self, step)
         present = sound_losses(step.losses)
         auxiliary = [name for name in present if name != target]
         weights = dict.fromkeys(step.losses, 0.0)
         if target not in present:
-            # Nothing to agree with: gates stay shut, tasks still train what is their own.
+            # Without a gradient of the target the gates are closed; tasks train their own
+            # parameters.
             return self._private_only(step, [present[name].mean() for name in auxiliary], weights)
         weights[target] = 1.0
         means = {name: present[name].mean() for name in auxiliary}

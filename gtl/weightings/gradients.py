@@ -1,4 +1,4 @@
-"""Mean losses and their gradients: the few lines that every weighting is made of."""
+"""Gradients of weighted mean losses, and the check that losses are finite."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from gtl.errors import ConfigError, GtlError
+from gtl.errors import GtlError
 from gtl.roles import Step
 
 
@@ -70,17 +70,3 @@ def gradients(loss: Tensor, parameters: Mapping[str, Tensor]) -> dict[str, Tenso
         loss, list(parameters.values()), retain_graph=True, allow_unused=True
     )
     return {name: g for name, g in zip(parameters, found) if g is not None}
-
-
-def require_target(target: str | None, weighting: str) -> str:
-    """The target's name.
-
-    Raises:
-        ConfigError: If there is none, as in pre-training.
-    """
-    if target is None:
-        raise ConfigError(
-            f"weighting {weighting!r} compares tasks with a target, and there is none when "
-            "pre-training; use weighting='equal', 'fixed' or 'random_fixed' there"
-        )
-    return target

@@ -1,4 +1,4 @@
-"""Weights that keep tasks training at one pace: gradients alike in size, larger where a task lags.
+"""GradNorm: weights learned so that all tasks train at a similar rate.
 
 Chen et al. 2018, "GradNorm: Gradient Normalization for Adaptive Loss Balancing in Deep Multitask
 Networks" (ICML).
@@ -27,16 +27,15 @@ class GradNorm(Weighting):
     """Learns weights ``w`` that bring ``w_k ||grad l_k||`` near ``mean(w ||grad l||) r_k^alpha``.
 
     ``r_k`` is the task's loss relative to its first one, divided by the mean of that over tasks:
-    what trains slowly gets the larger gradient (Eq. 2). The distance is ``|.|`` with the right
-    side held constant, the weights take a step of an Adam of their own and are then scaled so
-    that they sum to the number of tasks. It does not know which task is the target, and works
-    without one.
+    a task that trains slowly gets a larger gradient (Eq. 2). The distance is the absolute
+    difference, with the right side as a constant; the weights take a step of an Adam of their own
+    and are then scaled so that they sum to the number of tasks. No task is treated as the target.
 
-    Where Chen et al. say nothing: weights stay positive; a loss relative to a first one that was
-    not positive counts as 1.
+    Not specified in the paper: weights stay positive, and a loss relative to a first one that was
+    not positive is 1.
 
     Args:
-        alpha: How hard slow tasks are pulled along; 0 makes all gradients equally long.
+        alpha: Strength of the correction for slow tasks; 0 makes all gradients equally long.
         lr: Learning rate of the weights.
         layer: Shared parameters whose gradients are measured: of the ``"last"`` block, as in the
             paper, which costs little, or ``"all"``, one backward pass a task.
@@ -54,14 +53,12 @@ class GradNorm(Weighting):
         if layer not in LAYERS:
             raise ConfigError(f"`layer` is {layer!r}, expected one of {LAYERS}")
         self.alpha, self.lr, self.layer = alpha, lr, layer
-        self.tasks: tuple[str, ...] = ()
         self.first: dict[str, float] = {}
 
-    def setup(self, tasks: Sequence[str], target: str | None) -> None:
-        """Start with all weights at 1; the same tasks again keep what was learned."""
-        if self.tasks != tuple(tasks):
-            self.tasks, self.first = tuple(tasks), {}
-            self.weights = TaskNumbers(tasks, 1.0, self.lr)
+    def prepare(self, tasks: Sequence[str], target: str | None) -> None:
+        """Set all weights to 1."""
+        self.first = {}
+        self.weights = TaskNumbers(tasks, 1.0, self.lr)
 
     def backward(self, step: Step) -> dict[str, float]:
         """Set the gradient of the weighted sum, then learn; see :meth:`Weighting.backward`.
@@ -70,7 +67,7 @@ class GradNorm(Weighting):
             ConfigError: If a task was not there at setup, or tasks have no parameter in common.
             GtlError: If a loss is not finite.
         """
-        require_known(self, step, self.tasks)
+        require_known(self, step)
         require_shared(step)
         losses = sound_losses(step.losses)
         names = last_block(step.shared) if self.layer == "last" else step.shared
@@ -87,14 +84,14 @@ class GradNorm(Weighting):
         means: Mapping[str, float],
     ) -> None:
         self.first = {**means, **self.first}
-        left = {name: _relative(mean, self.first[name]) for name, mean in means.items()}
-        if not any(left.values()):
+        progress = {name: _relative(mean, self.first[name]) for name, mean in means.items()}
+        if not any(progress.values()):
             return
-        average = sum(left.values()) / len(left)
+        average = sum(progress.values()) / len(progress)
         middle = sum(weights[name] * lengths[name] for name in lengths) / len(lengths)
         slopes = {}
         for name, length in lengths.items():
-            excess = weights[name] * length - middle * (left[name] / average) ** self.alpha
+            excess = weights[name] * length - middle * (progress[name] / average) ** self.alpha
             slopes[name] = length * ((excess > 0) - (excess < 0))
         self.weights.descend(slopes, _SMALLEST)
         self.weights.scale_to(len(self.tasks))

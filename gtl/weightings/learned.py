@@ -1,4 +1,4 @@
-"""Numbers that a weighting learns, one a task: with an Adam of their own, and a state to store."""
+"""Learned numbers of a weighting, one per task, and checks of the tasks that it was set up for."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from gtl.roles import Step, Weighting
 class TaskNumbers:
     """One learned number per task.
 
-    They stay on the CPU in float64 wherever the model goes: a handful of numbers that every step
-    reads as Python floats.
+    They stay on the CPU in float64 whatever the device of the model: a handful of numbers that
+    every step reads as Python floats.
 
     Args:
         tasks: Names of the tasks.
@@ -37,7 +37,7 @@ class TaskNumbers:
     def descend(
         self, slopes: Mapping[str, float], low: float = -math.inf, high: float = math.inf
     ) -> None:
-        """One step of Adam down ``slopes``, then into ``[low, high]``; the others stay put."""
+        """One step of Adam against ``slopes``, clamped to ``[low, high]``; others do not change."""
         for name, value in self._values.items():
             value.grad = value.new_tensor(slopes[name]) if name in slopes else None
         self._adam.step()
@@ -85,25 +85,36 @@ def require_same_tasks(stored: Collection[str], own: Collection[str]) -> None:
     """
     if set(stored) != set(own):
         raise ConfigError(
-            f"the stored weighting knows the tasks {list(stored)}, this one {list(own)}; "
-            "call setup() with the same tasks first"
+            f"the stored weighting was set up for the tasks {list(stored)}, this one for "
+            f"{list(own)}; call setup() with the same tasks first"
         )
 
 
-def require_known(weighting: Weighting, step: Step, tasks: Sequence[str]) -> None:
-    """Set up a weighting that was not, and check that it knows every task of the step.
+def require_known(weighting: Weighting, step: Step) -> str:
+    """Set up a weighting that was not, and check that it was set up for the tasks of the step.
 
     Args:
         weighting: The weighting.
         step: The step.
-        tasks: The tasks it was set up with; empty if it was not.
+
+    Returns:
+        The name of the target; empty if the step has none.
 
     Raises:
-        ConfigError: If a task was not there at setup.
+        ConfigError: If a task was not there at setup, or the weighting needs a target and the
+            step has none.
     """
-    if not tasks:
+    if not weighting.tasks:
         weighting.setup(list(step.losses), step.target)
-        return
-    unknown = [name for name in step.losses if name not in tasks]
+    unknown = [name for name in step.losses if name not in weighting.tasks]
     if unknown:
-        raise ConfigError(f"task {unknown[0]!r} was not there at setup; call setup() again")
+        raise ConfigError(
+            f"`step.losses` has the task {unknown[0]!r}, which was not there at setup; expected "
+            f"{', '.join(weighting.tasks)}; call setup() with all tasks"
+        )
+    if weighting.needs_target and step.target is None:
+        raise ConfigError(
+            f"`step.target` is None, expected the name of a task: {type(weighting).__name__} was "
+            "set up with a target; give every step its target"
+        )
+    return step.target or ""

@@ -1,4 +1,4 @@
-"""Auxiliary gradients as long as the target's, tensor by tensor: magnitude without a meta set.
+"""MetaBalance: auxiliary gradients scaled to the length of the target's, tensor by tensor.
 
 He et al. 2022, "MetaBalance: Improving Multi-Task Recommendations via Adapting Gradient
 Magnitudes of Auxiliary Tasks" (WWW).
@@ -14,7 +14,7 @@ import torch
 
 from gtl.errors import ConfigError
 from gtl.roles import Step, Weighting
-from gtl.weightings.gradients import require_target, sound_losses
+from gtl.weightings.gradients import sound_losses
 from gtl.weightings.learned import require_known, require_same_tasks
 from gtl.weightings.task_gradients import set_combination, task_gradients
 
@@ -22,16 +22,16 @@ _EPS = 1e-12
 
 
 class MetaBalance(Weighting):
-    """Scales each auxiliary gradient towards the length of the target's, the direction untouched.
+    """Scales each auxiliary gradient towards the length of the target's; directions do not change.
 
     For each shared parameter tensor, with ``m_k`` a moving average of the length of task ``k``'s
-    gradient: ``g_k <- (strength m_0 / m_k + 1 - strength) g_k``, and the sum is followed.
+    gradient: ``g_k <- (strength m_0 / m_k + 1 - strength) g_k``; the optimizer gets the sum.
 
-    Departures from the published code: there the first parameter that a task does not reach ends
-    the loop, and all that follow keep the gradients of the tasks seen so far; here a tensor that
-    either the target or the task does not reach keeps the task's gradient as it is. Lengths have
-    a floor, and averages are corrected for their start at zero, so that a task whose first
-    samples come late is not taken for a small one.
+    Departures from the published code: there the first parameter without a gradient of a task ends
+    the loop, and all that follow keep the gradients of the tasks seen so far; here a tensor
+    without a gradient of the target or of the task keeps the task's gradient unchanged. Lengths
+    have a lower bound, and averages are corrected for their start at zero (as in Adam), so that
+    the average of a task whose first samples come late is not too small.
 
     Args:
         strength: 0 changes nothing, 1 makes all gradients as long as the target's.
@@ -41,6 +41,8 @@ class MetaBalance(Weighting):
         ConfigError: If an argument lies outside its range.
     """
 
+    needs_target = True
+
     def __init__(self, strength: float = 0.7, decay: float = 0.9):
         super().__init__()
         if not 0 <= strength <= 1 or not 0 <= decay < 1:
@@ -49,33 +51,25 @@ class MetaBalance(Weighting):
                 "and 0 <= decay < 1"
             )
         self.strength, self.decay = strength, decay
-        self.tasks: tuple[str, ...] = ()
         self.lengths: dict[str, dict[str, _Average]] = {}
 
-    def setup(self, tasks: Sequence[str], target: str | None) -> None:
-        """Forget the lengths, unless the tasks are the same.
-
-        Raises:
-            ConfigError: If there is no target.
-        """
-        require_target(target, "metabalance")
-        if self.tasks != tuple(tasks):
-            self.tasks = tuple(tasks)
-            self.lengths = {name: {} for name in tasks}
+    def prepare(self, tasks: Sequence[str], target: str | None) -> None:
+        """Start all moving averages anew."""
+        self.lengths = {name: {} for name in tasks}
 
     def backward(self, step: Step) -> dict[str, float]:
         """Set the balanced gradient; see :meth:`Weighting.backward`.
 
         Returns:
-            How much longer each task's shared gradient became.
+            Length of each task's gradient of the shared parameters after scaling, relative to
+            the length before.
 
         Raises:
             ConfigError: If there is no target, a task was not there at setup, or tasks have no
                 parameter in common.
             GtlError: If a loss is not finite.
         """
-        target = require_target(step.target, "metabalance")
-        require_known(self, step, self.tasks)
+        target = require_known(self, step)
         pulls = task_gradients(step, sound_losses(step.losses))
         now = _lengths(pulls, step.shared)
         for task, lengths in now.items():
@@ -103,7 +97,7 @@ class MetaBalance(Weighting):
         return total / (1 - self.decay**count)
 
     def get_extra_state(self) -> dict[str, Any]:
-        """Moving averages of the lengths and how many steps are in them."""
+        """Moving averages of the lengths and their numbers of steps."""
         return {
             task: {name: list(average) for name, average in lengths.items()}
             for task, lengths in self.lengths.items()
@@ -129,7 +123,7 @@ _Average = tuple[float, int]
 def _lengths(
     pulls: Mapping[str, Mapping[str, torch.Tensor]], shared: Sequence[str]
 ) -> dict[str, dict[str, float]]:
-    """Length of each task's gradient at each shared parameter that it reaches."""
+    """Length of each task's gradient of each shared parameter, where it has one."""
     keys = [(task, name) for task, pull in pulls.items() for name in shared if name in pull]
     found: dict[str, dict[str, float]] = {task: {} for task in pulls}
     if keys:

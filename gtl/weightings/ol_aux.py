@@ -1,4 +1,4 @@
-"""Weights that follow the running agreement with the target: GCS with a memory.
+"""OL-AUX: weights updated by the sum of gradient cosines with the target over a window.
 
 Lin et al. 2019, "Adaptive Auxiliary Task Weighting for Reinforcement Learning" (NeurIPS), OL-AUX.
 """
@@ -11,18 +11,19 @@ from typing import Any
 from gtl.errors import ConfigError
 from gtl.roles import Step, Weighting
 from gtl.weightings.consistency import cosine_of
-from gtl.weightings.gradients import require_target, sound_losses
+from gtl.weightings.gradients import sound_losses
 from gtl.weightings.learned import require_known, require_same_tasks
 from gtl.weightings.task_gradients import set_combination, task_gradients
 
 
 class OLAux(Weighting):
-    """Every ``window`` steps a weight grows by what its task's gradient did for the target's loss.
+    """Weights that change every ``window`` steps by the agreement of task and target.
 
-    ``w_k <- w_k + lr sum cos(grad l_0, grad l_k)`` over the window: how far ``window`` steps of
-    the task lower the target's loss, to first order. Lin et al. sum inner products and do not
-    bound the weights; inner products depend on the units of the losses, so here gradients have
-    length 1, and weights stay in ``[0, largest]``. The target counts once.
+    ``w_k <- w_k + lr sum cos(grad l_0, grad l_k)`` over the window: the decrease of the target's
+    loss by ``window`` steps of the task, to first order. Departures from the paper, which sums
+    inner products and does not bound the weights: inner products depend on the units of the
+    losses, so here gradients have length 1, and weights stay in ``[0, largest]``. The target has
+    weight 1.
 
     Weights act on the shared parameters alone, as in :class:`gtl.weightings.gcs.GCS`, and the
     cosines cost one backward pass a task in every step.
@@ -37,6 +38,8 @@ class OLAux(Weighting):
         ConfigError: If an argument lies outside its range.
     """
 
+    needs_target = True
+
     def __init__(self, window: int = 5, lr: float = 0.05, start: float = 1.0, largest: float = 2.0):
         super().__init__()
         if window < 1 or not lr > 0 or not 0 <= start <= largest:
@@ -45,20 +48,12 @@ class OLAux(Weighting):
                 "expected window >= 1, lr > 0 and 0 <= start <= largest"
             )
         self.window, self.lr, self.start, self.largest = window, lr, start, largest
-        self.tasks: tuple[str, ...] = ()
         self.weights: dict[str, float] = {}
 
-    def setup(self, tasks: Sequence[str], target: str | None) -> None:
-        """Start anew, unless the tasks are the same.
-
-        Raises:
-            ConfigError: If there is no target.
-        """
-        require_target(target, "ol_aux")
-        if self.tasks != tuple(tasks):
-            self.tasks = tuple(tasks)
-            self.weights = {name: self.start for name in tasks if name != target}
-            self._sums, self._steps = dict.fromkeys(self.weights, 0.0), 0
+    def prepare(self, tasks: Sequence[str], target: str | None) -> None:
+        """Set every auxiliary weight to ``start``."""
+        self.weights = {name: self.start for name in tasks if name != target}
+        self._sums, self._steps = dict.fromkeys(self.weights, 0.0), 0
 
     def backward(self, step: Step) -> dict[str, float]:
         """Set the gradient of the weighted sum; see :meth:`Weighting.backward`.
@@ -68,8 +63,7 @@ class OLAux(Weighting):
                 parameter in common.
             GtlError: If a loss is not finite.
         """
-        target = require_target(step.target, "ol_aux")
-        require_known(self, step, self.tasks)
+        target = require_known(self, step)
         pulls = task_gradients(step, sound_losses(step.losses))
         weights = {name: 1.0 if name == target else self.weights[name] for name in pulls}
         set_combination(step, pulls, lambda task, name: weights[task])

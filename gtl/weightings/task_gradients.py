@@ -1,4 +1,4 @@
-"""Every task's gradient on its own, and their sum put together anew: where surgery starts."""
+"""Gradients of single tasks, and their weighted sum."""
 
 from __future__ import annotations
 
@@ -27,15 +27,16 @@ def task_gradients(step: Step, losses: Mapping[str, Tensor]) -> dict[str, dict[s
 
 
 def require_shared(step: Step) -> None:
-    """Check that some parameter that tasks have in common may move.
+    """Check that some parameter that tasks have in common is trained.
 
     Raises:
         ConfigError: If there is none.
     """
     if not step.shared:
         raise ConfigError(
-            "no parameter that tasks have in common may move; unfreeze the encoder, attach an "
-            "adapter, or use a weighting that compares no gradients ('equal', 'uncertainty', 'dwa')"
+            "`step.shared` is empty: no parameter that tasks have in common is trained; unfreeze "
+            "the encoder, attach an adapter, or use a weighting that compares no gradients "
+            "('equal', 'uncertainty', 'dwa')"
         )
 
 
@@ -50,7 +51,7 @@ def set_combination(
         step: The step.
         pulls: Gradients by task and parameter name.
         weight: ``weight(task, parameter)`` for parameters that tasks share. A task's own
-            parameters follow its gradient as it is: they cannot hurt the others.
+            parameters get its gradient unchanged: they do not change the losses of others.
     """
     shared = set(step.shared)
     for name, parameter in step.parameters.items():
@@ -63,7 +64,7 @@ def set_combination(
 
 
 def mean_values(losses: Mapping[str, Tensor]) -> dict[str, float]:
-    """Mean loss of each task as a number; all of them leave the device at once."""
+    """Mean loss of each task as a number, with one transfer from the device."""
     if not losses:
         return {}
     means = torch.stack([values.detach().mean().double() for values in losses.values()])

@@ -1,7 +1,7 @@
-"""Gradient surgery by a library that does it well: every aggregator of TorchJD as a weighting.
+"""Aggregators of TorchJD as weightings (PCGrad, MGDA, UPGrad, ...).
 
 Quinton & Rey 2024, "Jacobian Descent for Multi-Objective Optimization" (arXiv 2406.16232), and the
-authors of each aggregator (PCGrad, MGDA, IMTL-G, ...), whom TorchJD names.
+authors of each aggregator, whom TorchJD names.
 """
 
 from __future__ import annotations
@@ -23,19 +23,20 @@ from gtl.weightings.task_gradients import set_combination, task_gradients
 
 
 class TorchJD(Weighting):
-    """The gradients of the tasks are stacked, and an aggregator of TorchJD makes one of them.
+    """The gradients of all tasks, combined to one by an aggregator of TorchJD.
 
-    Rows are the gradients of the mean losses by the shared parameters, the target's first; tasks
-    without samples have none. A task's own parameters follow its gradient as it is. Costs one
-    backward pass a task, and a copy of the encoder's gradient for each.
+    The aggregator gets a matrix with a row per task that has samples: the gradient of the task's
+    mean loss by the shared parameters, the target's first. A task's own parameters get its
+    gradient unchanged. Costs one backward pass a task, and a copy of the encoder's gradient for
+    each.
 
-    Aggregators that draw random numbers draw them from ``seed`` and the number of the step. Those
-    that keep averages over steps start them anew when another number of tasks has samples.
+    Random aggregators are seeded by ``seed`` and the number of the step. Those that keep averages
+    over steps start them anew when another number of tasks has samples.
 
     Derived classes are made by :func:`named`.
 
     Args:
-        seed: Decides what random aggregators draw.
+        seed: Seed of random aggregators.
 
     Raises:
         MissingDependencyError: If TorchJD, or what the aggregator needs beside it, is not
@@ -47,30 +48,29 @@ class TorchJD(Weighting):
     def __init__(self, seed: int = 0):
         super().__init__()
         self.seed, self.steps = seed, 0
-        self.tasks: tuple[str, ...] = ()
         with needs("baselines", f"weighting 'torchjd:{self.aggregator}'"):
-            # In a list, since its buffers come and go, which a state_dict does not forgive.
+            # In a list, so that it is no submodule: its buffers come and go, and loading a
+            # state_dict would fail.
             self._aggregate = [_aggregators()[self.aggregator]()]
         self._stored: Mapping[str, Tensor] | None = None
 
-    def setup(self, tasks: Sequence[str], target: str | None) -> None:
-        """Start anew, unless the tasks are the same."""
-        if self.tasks != tuple(tasks):
-            self.tasks, self.steps, self._stored = tuple(tasks), 0, None
-            self._aggregate = [type(self._aggregate[0])()]
+    def prepare(self, tasks: Sequence[str], target: str | None) -> None:
+        """Make a new aggregator."""
+        self.steps, self._stored = 0, None
+        self._aggregate = [type(self._aggregate[0])()]
 
     def backward(self, step: Step) -> dict[str, float]:
         """Set the aggregated gradient; see :meth:`Weighting.backward`.
 
         Returns:
-            The coefficients of the tasks' gradients; for an aggregator that does not combine
-            them linearly, those of the combination that comes nearest.
+            The coefficients of the tasks' gradients; for an aggregator that is not linear, those
+            of the linear combination that is nearest to its result.
 
         Raises:
             ConfigError: If a task was not there at setup, or tasks have no parameter in common.
             GtlError: If a loss is not finite.
         """
-        require_known(self, step, self.tasks)
+        require_known(self, step)
         pulls = task_gradients(step, sound_losses(step.losses))
         used = dict.fromkeys(step.losses, 0.0)
         set_combination(step, pulls, lambda task, name: 1.0)
@@ -94,7 +94,7 @@ class TorchJD(Weighting):
 
         (aggregate,) = self._aggregate
         if self._stored is not None:
-            # Only a matrix of the right shape and device makes room for the averages.
+            # An aggregator makes its averages when it sees a matrix of their shape and device.
             with torch.random.fork_rng(range(torch.cuda.device_count())):
                 aggregate(matrix)
             if {n: v.shape for n, v in aggregate.state_dict().items()} == {
@@ -110,7 +110,7 @@ class TorchJD(Weighting):
         return combined, nearest
 
     def get_extra_state(self) -> dict[str, Any]:
-        """The number of steps and what the aggregator remembers."""
+        """The number of steps and the state of the aggregator."""
         (aggregate,) = self._aggregate
         memory = aggregate.state_dict() if self._stored is None else self._stored
         # Cloned: TorchJD has some of its averages under two names.
@@ -166,7 +166,7 @@ def _aggregators() -> dict[str, type]:
 
 
 def _row(step: Step, pull: Mapping[str, Tensor]) -> Tensor:
-    """Gradient of a task by all shared parameters ``(p,)``, zero where it does not reach."""
+    """Gradient of a task by all shared parameters ``(p,)``, zero where there is none."""
     return torch.cat(
         [
             pull[name].flatten()

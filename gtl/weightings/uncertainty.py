@@ -1,4 +1,4 @@
-"""Weights from learned noise: without it there is no baseline that knows no target at all.
+"""Uncertainty weighting: each loss divided by a variance that is learned beside the model.
 
 Kendall et al. 2018, "Multi-Task Learning Using Uncertainty to Weigh Losses for Scene Geometry and
 Semantics" (CVPR).
@@ -18,17 +18,17 @@ from gtl.weightings.task_gradients import mean_values
 
 
 class Uncertainty(Weighting):
-    """Each task's mean loss is divided by a noise that is learned beside the model.
+    """Weights ``exp(-s_k)`` with learned log-variances ``s_k``.
 
     Minimizes ``sum_k exp(-s_k) l_k + s_k`` over the model and the log-variances ``s``, which is
     twice the loss of Kendall et al. for regression, with the same weights for every kind of task.
-    Left to itself ``s_k`` ends at ``log l_k``: the tasks come to weigh alike, whatever the unit
-    of their losses. It does not know which task is the target, and works without one.
+    ``s_k`` converges to ``log l_k``: weighted losses become equal, whatever their units. No task
+    is treated as the target.
 
     Args:
         lr: Learning rate of the log-variances' own Adam.
-        largest: Weights stay in ``[1 / largest, largest]``. Kendall et al. have no bound; a loss
-            that falls to zero, or below, would take its weight to infinity.
+        largest: Weights stay in ``[1 / largest, largest]``. Kendall et al. have no bound; the
+            weight of a loss that falls to zero, or below, would grow to infinity.
 
     Raises:
         ConfigError: If an argument lies outside its range.
@@ -43,24 +43,21 @@ class Uncertainty(Weighting):
                 f"`lr` is {lr} and `largest` is {largest}; expected lr > 0 and largest >= 1"
             )
         self.lr, self.largest = lr, largest
-        self.tasks: tuple[str, ...] = ()
 
-    def setup(self, tasks: Sequence[str], target: str | None) -> None:
-        """Start with all weights at 1; the same tasks again keep what was learned."""
-        if self.tasks != tuple(tasks):
-            self.tasks = tuple(tasks)
-            self.log_variances = TaskNumbers(tasks, 0.0, self.lr)
+    def prepare(self, tasks: Sequence[str], target: str | None) -> None:
+        """Set all weights to 1."""
+        self.log_variances = TaskNumbers(tasks, 0.0, self.lr)
 
     def backward(self, step: Step) -> dict[str, float]:
         """Set the gradient of the weighted sum, then learn; see :meth:`Weighting.backward`.
 
-        Without auxiliary tasks the target counts once.
+        Without auxiliary tasks the target has weight 1.
 
         Raises:
             ConfigError: If a task was not there at setup.
             GtlError: If a loss is not finite.
         """
-        require_known(self, step, self.tasks)
+        require_known(self, step)
         losses = sound_losses(step.losses)
         weights = {name: math.exp(-self.log_variances[name]) for name in losses}
         set_gradients(step, [weights[name] * values.mean() for name, values in losses.items()])

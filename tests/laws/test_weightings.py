@@ -127,9 +127,11 @@ class FirstSampleOnly(Good):
         return losses[:1].sum()
 
 
-class StartsAfresh(Good):
-    def setup(self, tasks, target):
-        self.age.zero_()
+with pytest.warns(DeprecationWarning, match=r"StartsAfresh overrides `setup`.*`prepare`"):
+
+    class StartsAfresh(Good):
+        def setup(self, tasks, target):
+            self.age.zero_()
 
 
 class CountsInAnAttribute(Good):
@@ -156,12 +158,21 @@ NAMES = [law.__name__ for law in WEIGHTING_LAWS]
 
 
 class NeedsATarget(Good):
-    def setup(self, tasks, target):
-        if target is None:
-            raise ConfigError("needs a target")
+    needs_target = True
 
 
-@pytest.mark.parametrize("weighting", [Good, NeedsATarget])
+with pytest.warns(DeprecationWarning, match="FormerContract overrides `setup`"):
+
+    class FormerContract(Good):
+        """As plug-ins were written before ``setup`` was final."""
+
+        def setup(self, tasks, target):
+            super().setup(tasks, target)
+            if target is None:
+                raise ConfigError("needs a target")
+
+
+@pytest.mark.parametrize("weighting", [Good, NeedsATarget, FormerContract])
 def test_a_weighting_that_does_everything_right_passes(weighting):
     check_weighting(weighting())
 

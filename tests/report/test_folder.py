@@ -425,7 +425,7 @@ def test_a_file_in_the_way_is_named(runs):
 
 @pytest.mark.parametrize("former", [False, True])
 def test_candidates_of_a_run_are_part_of_it_and_the_selected_ones_are_counted(runs, former):
-    for seed, name in enumerate(["target only", "aux_ts (mass=1.0)", "target only"]):
+    for seed, name in enumerate(["target only", "aux_ts (auxiliary_weight=1.0)", "target only"]):
         folder = runs / "deep" / "er" / str(seed)
         results = json.loads((folder / "results.json").read_text())
         if former:  # run folders of gtl 0.1
@@ -438,7 +438,7 @@ def test_candidates_of_a_run_are_part_of_it_and_the_selected_ones_are_counted(ru
         (inner / "config.json").write_text((folder / "config.json").read_text())
     found = report(runs, plots=False)
     assert [len(m.runs) for m in _methods(found).values()] == [3, 3]
-    selected = "of 3 runs of aux_ts validation selected target only in 2, aux_ts (mass=1.0) in 1"
+    selected = "of 3 runs of aux_ts validation selected target only in 2, aux_ts (auxiliary_weight=1.0) in 1"
     assert found.comparison.notes == (f"demo:shapes: {selected}",)
 
 
@@ -447,7 +447,7 @@ def test_a_list_of_weightings_has_a_title(write_run, tmp_path):
     both = {"tasks": ("infomax",), "weighting": {}, "guard": True}
     write_run("both", 0, 0.6, **both)
     config = json.loads((tmp_path / "runs" / "both" / "config.json").read_text())
-    config["weighting"] = [{"name": "gcs"}, {"name": "aux_ts", "mass": 0.3}]
+    config["weighting"] = [{"name": "gcs"}, {"name": "aux_ts", "auxiliary_weight": 0.3}]
     (tmp_path / "runs" / "both" / "config.json").write_text(json.dumps(config))
     found = report(tmp_path / "runs", plots=False)
     assert list(_methods(found)) == ["target only", "gcs or aux_ts"]

@@ -47,21 +47,21 @@ def test_titles_of_the_usual_comparison():
         {},
         _aux("equal"),
         _aux(),
-        _aux(mass=1.0),
+        _aux(auxiliary_weight=1.0),
         {"pretrained": "drugs"},
         {**_aux(), "pretrained": "drugs"},
     ) == [
         "target only",
         "equal",
         "aux_ts",
-        "aux_ts (mass=1)",
+        "aux_ts (auxiliary_weight=1)",
         "pre-trained",
         "pre-trained + aux_ts",
     ]
 
 
 def test_a_setting_that_all_methods_share_is_not_told():
-    assert _named(_aux(mass=1.0), {}) == ["aux_ts", "target only"]
+    assert _named(_aux(auxiliary_weight=1.0), {}) == ["aux_ts", "target only"]
     assert _named({"lr": 0.5}, _aux() | {"lr": 0.5}) == ["target only", "aux_ts"]
 
 
@@ -138,10 +138,17 @@ def test_a_part_with_the_seed_of_its_run_is_one_method():
 
 
 def test_a_method_is_called_the_same_on_every_data_set():
-    default, mass, longer = all_settings(
-        [{**CONFIG, **_aux()}, {**CONFIG, **_aux(mass=1.0)}, {**CONFIG, **_aux(), "epochs": 90}]
+    default, heavier, longer = all_settings(
+        [
+            {**CONFIG, **_aux()},
+            {**CONFIG, **_aux(auxiliary_weight=1.0)},
+            {**CONFIG, **_aux(), "epochs": 90},
+        ]
     )
-    assert titles([[default, mass], [mass]]) == [["aux_ts", "aux_ts (mass=1)"], ["aux_ts (mass=1)"]]
+    assert titles([[default, heavier], [heavier]]) == [
+        ["aux_ts", "aux_ts (auxiliary_weight=1)"],
+        ["aux_ts (auxiliary_weight=1)"],
+    ]
     assert titles([[default], [longer]]) == [["aux_ts"], ["aux_ts"]]
     assert differing({"aux_ts": [default, longer]}) == ["epochs"]
 

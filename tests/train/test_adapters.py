@@ -42,7 +42,7 @@ def test_auxiliary_tasks_act_through_the_adapter_alone(shapes, adapter):
         shapes,
         adapter=adapter,
         auxiliary=["attribute_masking", "infomax"],
-        weighting={"name": "aux_ts", "mass": 0.3, "refresh": 1},
+        weighting={"name": "aux_ts", "auxiliary_weight": 0.3, "refresh": 1},
         guard=False,
         **QUICK,
     )

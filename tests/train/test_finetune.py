@@ -247,7 +247,7 @@ def test_a_run_killed_and_resumed_ends_with_the_same_weights(shapes, tmp_path, m
         )
     )
     process = subprocess.Popen([sys.executable, str(script)])
-    metrics = tmp_path / "killed" / "candidates" / "aux_ts-mass=0.3" / "metrics.jsonl"
+    metrics = tmp_path / "killed" / "candidates" / "aux_ts-auxiliary_weight=0.3" / "metrics.jsonl"
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and (
         not metrics.exists() or metrics.read_text().count("\n") < 3

@@ -87,7 +87,7 @@ def test_the_target_and_all_tasks_see_the_sample_alone(communities, monkeypatch)
 
     sample = dataset_module.sample_neighbors
     monkeypatch.setattr(dataset_module, "sample_neighbors", spy)
-    once = {"weighting": {"name": "aux_ts", "mass": 0.3}, "guard": False}
+    once = {"weighting": {"name": "aux_ts", "auxiliary_weight": 0.3}, "guard": False}
     model = gtl.finetune(GCN, communities, auxiliary=AUXILIARY, **once, **SAMPLED)
     assert len(seen) == 2 * 3  # 15 items, 5 a step
     for part in seen:

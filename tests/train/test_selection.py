@@ -123,10 +123,14 @@ def test_without_the_guard_one_training_is_done(shapes):
     assert "selection" not in model.results
 
 
-def test_aux_ts_races_its_masses(shapes, tmp_path):
+def test_aux_ts_trains_each_of_its_auxiliary_weights(shapes, tmp_path):
     model = gtl.finetune(GIN, shapes, auxiliary=["infomax"], out=tmp_path / "run", **QUICK)
     candidates = model.results["selection"]["candidates"]
-    assert list(candidates) == ["aux_ts (mass=0.3)", "aux_ts (mass=1.0)", TARGET_ONLY]
+    assert list(candidates) == [
+        "aux_ts (auxiliary_weight=0.3)",
+        "aux_ts (auxiliary_weight=1.0)",
+        TARGET_ONLY,
+    ]
     assert sorted(e["epochs"] for e in candidates.values()) == [1, 2, 2]
     best = max(e["valid"] for e in candidates.values())
     assert (
@@ -136,7 +140,7 @@ def test_aux_ts_races_its_masses(shapes, tmp_path):
     )
     assert gtl.evaluate(model, shapes, "valid")["rocauc"] == model.results["valid"]
     places = sorted(path.name for path in (tmp_path / "run" / "candidates").iterdir())
-    assert places == ["aux_ts-mass=0.3", "aux_ts-mass=1.0", "target-only"]
+    assert places == ["aux_ts-auxiliary_weight=0.3", "aux_ts-auxiliary_weight=1.0", "target-only"]
 
 
 def test_weightings_given_as_a_list_are_compared(shapes):

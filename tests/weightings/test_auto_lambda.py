@@ -111,7 +111,7 @@ def test_a_target_alone_weighs_one(parabolas):
 
 
 def test_what_it_cannot_do_is_refused(parabolas):
-    with pytest.raises(ConfigError, match=r"'auto_lambda'.*weighting='equal'"):
+    with pytest.raises(ConfigError, match=r"AutoLambda .*weighting='equal'"):
         AutoLambda().setup(["one"], None)
     step = parabolas({"target": [1.0], "other": [3.0]})
     step.optimizer = torch.optim.RMSprop(step.parameters.values())

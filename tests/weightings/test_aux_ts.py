@@ -46,7 +46,7 @@ def expected_weights(weighting, step) -> dict[str, torch.Tensor]:
         return {name: v / raw["target"].mean() for name, v in raw.items()}
     if weighting.normalize == "auxiliary":
         mean = (raw["first"].mean() + raw["second"].mean()) / 2
-        shared = {name: weighting.mass * v / mean for name, v in raw.items()}
+        shared = {name: weighting.auxiliary_weight * v / mean for name, v in raw.items()}
         return {**shared, "target": torch.ones_like(raw["target"])}
     return raw
 
@@ -80,7 +80,7 @@ def test_the_network_goes_down_the_slope_of_the_whole_look_ahead(
     optimizer = optimizers[kind](setting.model.parameters())
     warm(setting, optimizer)
     weighting = ready(normalize=normalize)
-    weighting.optimizer = torch.optim.SGD(weighting.network.parameters(), lr=1.0)
+    weighting.learner.optimizer = torch.optim.SGD(weighting.network.parameters(), lr=1.0)
     untouched = copy.deepcopy(weighting)
     step = setting.step(optimizer)
     held = step.hold_back(0)
@@ -130,9 +130,9 @@ def test_the_step_follows_the_weighted_losses_of_all_samples(
         assert reported[name] == pytest.approx(float(weights[name].mean()))
 
 
-def test_the_mean_auxiliary_weight_is_the_mass(problem, optimizers):
+def test_the_mean_auxiliary_weight_is_that_of_the_option(problem, optimizers):
     setting = problem()
-    weighting = ready(mass=0.7)
+    weighting = ready(auxiliary_weight=0.7)
     optimizer = optimizers["adam"](setting.model.parameters())
     for _ in range(5):
         weights = weighting.backward(setting.step(optimizer))
@@ -326,7 +326,7 @@ def test_an_empty_task_weighs_nothing(problem, parts, optimizers):
         weights = weighting.backward(setting.step(optimizer))
         optimizer.step()
         assert weights["first"] == 0.0
-        assert weights["second"] == pytest.approx(weighting.mass)
+        assert weights["second"] == pytest.approx(weighting.auxiliary_weight)
         assert weighting.consistency["first"] == 0.0
     assert setting.model.tasks["first"].head.weight.grad is None
 
@@ -380,7 +380,7 @@ def test_a_task_unknown_at_setup_is_refused(problem, optimizers):
         ({"consistency": "loss"}, "`consistency` is 'loss'"),
         ({"refresh": 0}, "`refresh` is 0"),
         ({"unroll_steps": 2}, "look_ahead='unrolled'"),
-        ({"mass": -1.0}, "`mass` is -1.0"),
+        ({"auxiliary_weight": -1.0}, "`auxiliary_weight` is -1.0"),
         ({"lr": 0.0}, "`lr` is 0.0"),
     ],
 )

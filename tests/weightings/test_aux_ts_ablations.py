@@ -21,9 +21,9 @@ def test_without_a_network_a_sample_weighs_what_the_look_ahead_says(parabolas):
     assert step.pull() == pytest.approx(-2 + (0.6 * 4) / 2)
 
 
-def test_without_a_network_tasks_share_the_mass_by_what_they_are_worth(parabolas):
+def test_without_a_network_tasks_share_the_total_by_what_they_are_worth(parabolas):
     step = parabolas({"target": [1.0], "one": [3.0], "two": [6.0], "three": [-1.0]}, lr=0.01)
-    weights = direct(mass=0.1).backward(step)
+    weights = direct(auxiliary_weight=0.1).backward(step)
     assert weights == pytest.approx({"target": 1.0, "one": 0.1, "two": 0.2, "three": 0.0})
 
 
@@ -118,8 +118,3 @@ def test_a_target_weighed_down_to_nothing_does_not_blow_up_the_others(parabolas)
 def test_arguments_out_of_range_are_refused(options, message):
     with pytest.raises(ConfigError, match=message):
         AuxTS(**options)
-
-
-def test_selar_is_named_where_a_target_is_missing():
-    with pytest.raises(ConfigError, match="'selar'"):
-        SELAR().setup(["one"], None)

@@ -74,7 +74,7 @@ def test_an_average_is_remembered_over_steps_without_samples(by_hand):
 
 
 def test_it_needs_a_target_and_something_shared(by_hand):
-    with pytest.raises(ConfigError, match=r"'metabalance'.*weighting='equal'"):
+    with pytest.raises(ConfigError, match=r"MetaBalance .*weighting='equal'"):
         MetaBalance().setup(["one"], None)
     step = by_hand(PULLS)
     step.shared = ()

@@ -52,7 +52,7 @@ def test_a_task_or_a_target_without_samples_says_nothing(by_hand):
 
 
 def test_it_needs_a_target_and_something_shared(by_hand):
-    with pytest.raises(ConfigError, match=r"'ol_aux'.*weighting='equal'"):
+    with pytest.raises(ConfigError, match=r"OLAux .*weighting='equal'"):
         OLAux().setup(["one"], None)
     step = by_hand(PULLS)
     step.shared = ()

@@ -83,5 +83,5 @@ def test_without_target_samples_every_task_counts_once(parabolas):
 
 
 def test_it_needs_a_target():
-    with pytest.raises(ConfigError, match=r"'slgrad'.*weighting='equal'"):
+    with pytest.raises(ConfigError, match=r"SLGrad .*weighting='equal'"):
         SLGrad().setup(["one"], None)

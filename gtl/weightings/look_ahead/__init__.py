@@ -1,1 +1,1 @@
-"""Hyper-gradients of the target's loss one optimizer step ahead."""
+"""Hyper-gradients of the target's loss after the next optimizer step."""

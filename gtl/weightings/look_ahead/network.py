@@ -1,4 +1,4 @@
-"""The weighting network: from what is known about a sample's loss to how much it counts.
+"""The weighting network: a perceptron from a sample's loss and task to its weight.
 
 Han et al. 2021 (AUX-TS); Shu et al. 2019 (Meta-Weight-Net) for the idea.
 """
@@ -21,8 +21,8 @@ class WeightNetwork(nn.Module):
     Args:
         inputs: Columns of the features.
         hidden: Width of the hidden layer.
-        activation: ``"sigmoid"`` or ``"softplus"``: weights must be positive, or dividing by
-            their mean would mean nothing.
+        activation: ``"sigmoid"`` or ``"softplus"``: weights must be positive, since they are
+            divided by their mean.
 
     Raises:
         ConfigError: If the activation is neither.
@@ -46,15 +46,15 @@ class WeightNetwork(nn.Module):
 def sample_features(
     losses: Mapping[str, Tensor], tasks: Sequence[str], consistency: Sequence[float]
 ) -> Tensor:
-    """What the network sees of each sample: its loss, its task, every task's consistency.
+    """Inputs of the network for each sample: its loss, its task, every task's consistency.
 
-    The loss enters as ``sign(l) log(1 + |l|)``, where the paper has ``l``: the same for small
-    losses, while a loss of a thousand does not switch the sigmoid off for good.
+    Departure from the paper: the loss enters as ``sign(l) log(1 + |l|)``, where the paper has
+    ``l``. Both are alike for small losses, but a loss of a thousand would saturate the sigmoid.
 
     Args:
         losses: Losses ``(b_k,)`` by task.
         tasks: Names of all ``t`` tasks; decide the one-hot columns.
-        consistency: Cosines that every sample is told, ``c`` numbers.
+        consistency: Cosines that are inputs for every sample, ``c`` numbers.
 
     Returns:
         Features ``(b, 1 + t + c)`` of the samples of all tasks one after the other, detached.

@@ -1,9 +1,10 @@
-"""Where the optimizer would go, and how that depends on the gradient: its step in closed form.
+"""The optimizer's next step and its derivative, in closed form.
 
-A look-ahead is only worth something through the real optimizer: its momentum, its second moments,
-its per-group settings. This gives the next parameters and the derivative of the step without
-touching either. Formulas: Sutskever et al. 2013 (momentum), Kingma & Ba 2015 (Adam), Loshchilov &
-Hutter 2019 (AdamW), Reddi et al. 2018 (AMSGrad), all in the conventions of ``torch.optim``.
+A look-ahead must use the optimizer of the training with its momentum, second moments and settings
+of each group. Neither the optimizer nor the parameters change here.
+
+Formulas: Sutskever et al. 2013 (momentum), Kingma & Ba 2015 (Adam), Loshchilov & Hutter 2019
+(AdamW), Reddi et al. 2018 (AMSGrad), all in the conventions of ``torch.optim``.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def optimizer_step(
 
     Returns:
         New values and ``D``, both by name and in the shape of the parameter. Parameters without
-        a gradient, or that the optimizer does not know, stay where they are and are left out.
+        a gradient, or outside of the optimizer, do not change and are left out.
 
     Raises:
         ConfigError: If the optimizer is of another kind.
@@ -60,7 +61,7 @@ def optimizer_step(
             if group is None:
                 continue
             settings = {**group, "decoupled": _is_decoupled(optimizer, group)}
-            # .get: the state is a defaultdict, and looking must not create an entry.
+            # .get: the state is a defaultdict, and reading must not create an entry.
             state = optimizer.state.get(parameter, {})
             ahead[name], jacobian[name] = step_of(parameter.detach(), gradient, state, settings)
     return ahead, jacobian
@@ -74,9 +75,9 @@ def require_supported(optimizer: torch.optim.Optimizer) -> None:
     """
     if type(optimizer) not in SUPPORTED:
         raise ConfigError(
-            f"a look-ahead through {type(optimizer).__name__} is not known; use one of "
-            f"torch.optim.{', torch.optim.'.join(kind.__name__ for kind in SUPPORTED)}, or a "
-            "weighting that does not look ahead ('gcs', 'equal')"
+            f"`step.optimizer` is {type(optimizer).__name__}, expected one of "
+            f"torch.optim.{', torch.optim.'.join(kind.__name__ for kind in SUPPORTED)} for a "
+            "look-ahead; use one of these, or a weighting without a look-ahead ('gcs', 'equal')"
         )
 
 
@@ -90,7 +91,7 @@ def _sgd(
     if momentum and state.get("momentum_buffer") is not None:
         slope = 1.0 - group["dampening"]
         buffer = momentum * state["momentum_buffer"] + slope * g
-    # The very first momentum step takes the gradient as it is, without dampening.
+    # In the first step with momentum torch does not dampen the gradient.
     if momentum and group["nesterov"]:
         buffer, slope = g + momentum * buffer, 1.0 + momentum * slope
     jacobian = torch.as_tensor(sign * group["lr"] * slope, dtype=theta.dtype, device=theta.device)
@@ -113,18 +114,18 @@ def _adam(
     if state:
         first += beta1 * state["exp_avg"]
         second += beta2 * state["exp_avg_sq"]
-    pull = (1 - beta2) * g  # half the derivative of the second moment
+    half = (1 - beta2) * g  # half the derivative of the second moment
     if group["amsgrad"] and state:
-        # Where an older maximum rules, the denominator does not depend on this gradient.
-        pull = pull.masked_fill(second < state["max_exp_avg_sq"], 0)
+        # Where an older maximum is larger, the denominator does not depend on this gradient.
+        half = half.masked_fill(second < state["max_exp_avg_sq"], 0)
         second = torch.maximum(second, state["max_exp_avg_sq"])
     rate, unbias = lr / (1 - beta1**step), math.sqrt(1 - beta2**step)
     root = second.sqrt()
     denominator = root / unbias + group["eps"]
     ratio = first / denominator
-    bend = (pull / (root * unbias)) * ratio
-    # A parameter that never had a gradient: no sample pulls at it, so nothing is lost by taking
-    # its slope, lr / eps, as zero, while leaving it in would drown all others in the direction.
+    bend = (half / (root * unbias)) * ratio
+    # A parameter that never had a gradient: no loss depends on it, so its derivative, lr / eps,
+    # may be set to zero; that large number would dominate the direction of the look-ahead.
     jacobian = (sign * rate * ((1 - beta1) - bend) / denominator).masked_fill_(root == 0, 0)
     return theta - rate * ratio, jacobian
 

@@ -1,8 +1,8 @@
-"""The hyper-gradient by differentiating through the optimizer's steps: exact, any number of them.
+"""Hyper-gradients by differentiation through one or more steps of the optimizer.
 
-The referee of :func:`gtl.weightings.directional`, and the way to a longer horizon. It
-pays with second derivatives: a graph of every inner step, and layers that must be twice
-differentiable. Grefenstette et al. 2019 (``higher``) turn the optimizer's step into a graph.
+The reference of :func:`gtl.weightings.directional`, and the engine for longer horizons. It needs
+second derivatives: a graph of every inner step, and layers that are twice differentiable. The
+optimizer's step becomes a graph by ``higher`` (Grefenstette et al. 2019).
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ def unrolled(
         step: The step; neither its model nor its optimizer changes.
         weights: ``v``, ``(b_k,)`` by task.
         shares: ``a``, ``(b_k,)`` by task.
-        held: Which target samples judge.
+        held: Which target samples make up the meta loss.
         steps: Inner steps.
 
     Returns:
         Derivatives ``(b_k,)`` by task.
 
     Raises:
-        GtlError: If a loss is not finite on the way.
+        GtlError: If a loss is not finite before or after a step.
         ConfigError: If the optimizer is not supported.
     """
     live = {name: weight.detach().clone().requires_grad_() for name, weight in weights.items()}
@@ -62,10 +62,10 @@ def unrolled(
 
 
 def _differentiable(step: Step) -> Any:
-    """The optimizer as ``higher`` has it, with the real state, one group per parameter.
+    """The optimizer in the form of ``higher``, with its state, one group per parameter.
 
-    One group each, since ``higher`` wants to know every parameter of the optimizer, and since its
-    Adam needs a correction that depends on how many steps a parameter has taken.
+    One group each, since ``higher`` needs every parameter of the optimizer, and since its Adam
+    needs a correction that depends on the number of steps that a parameter has taken.
     """
     import higher
 
@@ -77,23 +77,23 @@ def _differentiable(step: Step) -> Any:
     for group in optimizer.param_groups:
         if group["maximize"]:
             raise ConfigError(
-                "look_ahead='unrolled' cannot maximize; use look_ahead='directional' or turn "
-                "`maximize` of the optimizer off and the sign of the losses around"
+                "the optimizer has maximize=True, expected False with look_ahead='unrolled'; use "
+                "look_ahead='directional', or minimize the negative losses"
             )
         for parameter in group["params"]:
             if id(parameter) in known:
                 groups.append({**group, "params": [parameter]})
                 state[parameter] = dict(optimizer.state.get(parameter, {}))
-                if "step" in state[parameter]:  # torch counts in float32, which is too coarse here
+                if "step" in state[parameter]:  # a float32 in torch, too coarse for powers of beta
                     state[parameter]["step"] = float(state[parameter]["step"])
     is_sgd = isinstance(optimizer, torch.optim.SGD)
-    # The plain base class: only its groups and state are read, it never takes a step.
+    # The base class: ``higher`` reads its groups and state alone.
     shadow = torch.optim.Optimizer(groups, {})
     shadow.state.update({parameter: values for parameter, values in state.items() if values})
 
     class Adam(higher.optim.DifferentiableAdam):
-        # Two things `higher` does not do as torch does: epsilon is added to the corrected root,
-        # and AdamW shrinks the parameter instead of adding to the gradient.
+        # Two differences between `higher` and torch: torch adds epsilon to the corrected root, and
+        # AdamW multiplies the parameter instead of adding to the gradient.
         def _update(self, grouped_grads, **kwargs):
             before = [dict(group) for group in self.param_groups]
             for group, states in zip(self.param_groups, self.state):

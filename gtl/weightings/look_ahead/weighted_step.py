@@ -1,4 +1,4 @@
-"""A step on weighted losses, and the hyper-gradient of the meta loss for each weight in it."""
+"""Gradients of weighted losses, and the hyper-gradient with respect to the weights."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ def weighted_step(
     fold: int,
     unroll_steps: int = 0,
 ) -> dict[str, Tensor]:
-    """Set the gradient of the weighted mean losses, and ask where that leads.
+    """Set the gradient of the weighted mean losses, and compute the hyper-gradient of its step.
 
     The look-ahead takes the step without the target's samples that :meth:`Step.hold_back` holds
-    back, which judge it. One backward pass over the tasks serves both, and a small one adds the
-    samples held back to the step. (Judges that take part in the look-ahead would save it, but see
-    the step as better than it is: noise then kept twice the weight beside a useful task.)
+    back; they make up the meta loss. One backward pass over the tasks serves both, and a small one
+    adds the samples held back to the step. (Without holding back, that pass would be saved, but
+    the meta loss would overestimate the step: a task of noise then kept twice the weight beside a
+    useful task.)
 
     Args:
         step: The step; its graph is freed.
@@ -40,14 +41,14 @@ def weighted_step(
         samples held back.
 
     Raises:
-        GtlError: If a loss is not finite one step ahead.
-        ConfigError: If the optimizer cannot be looked through.
+        GtlError: If a loss is not finite after the look-ahead.
+        ConfigError: If the optimizer is not supported.
     """
     target = str(step.target)
     held = step.hold_back(fold)
     shares = mean_shares(losses)
     shares[target] = without(shares[target], held)
-    # What the step has and the look-ahead has not: the samples held back.
+    # The samples held back are part of the step, but not of the look-ahead.
     rest = mean_shares(losses)[target] - shares[target]
     extra = {}
     if held is not None:
@@ -68,7 +69,7 @@ def hypergradient(
     held: Tensor | None,
     unroll_steps: int = 0,
 ) -> dict[str, Tensor]:
-    """Derivative of the meta loss with respect to each weight, by the engine that was asked for."""
+    """Derivative of the meta loss with respect to each weight, by the chosen engine."""
     if unroll_steps:
         return unrolled(step, weights, shares, held, unroll_steps)
     return directional(step, ahead, shares, held)
