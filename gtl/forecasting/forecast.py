@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gtl.adapters.freezing import free
+from gtl.adapters.freezing import unfreeze
 from gtl.catalog import HEADS, WEIGHTINGS
 from gtl.data.series import PARTS, Series, Windows, as_horizons
 from gtl.errors import ConfigError, DataError
@@ -148,7 +148,7 @@ def forecast(
     scale = series.scale()
     with seeded(seed) as rng:
         base = base_of(as_encoder(_copied(encoder), series.schema)[0])
-        free(base)  # the adapters that held it stay behind
+        unfreeze(base)  # the adapters that held it stay behind
         reseed(rng)
         body = body_of(base, _with_history(adapter, history), memory, history, frozen)
         answer = Forecaster(body, head, history, ahead, scale, difference)

@@ -21,7 +21,7 @@ from tqdm import tqdm
 from gtl import checkpoint
 from gtl.adapters import Adapted
 from gtl.adapters.adapted import frozen_names
-from gtl.adapters.freezing import is_held
+from gtl.adapters.freezing import is_frozen_by_adapter
 from gtl.adapters.trainable import count_parameters
 from gtl.catalog import ADAPTERS
 from gtl.data.dataset import Dataset
@@ -303,7 +303,7 @@ def build_optimizer(
 
 def warn_if_held(encoder: nn.Module) -> None:
     """Warn of an encoder that is frozen for an adapter which is no part of this training."""
-    if is_held(encoder):
+    if is_frozen_by_adapter(encoder):
         warnings.warn(
             "the encoder was frozen when an adapter was attached to it, and stays so here; call "
             "gtl.adapters.detach on the adapted one before, or give a copy made before",
@@ -321,7 +321,7 @@ def parts_of(model: TaskModel) -> dict[str, str]:
     parts = {}
     if isinstance(model.encoder, Adapted):
         for i, part in enumerate(model.encoder.parts()):
-            parts[f"encoder.adapters.{model.encoder.in_use}.{i}."] = ADAPTERS.name_of(part)
+            parts[f"encoder.adapters.{model.encoder.active_adapter}.{i}."] = ADAPTERS.name_of(part)
     parts["encoder."] = "encoder"
     for name, _ in model.named_tasks():
         parts[f"tasks.{name}."] = "head" if name == "supervised" else name

@@ -186,7 +186,7 @@ def test_trainings_side_by_side_share_a_frozen_encoder_and_nothing_that_learns(s
     model = TaskModel(encoder, {"infomax": gtl.tasks.Infomax()})
     twin = same_again(model, ["infomax"]).encoder
     assert twin.base is encoder.base
-    assert [place.module for place in twin.anatomy.blocks] == list(encoder.base.blocks)
+    assert [place.module for place in twin.sites.blocks] == list(encoder.base.blocks)
     assert twin.parts()[0] is not encoder.parts()[0]
     encoder.base.requires_grad_(True)
     assert same_again(model, ["infomax"]).encoder.base is not encoder.base
