@@ -75,13 +75,13 @@ class Encoder(Recorded, ABC, nn.Module):
 
 
 @dataclass(frozen=True)
-class Place:
+class Site:
     """A module inside an encoder, around which an adapter can act.
 
     Attributes:
         path: Its name, as in ``named_modules``.
-        module: The module itself. What an adapter keeps of it is the path: modules of a frozen
-            encoder are no parts of an adapter.
+        module: The module itself. An adapter may store the path, never the module: modules of a
+            frozen encoder are no parts of an adapter.
         inputs: Columns of the node vectors that it reads; 0 if it reads none.
         width: Columns of those that it returns.
     """
@@ -93,20 +93,21 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Anatomy:
-    """Where adapters can take hold of an encoder.
+class Sites:
+    """Where adapters can act in an encoder.
 
     Attributes:
-        embed: The input embedding; ``None`` in a module from elsewhere, which has none to show.
+        embed: The input embedding; ``None`` for a module that is no :class:`Encoder`, where it is
+            not known.
         blocks: Its layers, in order.
         norms: The normalizations inside each block, in order; a block may have none.
         width: Columns of the encoder's output.
-        schema: What its graphs look like; ``None`` for a module from elsewhere.
+        schema: What its graphs look like; ``None`` for a module that is no :class:`Encoder`.
     """
 
-    embed: Place | None
-    blocks: Sequence[Place]
-    norms: Sequence[Sequence[Place]]
+    embed: Site | None
+    blocks: Sequence[Site]
+    norms: Sequence[Sequence[Site]]
     width: int
     schema: Schema | None = None
 
@@ -128,20 +129,20 @@ class Adapter(Recorded, ABC, nn.Module):
     mergeable: bool = False
 
     @abstractmethod
-    def setup(self, anatomy: Anatomy) -> None:
+    def setup(self, sites: Sites) -> None:
         """Make the parameters for an encoder; called once, before anything else.
 
         Raises:
-            ConfigError: If the encoder has nothing that this adapter could hold on to.
+            ConfigError: If the encoder has no sites that this adapter could act at.
         """
 
     def wraps(self) -> Mapping[str, Callable[..., Tensor]]:
-        """What to call in the place of which module of the encoder, by path.
+        """Functions to call in the place of modules of the encoder, by path.
 
         In the place of ``module(*inputs)`` stands ``wrap(call, *inputs)``. There ``call(*inputs)``
-        is the module with what earlier adapters put around it, and ``call.module`` the module. A
-        block of an :class:`Encoder` has the inputs ``graph, h``, its embedding ``graph``. The
-        default wraps nothing.
+        is the module with the adapters that act before this one, and ``call.module`` the module
+        (see :class:`gtl.adapters.module_views.Call`). A block of an :class:`Encoder` has the inputs
+        ``graph, h``, its embedding ``graph``. The default wraps nothing.
         """
         return {}
 
@@ -156,8 +157,8 @@ class Adapter(Recorded, ABC, nn.Module):
         """
         return out
 
-    def merge(self, anatomy: Anatomy) -> None:
-        """Change the weights of the encoder so that it does without the adapter what it did with.
+    def merge(self, sites: Sites) -> None:
+        """Change the weights of the encoder so that it computes without the adapter the same.
 
         Raises:
             ConfigError: If the adapter is not linear.
@@ -168,7 +169,7 @@ class Adapter(Recorded, ABC, nn.Module):
         )
 
     def findings(self) -> dict[str, Any]:
-        """What a trained adapter tells about the task, plain values by name; nothing by default."""
+        """What a trained adapter reveals about the task, plain values by name; none by default."""
         return {}
 
 

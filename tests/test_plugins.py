@@ -10,10 +10,19 @@ import warnings
 from pathlib import Path
 
 import pytest
+import torch
 
 import gtl
 from gtl import catalog
-from gtl.catalog import ENCODERS, HEADS, TASKS, WEIGHTINGS, Registry
+from gtl.catalog import (
+    ENCODERS,
+    FEW_SHOT_METHODS,
+    HEADS,
+    READOUTS,
+    TASKS,
+    WEIGHTINGS,
+    Registry,
+)
 from gtl.errors import ConfigError, GtlWarning
 from gtl.roles import Task
 
@@ -60,6 +69,25 @@ class Twice(Head):
     def forward(self, features):
         return self.maps(features)
 """
+READOUT = """
+from gtl.graph import ops
+from gtl.roles import Readout
+
+class Total(Readout):
+    '''Twice the sum of the nodes.'''
+
+    def pool(self, nodes, sizes):
+        return 2 * ops.segment_sum(nodes, sizes)
+"""
+FEW_SHOT_METHOD = """
+from gtl.roles import FewShotMethod
+
+class First(FewShotMethod):
+    '''The first column of the features, for all classes.'''
+
+    def fit(self, problem):
+        return lambda queries: queries[:, :1].repeat(1, problem.num_classes)
+"""
 # Name of the entry point, where it leads, what is there, and what the warning says.
 BROKEN = {
     "fails": ("plugin_fails:Part", "import rings_and_other_things", "No module named 'rings_and"),
@@ -86,7 +114,8 @@ def install(site: Path, role: str, name: str, place: str, code: str) -> None:
     facts.mkdir(parents=True)
     (site / f"{module}.py").write_text(code)
     (facts / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module}\nVersion: 1.0\n")
-    (facts / "entry_points.txt").write_text(f"[gtl.{role}s]\n{name} = {place}\n")
+    group = f"gtl.{role.replace(' ', '_').replace('-', '_')}s"
+    (facts / "entry_points.txt").write_text(f"[{group}]\n{name} = {place}\n")
 
 
 @pytest.fixture
@@ -177,10 +206,11 @@ def test_a_run_whose_task_is_gone_gives_its_model_all_the_same(package, shapes, 
         (ENCODERS, "flat", "plugin_flat:Flat", ENCODER),
         (WEIGHTINGS, "halved", "plugin_halved:Halved", WEIGHTING),
         (HEADS, "twice", "plugin_twice:Twice", HEAD),
+        (READOUTS, "total", "plugin_total:Total", READOUT),
     ],
     ids=lambda value: getattr(value, "role", None),
 )
-def test_encoders_weightings_and_heads_train_by_name_and_load_again(
+def test_encoders_weightings_heads_and_readouts_train_by_name_and_load_again(
     parts, name, place, code, add_site, shapes, tmp_path
 ):
     install(tmp_path / "site", parts.role, name, place, code)
@@ -196,7 +226,19 @@ def test_encoders_weightings_and_heads_train_by_name_and_load_again(
         assert model.history[0]["weights"]["infomax"] == 0.5
 
 
-@pytest.mark.parametrize("parts", [ENCODERS, WEIGHTINGS, HEADS], ids=lambda parts: parts.role)
+def test_a_few_shot_method_is_compared_by_name(add_site, tmp_path):
+    install(tmp_path / "site", "few-shot method", "first", "plugin_first:First", FEW_SHOT_METHOD)
+    add_site(tmp_path / "site")
+    data = torch.randn(30, 4, generator=torch.Generator().manual_seed(0)), torch.arange(3).repeat(10)
+    gtl.few_shot(data, ["first", "prototype"], shots=(2,), splits=2)
+    assert FEW_SHOT_METHODS.get("first").__module__ == "plugin_first"
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [ENCODERS, WEIGHTINGS, HEADS, READOUTS, FEW_SHOT_METHODS],
+    ids=lambda parts: parts.role,
+)
 def test_a_part_of_another_role_is_skipped(parts, add_site, tmp_path):
     code = "import gtl.roles\nclass Part(gtl.roles.Task): pass"
     install(tmp_path, parts.role, "lost", "plugin_lost:Part", code)

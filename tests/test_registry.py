@@ -163,6 +163,8 @@ def test_a_plug_in_that_fails_is_named_in_one_warning_and_skipped(plugins):
 def test_the_entry_point_groups_are_the_plurals_of_the_roles(monkeypatch):
     asked = []
     monkeypatch.setattr(registry, "entry_points", lambda group: asked.append(group) or [])
-    for role in ("encoder", "task", "weighting", "adapter", "head"):
+    roles = ("encoder", "task", "weighting", "adapter", "head", "readout", "few-shot method")
+    for role in roles:
         Registry(role, {}).names()
-    assert asked == ["gtl.encoders", "gtl.tasks", "gtl.weightings", "gtl.adapters", "gtl.heads"]
+    names = ("encoders", "tasks", "weightings", "adapters", "heads", "readouts", "few_shot_methods")
+    assert asked == [f"gtl.{name}" for name in names]

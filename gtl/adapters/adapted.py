@@ -1,60 +1,67 @@
-"""A frozen encoder with adapters in use: what stands where the encoder stood.
+"""A frozen encoder with adapters, which is used in the place of the encoder.
 
-The encoder is left as it is. While the adapted one computes, and only then, calls of the modules
-that adapters wrap go through the adapters; so any number of them, of any kind, can be set around
-one another, and taking them off again is nothing but leaving them out.
+The encoder's modules are never changed: a call of the adapted encoder runs on a view of them (see
+:mod:`gtl.adapters.module_views`) in which the modules that adapters wrap are called through the
+adapters. So adapters of any kind can be combined, any number of adapted forms of one encoder can
+compute at once, also in several threads, and to detach is to call the encoder itself again.
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any
-from weakref import WeakKeyDictionary
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from gtl.adapters import trainable
-from gtl.adapters.freezing import hold, let_go
-from gtl.adapters.vector_cache import Kept, Vectors
+from gtl.adapters.freezing import freeze, release
+from gtl.adapters.module_views import Call, Wrap, wrapped
+from gtl.adapters.vector_cache import VectorCache, Vectors
 from gtl.errors import ConfigError
 from gtl.graph import Graph, PackedGraphs, Schema
-from gtl.roles import Adapter, Anatomy, Encoder, Place
+from gtl.roles import Adapter, Encoder, Site, Sites
 
-# Calls of a base go through one set of adapters at a time, whichever threads they come from.
-_locks: WeakKeyDictionary[nn.Module, Any] = WeakKeyDictionary()
+Self = TypeVar("Self", bound="Adapted")
 
 
 class Adapted(nn.Module):
-    """A frozen module and named adapters, one of which is in use; each may be several in a row.
+    """A frozen module and named adapters, one of which is active; each may be several in a row.
 
-    The base is frozen in earnest: nothing of it requires gradients, and it stays in eval mode also
-    under ``train()``. So batch norms use their running statistics and do not move them, and
-    dropout is off: the base is a fixed function, and an untrained adapter leaves it that one.
+    No parameter of the base requires a gradient, and it stays in eval mode also under ``train()``.
+    So batch norms use their running statistics and do not update them, and dropout is off: the
+    base is a fixed function, and an untrained adapter does not change it.
+
+    In a call, modules of the base around or inside which an adapter acts are shallow copies that
+    share its parameters, buffers and hooks; a forward hook gets the copy as its ``module``.
 
     Args:
         base: The module; frozen in place until :func:`gtl.adapters.detach`.
-        anatomy: Its places.
+        sites: Where adapters can act in it.
 
     Attributes:
         base: The frozen module.
         adapters: Lists of adapters by name.
-        in_use: Name of the adapters that act and learn; ``None`` means none.
+        active_adapter: Name of the adapters that act and are trained; ``None`` means none.
     """
 
-    def __init__(self, base: nn.Module, anatomy: Anatomy):
+    def __init__(self, base: nn.Module, sites: Sites):
         super().__init__()
         self.base = base
         self.adapters = nn.ModuleDict()
-        self.in_use: str | None = None
-        self.anatomy = anatomy
-        hold(base, self)
+        self.active_adapter: str | None = None
+        self.sites = sites
+        self.training = freeze(base, self)
 
-    def use(self, name: str | None) -> Adapted:
-        """Let the adapters of that name act and learn, and no others; ``None`` means the base.
+    def set_adapter(self: Self, name: str | None) -> Self:
+        """Activate the adapters of that name, and no others; ``None`` means the base alone.
+
+        Parameters of adapters require gradients if they are active, and not otherwise.
+
+        Returns:
+            The same object.
 
         Raises:
             ConfigError: If there are none of that name.
@@ -62,94 +69,85 @@ class Adapted(nn.Module):
         if name is not None and name not in self.adapters:
             known = ", ".join(map(repr, self.adapters)) or "none"
             raise ConfigError(f"no adapter is named {name!r}; attached: {known}")
-        self.in_use = name
+        self.active_adapter = name
         for key, parts in self.adapters.items():
             parts.requires_grad_(key == name)
         return self
 
+    def use(self: Self, name: str | None) -> Self:
+        """The former name of :meth:`set_adapter`; warns."""
+        _warn_of_former_name("use(name)", "set_adapter(name)")
+        return self.set_adapter(name)
+
+    @property
+    def in_use(self) -> str | None:
+        """The former name of :attr:`active_adapter`; warns."""
+        _warn_of_former_name("in_use", "active_adapter")
+        return self.active_adapter
+
     @property
     def is_frozen(self) -> bool:
-        """Whether no parameter of the base may move."""
+        """Whether no parameter of the base requires a gradient."""
         return not any(p.requires_grad for p in self.base.parameters())
 
     def parts(self) -> list[Adapter]:
-        """The adapters in use, in the order in which they were given."""
-        return [] if self.in_use is None else self.named(self.in_use)
+        """The active adapters, in the order in which they were given."""
+        return [] if self.active_adapter is None else self.named(self.active_adapter)
 
     def named(self, name: str) -> list[Adapter]:
         """The adapters of that name, in the order in which they were given."""
         return list(self.adapters[name].children())  # type: ignore[arg-type]
 
-    def train(self, mode: bool = True) -> Adapted:
+    def train(self: Self, mode: bool = True) -> Self:
         """Set the mode of the adapters; the base stays in eval mode."""
         super().train(mode)
         self.base.eval()
         return self
 
-    def restored(self) -> nn.Module:
-        """The base; if no other holds it, as free and in the modes as before the first adapter."""
-        let_go(self.base, self)
+    def release_base(self) -> nn.Module:
+        """The base; unless another adapted form freezes it, as it was before the first adapter."""
+        release(self.base, self)
         return self.base
 
     def shareable(self) -> list[Any]:
-        """What a copy that is trained beside this one may share: a base that stays as it is."""
+        """What a copy that is trained beside this one may share: a base that is frozen."""
         return list(self.base.modules()) if self.is_frozen else []
 
     def print_trainable_parameters(self) -> None:
-        """Print how many parameters may move, in the manner of PEFT."""
+        """Print how many parameters are trained, in the format of PEFT."""
         trainable.print_trainable_parameters(self)
 
-    def _call(self, function: Callable[..., Any], *inputs: Any, **options: Any) -> Any:
-        with self._wrapped():
-            return function(*inputs, **options)
-
-    def _encode(self, *inputs: Any, **options: Any) -> Tensor:
-        changing = _changing(self.parts())
-        said: dict[str, Tensor] = {}
-        with self._wrapped(said if changing else None):
-            out = self.base(*inputs, **options)
-        for part in changing:
-            out = part.output(self._in_order(said), out)
-        return out
-
-    @contextmanager
-    def _wrapped(self, said: dict[str, Tensor] | None = None) -> Iterator[None]:
-        """While it lasts, calls of modules of the base go through the adapters in use.
+    def adapted_base(self, outputs: dict[str, Tensor] | None = None) -> nn.Module:
+        """A view of the base in which calls of its modules go through the active adapters.
 
         Args:
-            said: Where to note the outputs of embedding and blocks, by path.
+            outputs: Where to store the outputs of embedding and blocks, by path; ``None`` for
+                nowhere.
         """
-        wraps = [part.wraps() for part in self.parts()]
-        watched = [] if said is None else [place.path for place in self._layers()]
-        modules = dict(self.base.named_modules()) if wraps or watched else {}
-        changed: list[tuple[nn.Module, Any]] = []
-        with _locks.setdefault(self.base, threading.RLock()):
-            try:
-                for path in dict.fromkeys([*(p for wrap in wraps for p in wrap), *watched]):
-                    module = modules[path]
-                    call: Callable[..., Tensor] = module.forward
-                    for wrap in wraps:
-                        if path in wrap:
-                            call = partial(_through, wrap[path], Call(module, call))
-                    if said is not None and path in watched:
-                        call = partial(_noted, said, path, call)
-                    changed.append((module, module.__dict__.get("forward")))
-                    module.forward = call
-                yield
-            finally:
-                for module, before in reversed(changed):
-                    if before is None:
-                        del module.forward
-                    else:
-                        module.forward = before
+        wraps: dict[str, list[Wrap]] = {}
+        for part in self.parts():
+            for path, wrap in part.wraps().items():
+                wraps.setdefault(path, []).append(wrap)
+        if outputs is not None:
+            for site in self._layers():
+                wraps.setdefault(site.path, []).append(partial(_store, outputs, site.path))
+        return wrapped(self.base, wraps) if wraps else self.base
 
-    def _layers(self) -> Sequence[Place]:
-        anatomy = self.anatomy
-        return [*([] if anatomy.embed is None else [anatomy.embed]), *anatomy.blocks]
+    def _encode(self, *inputs: Any, **options: Any) -> Tensor:
+        changing = _changing_output(self.parts())
+        outputs: dict[str, Tensor] = {}
+        out = self.adapted_base(outputs if changing else None)(*inputs, **options)
+        for part in changing:
+            out = part.output(self._in_order(outputs), out)
+        return out
 
-    def _in_order(self, said: Mapping[str, Tensor]) -> list[Tensor]:
-        """What embedding and blocks said last, in the order of the anatomy."""
-        return [said[place.path] for place in self._layers()]
+    def _layers(self) -> Sequence[Site]:
+        sites = self.sites
+        return [*([] if sites.embed is None else [sites.embed]), *sites.blocks]
+
+    def _in_order(self, outputs: Mapping[str, Tensor]) -> list[Tensor]:
+        """The last outputs of embedding and blocks, in the order of the sites."""
+        return [outputs[site.path] for site in self._layers()]
 
 
 class AdaptedEncoder(Adapted, Encoder):
@@ -157,26 +155,26 @@ class AdaptedEncoder(Adapted, Encoder):
 
     Args:
         base: The encoder; frozen in place until :func:`gtl.adapters.detach`.
-        anatomy: Its places.
+        sites: Where adapters can act in it.
     """
 
     base: Encoder
 
-    def __init__(self, base: Encoder, anatomy: Anatomy):
-        super().__init__(base, anatomy)
-        self._kept = Kept()
+    def __init__(self, base: Encoder, sites: Sites):
+        super().__init__(base, sites)
+        self._cache = VectorCache()
 
     def forward(self, graph: Graph) -> Tensor:
         """Node vectors ``(n, width)``."""
         if not self._is_fixed():
             return self._encode(graph)
-        layers, out = self._kept.get(graph, self.base, self._fixed)
-        for part in _changing(self.parts()):
+        layers, out = self._cache.get(graph, self.base, self._compute)
+        for part in _changing_output(self.parts()):
             out = part.output(layers, out)
         return out
 
     def encode_once(self, graphs: PackedGraphs, items: Tensor) -> None:
-        """Encode graphs of a set now, and never again in batches of :meth:`gtl.data.Dataset.batch`.
+        """Encode graphs of a set now, so that batches of :meth:`gtl.data.Dataset.batch` need not.
 
         Nothing happens where an adapter acts inside the encoder, or where the vectors would take
         more than a GiB; otherwise they take that memory until :meth:`forget`.
@@ -186,38 +184,37 @@ class AdaptedEncoder(Adapted, Encoder):
             items: Numbers of its graphs, int64 ``(k,)``, none of them twice.
         """
         if self._is_fixed():
-            self._kept.ahead(graphs, items, self.base, self._fixed)
+            self._cache.fill(graphs, items, self.base, self._compute)
 
     def forget(self) -> None:
-        """Let go of vectors that are kept."""
-        self._kept.forget()
+        """Free the memory of cached vectors."""
+        self._cache.clear()
 
-    def use(self, name: str | None) -> AdaptedEncoder:
-        """Let the adapters of that name act and learn, and no others; ``None`` means the base."""
+    def set_adapter(self, name: str | None) -> AdaptedEncoder:
+        """Activate the adapters of that name, and no others; ``None`` means the base alone."""
         self.forget()
-        super().use(name)
-        return self
+        return super().set_adapter(name)
 
     def shareable(self) -> list[Any]:
-        """The base, if it stays as it is, and what is kept of it."""
+        """The base, if it is frozen, and the cache of its vectors."""
         shared = super().shareable()
-        return [*shared, self._kept] if shared else []
+        return [*shared, self._cache] if shared else []
 
     def _is_fixed(self) -> bool:
-        """Whether nothing inside the encoder changes while adapters and heads learn."""
+        """Whether nothing inside the encoder changes while adapters and heads are trained."""
         return self.is_frozen and not any(part.wraps() for part in self.parts())
 
-    def _fixed(self, graph: Graph) -> Vectors:
-        """What embedding and blocks say, if any adapter in use asks for it, and the output."""
-        said: dict[str, Tensor] = {}
-        noted = said if _changing(self.parts()) else None
-        with self._wrapped(noted), torch.inference_mode(False), torch.no_grad():
-            out = self.base(graph)
-        return self._in_order(said) if said else [], out
+    def _compute(self, graph: Graph) -> Vectors:
+        """Outputs of embedding and blocks, if an active adapter reads them, and the output."""
+        outputs: dict[str, Tensor] = {}
+        changing = _changing_output(self.parts())
+        with torch.inference_mode(False), torch.no_grad():
+            out = self.adapted_base(outputs if changing else None)(graph)
+        return self._in_order(outputs) if outputs else [], out
 
     def layers(self, graph: Graph) -> list[Tensor]:
         """Node vectors after the adapted embedding and after each adapted block."""
-        return self._call(self.base.layers, graph)
+        return self.adapted_base().layers(graph)  # type: ignore[operator]
 
     @property
     def schema(self) -> Schema:  # type: ignore[override]
@@ -232,21 +229,21 @@ class AdaptedEncoder(Adapted, Encoder):
 
     @property
     def embed(self) -> nn.Module:  # type: ignore[override]
-        """The input embedding with what adapters put around it."""
-        return _Inside(self, self.base.embed)
+        """The input embedding, called through the active adapters."""
+        return _Inner(self, "embed")
 
     @property
     def blocks(self) -> nn.ModuleList:  # type: ignore[override]
-        """The blocks with what adapters put around them."""
-        return nn.ModuleList(_Inside(self, block) for block in self.base.blocks)
+        """The blocks, called through the active adapters."""
+        return nn.ModuleList(_Inner(self, f"blocks.{i}") for i in range(len(self.base.blocks)))
 
 
 class AdaptedModule(Adapted):
-    """A frozen module from elsewhere with adapters; called like the module.
+    """A frozen module that is no :class:`gtl.roles.Encoder`, with adapters; called like the module.
 
     Args:
         base: The module; frozen in place until :func:`gtl.adapters.detach`.
-        anatomy: Its places.
+        sites: Where adapters can act in it.
     """
 
     def forward(self, *inputs: Any, **options: Any) -> Any:
@@ -257,13 +254,14 @@ class AdaptedModule(Adapted):
 def frozen_names(model: nn.Module) -> set[str]:
     """Names in a model's state of what training leaves as it is.
 
-    Encoders under adapters, unless some of their parameters are free, and adapters not in use.
+    These are the bases of adapted encoders, unless some of their parameters require gradients, and
+    adapters that are not active.
     """
     names: set[str] = set()
     for path, module in model.named_modules():
         if isinstance(module, Adapted):
             fixed = {f"adapters.{name}": part for name, part in module.adapters.items()}
-            fixed.pop(f"adapters.{module.in_use}", None)
+            fixed.pop(f"adapters.{module.active_adapter}", None)
             if module.is_frozen:
                 fixed["base"] = module.base
             for place, part in fixed.items():
@@ -272,46 +270,28 @@ def frozen_names(model: nn.Module) -> set[str]:
     return names
 
 
-class Call:
-    """A module as an adapter calls it: with what the adapters before it put around it.
-
-    Attributes:
-        module: The module.
-    """
-
-    def __init__(self, module: nn.Module, forward: Callable[..., Tensor]):
-        self.module, self._forward = module, forward
-
-    def __call__(self, *inputs: Any, **options: Any) -> Tensor:
-        """What the module returns, so far."""
-        return self._forward(*inputs, **options)
-
-
-class _Inside(nn.Module):
+class _Inner(nn.Module):
     """A module of the base, called as inside the adapted encoder."""
 
-    def __init__(self, owner: Adapted, module: nn.Module):
+    def __init__(self, owner: Adapted, path: str):
         super().__init__()
-        object.__setattr__(self, "owner", owner)  # no part of this one: it would contain itself
-        object.__setattr__(self, "module", module)
+        # Not registered as a module: the owner would contain itself.
+        object.__setattr__(self, "owner", owner)
+        self.path = path
 
     def forward(self, *inputs: Any) -> Tensor:
-        return self.owner._call(self.module, *inputs)  # type: ignore[operator,union-attr]
+        return self.owner.adapted_base().get_submodule(self.path)(*inputs)  # type: ignore
 
 
-def _changing(parts: Sequence[Adapter]) -> list[Adapter]:
-    """Those that have something to say about the output."""
+def _changing_output(parts: Iterable[Adapter]) -> list[Adapter]:
+    """The adapters that implement :meth:`gtl.roles.Adapter.output`."""
     return [part for part in parts if type(part).output is not Adapter.output]
 
 
-def _through(wrap: Callable[..., Tensor], call: Call, *inputs: Any, **options: Any) -> Tensor:
-    if options:
-        call = Call(call.module, partial(call, **options))
-    return wrap(call, *inputs)
+def _store(outputs: dict[str, Tensor], path: str, call: Call, *inputs: Any) -> Tensor:
+    outputs[path] = call(*inputs)
+    return outputs[path]
 
 
-def _noted(
-    said: dict[str, Tensor], path: str, call: Callable[..., Tensor], *inputs: Any, **options: Any
-) -> Tensor:
-    said[path] = call(*inputs, **options)
-    return said[path]
+def _warn_of_former_name(former: str, name: str) -> None:
+    warnings.warn(f"`{former}` is now `{name}`", FutureWarning, stacklevel=3)

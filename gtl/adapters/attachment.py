@@ -1,4 +1,4 @@
-"""Attaching and detaching: the frozen encoder stays what it was, the adapter is all that is new.
+"""Attaching, detaching, merging and storing of adapters; the encoder is frozen and never changed.
 
 Adapters beside frozen layers are those of Rebuffi et al. 2017 ("Learning multiple visual domains
 with residual adapters") and Houlsby et al. 2019 ("Parameter-efficient transfer learning for NLP").
@@ -6,10 +6,11 @@ with residual adapters") and Houlsby et al. 2019 ("Parameter-efficient transfer 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 from weakref import WeakSet
 
 import torch
@@ -17,14 +18,36 @@ from torch import Tensor, nn
 
 from gtl import checkpoint
 from gtl.adapters.adapted import Adapted, AdaptedEncoder, AdaptedModule
-from gtl.adapters.sites import anatomy_of
+from gtl.adapters.sites import sites_of
 from gtl.catalog import ADAPTERS
 from gtl.errors import CheckpointError, ConfigError, ShapeError
-from gtl.roles import Adapter, Anatomy, Encoder
+from gtl.roles import Adapter, Encoder, Sites
 
 DEFAULT = "default"
 _attached: WeakSet[Adapter] = WeakSet()
 _KIND = "gtl adapter"
+
+
+@overload
+def attach(
+    encoder: Encoder,
+    adapter: Any,
+    name: str = ...,
+    *,
+    blocks: Sequence[str] | None = ...,
+    example: Sequence[Any] | None = ...,
+) -> AdaptedEncoder: ...
+
+
+@overload
+def attach(
+    encoder: nn.Module,
+    adapter: Any,
+    name: str = ...,
+    *,
+    blocks: Sequence[str] | None = ...,
+    example: Sequence[Any] | None = ...,
+) -> AdaptedModule: ...
 
 
 def attach(
@@ -34,25 +57,25 @@ def attach(
     *,
     blocks: Sequence[str] | None = None,
     example: Sequence[Any] | None = None,
-) -> Any:
-    """Freeze an encoder and put an adapter on it.
+) -> Adapted:
+    """Freeze an encoder and add an adapter to it.
 
     Args:
         encoder: An encoder, or one that has adapters already: the new one gets a name of its own
-            and is in use from now on. Any other module, such as a stack of DGL's or PyG's layers,
+            and becomes the active one. Any other module, such as a stack of DGL's or PyG's layers,
             needs an ``example`` too.
         adapter: Name, mapping with options, instance, or a list of those: the first acts next to
             the encoder's own layers, each other one around those before it. An empty list freezes
             the encoder and adds nothing.
-        name: What to call it; see :meth:`gtl.adapters.Adapted.use`.
-        blocks: Names of the modules that are layers; by default the blocks of an encoder and,
-            elsewhere, every module of a class ``...Conv``.
-        example: The inputs of one call, by which the widths of layers are told. An encoder does
-            without.
+        name: Name of the adapter, for :meth:`gtl.adapters.Adapted.set_adapter`.
+        blocks: Names of the modules that are layers; by default the blocks of an encoder and, of
+            another module, every module of a class ``...Conv``.
+        example: The inputs of one call, which shows the widths of layers. An encoder needs none.
 
     Returns:
-        An :class:`gtl.roles.Encoder` around an encoder, and a module that is called as before
-        around any other. The encoder itself is frozen in place, and nothing else of it changes.
+        An :class:`gtl.adapters.AdaptedEncoder` for an encoder, and for any other module an
+        :class:`gtl.adapters.AdaptedModule`, which is called like it. It is in the mode (train or
+        eval) that the encoder was in. The encoder is frozen in place; nothing else of it changes.
 
     Raises:
         ConfigError: If the encoder has no blocks, the name is taken, or the adapter does not fit
@@ -69,64 +92,122 @@ def attach(
         )
     if not isinstance(encoder, nn.Module):
         raise ConfigError(f"`encoder` is a {type(encoder).__name__}, expected a module")
-    anatomy = known.anatomy if known else anatomy_of(encoder, blocks, example)
-    parts = _built(adapter, anatomy, known.base if known else encoder)
+    sites = known.sites if known else sites_of(encoder, blocks, example)
+    parts = _built(adapter, sites, known.base if known else encoder)
     if known is None:
         if isinstance(encoder, Encoder):
-            known = AdaptedEncoder(encoder, anatomy)
+            known = AdaptedEncoder(encoder, sites)
         else:
-            known = AdaptedModule(encoder, anatomy)
+            known = AdaptedModule(encoder, sites)
     known.adapters[name] = nn.ModuleList(parts)
-    return known.use(name).train(known.training)
+    return known.set_adapter(name).train(known.training)
 
 
 @contextmanager
 def attached(encoder: nn.Module, adapter: Any, name: str = DEFAULT) -> Iterator[Any]:
-    """What :func:`attach` returns; the adapter is taken off again if the block fails."""
-    before = encoder.in_use if isinstance(encoder, Adapted) else None
+    """The result of :func:`attach`; the adapter is removed again if the block fails."""
+    before = encoder.active_adapter if isinstance(encoder, Adapted) else None
     adapted = attach(encoder, adapter, name)
     try:
         yield adapted
     except BaseException:
         del adapted.adapters[name]
-        adapted.use(before)
+        adapted.set_adapter(before)
         if not adapted.adapters:
             detach(adapted)
         raise
 
 
-def detach(encoder: Adapted) -> nn.Module:
-    """Take all adapters off: the encoder as it was before, bit for bit, and free as before.
+@overload
+def detach(encoder: AdaptedEncoder) -> Encoder: ...
 
-    Where it was attached to several times, it is free once all of those are detached or gone.
+
+@overload
+def detach(encoder: Adapted) -> nn.Module: ...
+
+
+def detach(encoder: Adapted) -> nn.Module:
+    """Remove all adapters: returns the encoder as it was before, bit for bit, and unfrozen.
+
+    Where it was attached to several times, it stays frozen until all of those are detached or
+    deleted.
 
     Raises:
         ConfigError: If nothing is attached.
     """
-    return _adapted(encoder).restored()
+    return _adapted(encoder).release_base()
+
+
+@overload
+def merge(encoder: AdaptedEncoder) -> Encoder: ...
+
+
+@overload
+def merge(encoder: Adapted) -> nn.Module: ...
 
 
 def merge(encoder: Adapted) -> nn.Module:
-    """Write the adapter in use into the weights of the encoder and take all adapters off.
+    """Write the active adapter into the weights of the encoder and remove all adapters.
 
     Returns:
-        The encoder, its weights changed: it answers as it did with the adapter.
+        The encoder, its weights changed: it computes what it did with the adapter.
 
     Raises:
-        ConfigError: If nothing is attached, or an adapter is not linear; nothing has changed then.
+        ConfigError: If nothing is attached, an adapter is not linear, or it changes a matrix that
+            several layers share; nothing has changed then.
     """
     parts = _adapted(encoder).parts()
     for part in parts:
         if not part.mergeable:
-            part.merge(encoder.anatomy)  # says why not
-    with torch.no_grad():
+            part.merge(encoder.sites)  # raises the error that gives the reason
+    with torch.no_grad(), _shared_parameters_unchanged(encoder):
         for part in parts:
-            part.merge(encoder.anatomy)
-    return encoder.restored()
+            part.merge(encoder.sites)
+    return encoder.release_base()
+
+
+@contextmanager
+def _shared_parameters_unchanged(encoder: Adapted) -> Iterator[None]:
+    """Undo and refuse a merge into parameters that several modules or blocks share.
+
+    With the adapter attached, each of them has a change of its own, or none if it is outside of the
+    blocks. One parameter cannot be several: all changes would be summed up in it.
+    """
+    shared = _shared_parameters(encoder)
+    parameters = list(encoder.base.parameters()) if shared else []
+    before = [parameter.detach().clone() for parameter in parameters]
+    yield
+    changed = {id(p) for p, old in zip(parameters, before) if not torch.equal(p, old)}
+    for key, names in shared.items():
+        if key in changed:
+            for parameter, old in zip(parameters, before):
+                parameter.copy_(old)
+            raise ConfigError(
+                f"{' and '.join(names)} are one parameter, and the adapter changes it for each "
+                "layer by itself, so it cannot be merged; keep it attached, or give each layer a "
+                "parameter of its own before you attach and train it"
+            )
+
+
+def _shared_parameters(encoder: Adapted) -> dict[int, list[str]]:
+    """Names of the parameters that have several owners, or one owner in several places, by id.
+
+    A module that is used several times inside one block is none: its change is the same each time.
+    """
+    names: dict[int, list[str]] = defaultdict(list)
+    places: dict[int, set[tuple[int, str | None]]] = defaultdict(set)
+    blocks = [site.path for site in encoder.sites.blocks]
+    for path, module in encoder.base.named_modules(remove_duplicate=False):
+        block = next((b for b in blocks if f"{path}.".startswith(f"{b}.")), None)
+        for name, parameter in module._parameters.items():
+            if parameter is not None:
+                names[id(parameter)].append(f"{path}.{name}")
+                places[id(parameter)].add((id(module), block))
+    return {key: names[key] for key, where in places.items() if len(where) > 1}
 
 
 def adapter_state(encoder: Adapted) -> dict[str, Tensor]:
-    """Copies of all tensors of the adapter in use, by name: all that must be stored or sent.
+    """Copies of all tensors of the active adapter, by name: all that must be stored or sent.
 
     Raises:
         ConfigError: If nothing is attached.
@@ -135,7 +216,7 @@ def adapter_state(encoder: Adapted) -> dict[str, Tensor]:
 
 
 def load_adapter_state(encoder: Adapted, state: Mapping[str, Tensor]) -> None:
-    """Give the adapter in use the tensors of another of its kind, all or none.
+    """Copy the tensors of another adapter of the same kind into the active one, all or none.
 
     Raises:
         ConfigError: If nothing is attached.
@@ -157,9 +238,9 @@ def load_adapter_state(encoder: Adapted, state: Mapping[str, Tensor]) -> None:
 
 
 def save_adapter(encoder: Adapted, path: Path | str) -> None:
-    """Write the adapter in use, and nothing of the encoder, to a ``.safetensors`` file.
+    """Write the active adapter, and nothing of the encoder, to a ``.safetensors`` file.
 
-    Folders that are missing are made.
+    Missing folders are made.
 
     Raises:
         ConfigError: If nothing is attached.
@@ -171,17 +252,18 @@ def save_adapter(encoder: Adapted, path: Path | str) -> None:
 
 
 def load_adapter(encoder: nn.Module, path: Path | str, name: str = DEFAULT) -> Any:
-    """Attach what :func:`save_adapter` wrote.
+    """Attach an adapter from a file that :func:`save_adapter` wrote.
 
     Args:
-        encoder: As for :func:`attach`: of the same build as the one that it was trained on.
+        encoder: As for :func:`attach`: of the same class and options as the one that the adapter
+            was trained on.
         path: The file.
-        name: What to call it.
+        name: Name of the adapter.
 
     Raises:
         CheckpointError: If the file is no adapter.
         ConfigError: As :func:`attach` does.
-        ShapeError: If it was trained on an encoder of another build.
+        ShapeError: If it was trained on an encoder with other options.
     """
     saved = read_adapter(path)
     with attached(encoder, saved["adapter"], name) as adapted:
@@ -190,7 +272,7 @@ def load_adapter(encoder: nn.Module, path: Path | str, name: str = DEFAULT) -> A
 
 
 def read_adapter(path: Path | str) -> dict[str, Any]:
-    """What :func:`save_adapter` wrote: ``adapter``, how to build it, and its ``state``.
+    """The contents of a file of :func:`save_adapter`: ``adapter``, how to build it, and ``state``.
 
     Raises:
         CheckpointError: If the file is no adapter.
@@ -202,12 +284,15 @@ def read_adapter(path: Path | str) -> dict[str, Any]:
 
 
 def specs_of(encoder: Adapted) -> dict[str, list[dict[str, Any]]]:
-    """What :func:`attach` needs to make the adapters again, by name; those in use come last."""
-    names = sorted(encoder.adapters, key=lambda name: name == encoder.in_use)
+    """Names and options by which :func:`attach` makes the adapters again, by adapter name.
+
+    The active ones come last: attached in this order, they are the active ones again.
+    """
+    names = sorted(encoder.adapters, key=lambda name: name == encoder.active_adapter)
     return {name: [ADAPTERS.spec(part) for part in encoder.named(name)] for name in names}
 
 
-def _built(adapter: Any, anatomy: Anatomy, base: nn.Module) -> list[Adapter]:
+def _built(adapter: Any, sites: Sites, base: nn.Module) -> list[Adapter]:
     several = isinstance(adapter, Iterable) and not isinstance(adapter, (str, Mapping))
     parts = [ADAPTERS.build(part) for part in (adapter if several else [adapter])]
     modules = dict(base.named_modules())
@@ -220,10 +305,10 @@ def _built(adapter: Any, anatomy: Anatomy, base: nn.Module) -> list[Adapter]:
             )
         if part in _attached:
             raise ConfigError(
-                f"this {type(part).__name__} instance was attached before, and would lose what it "
-                "learned; give a new one, or its name"
+                f"this {type(part).__name__} instance was attached before, and its trained "
+                "parameters would be replaced; give a new one, or its name"
             )
-        part.setup(anatomy)
+        part.setup(sites)
         part.to(like)
         _attached.add(part)
         for path in part.wraps():
@@ -244,7 +329,7 @@ def _adapted(encoder: Any) -> Adapted:
 
 
 def _state(encoder: Adapted) -> dict[str, Tensor]:
-    name = _adapted(encoder).in_use
+    name = _adapted(encoder).active_adapter
     if name is None:
-        raise ConfigError("no adapter is in use; say which: encoder.use(name)")
+        raise ConfigError("no adapter is active; choose one: encoder.set_adapter(name)")
     return encoder.adapters[name].state_dict()

@@ -11,9 +11,9 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from gtl.adapters.bottleneck_map import NORMS, Narrow, check_narrow
+from gtl.adapters.bottleneck_map import NORMS, BottleneckMap, check_bottleneck
 from gtl.errors import ConfigError
-from gtl.roles import Adapter, Anatomy
+from gtl.roles import Adapter, Sites
 
 
 class Bottleneck(Adapter):
@@ -42,16 +42,16 @@ class Bottleneck(Adapter):
         dropout: float = 0.0,
     ):
         super().__init__()
-        check_narrow(hidden, activation, dropout)
+        check_bottleneck(hidden, activation, dropout)
         if norm not in NORMS:
             raise ConfigError(f"`norm` is {norm!r}, expected one of {NORMS}")
         self.options = (hidden, activation, norm, dropout)
 
-    def setup(self, anatomy: Anatomy) -> None:
+    def setup(self, sites: Sites) -> None:
         """Make a bottleneck for each block."""
-        self.paths = [block.path for block in anatomy.blocks]
+        self.paths = [block.path for block in sites.blocks]
         self.maps = nn.ModuleList(
-            Narrow(block.width, block.width, *self.options) for block in anatomy.blocks
+            BottleneckMap(block.width, block.width, *self.options) for block in sites.blocks
         )
 
     def wraps(self) -> Mapping[str, Callable[..., Tensor]]:

@@ -1,6 +1,6 @@
-"""The bottleneck map that several adapters are made of: down, bend, and up again.
+"""The bottleneck map that several adapters are made of: down, a non-linearity, and up again.
 
-Its last map starts at zero, so that what it adds starts at nothing.
+Its last map starts at zero, so that an untrained adapter adds nothing.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ from gtl.errors import ConfigError
 
 ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU, "none": nn.Identity}
 NORMS = ("before", "after", None)
+# Of the width: 2 w (w / 8) = w^2 / 4 weights, a quarter of those of one square matrix of the layer.
+_REDUCTION = 8
 
 
-class Narrow(nn.Module):
+class BottleneckMap(nn.Module):
     """``up(act(down(norm(h))))`` with ``up`` at zero.
 
     Args:
@@ -35,10 +37,10 @@ class Narrow(nn.Module):
         dropout: float = 0.0,
     ):
         super().__init__()
-        hidden = an_eighth(width) if hidden is None else hidden
+        hidden = default_hidden(width) if hidden is None else hidden
         self.before = nn.LayerNorm(inputs) if norm == "before" else nn.Identity()
         self.down = nn.Linear(inputs, hidden)
-        self.bend = nn.Sequential(ACTIVATIONS[activation](), nn.Dropout(dropout))
+        self.activation = nn.Sequential(ACTIVATIONS[activation](), nn.Dropout(dropout))
         self.up = nn.Linear(hidden, width)
         self.after = nn.LayerNorm(width) if norm == "after" else nn.Identity()
         nn.init.zeros_(self.up.weight)
@@ -46,15 +48,15 @@ class Narrow(nn.Module):
 
     def forward(self, h: Tensor) -> Tensor:
         """What is added, ``(..., width)``, of ``(..., inputs)``."""
-        return self.after(self.up(self.bend(self.down(self.before(h)))))
+        return self.after(self.up(self.activation(self.down(self.before(h)))))
 
 
-def an_eighth(width: int) -> int:
-    """The columns of a bottleneck where nobody says: an eighth, and at least one."""
-    return max(width // 8, 1)
+def default_hidden(width: int) -> int:
+    """Columns of a bottleneck by default: an eighth of the width, and at least one."""
+    return max(width // _REDUCTION, 1)
 
 
-def check_narrow(hidden: int | None, activation: str, dropout: float = 0.0) -> None:
+def check_bottleneck(hidden: int | None, activation: str, dropout: float = 0.0) -> None:
     """Refuse options of a bottleneck that are outside their range.
 
     Raises:

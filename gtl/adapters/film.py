@@ -13,7 +13,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from gtl.roles import Adapter, Anatomy, Place
+from gtl.roles import Adapter, Site, Sites
 
 
 class FiLM(Adapter):
@@ -28,9 +28,9 @@ class FiLM(Adapter):
         shift: Likewise.
     """
 
-    def setup(self, anatomy: Anatomy) -> None:
+    def setup(self, sites: Sites) -> None:
         """Make ``2 d`` parameters for each place."""
-        places = _places(anatomy)
+        places = _places(sites)
         self.paths = [place.path for place in places]
         self.scale = nn.ParameterList(torch.zeros(place.width) for place in places)
         self.shift = nn.ParameterList(torch.zeros(place.width) for place in places)
@@ -40,11 +40,11 @@ class FiLM(Adapter):
         """Modulate the output of each place."""
         return {path: partial(self._modulate, i) for i, path in enumerate(self.paths)}
 
-    def merge(self, anatomy: Anatomy) -> None:
+    def merge(self, sites: Sites) -> None:
         """Multiply the weights of the normalizations and move their biases."""
         if not self.mergeable:
-            super().merge(anatomy)
-        for place, scale, shift in zip(_places(anatomy), self.scale, self.shift):
+            super().merge(sites)
+        for place, scale, shift in zip(_places(sites), self.scale, self.shift):
             weight, bias = place.module.weight, place.module.bias
             weight.mul_(1 + scale)  # type: ignore[operator]
             bias.mul_(1 + scale).add_(shift)  # type: ignore[operator]
@@ -54,13 +54,13 @@ class FiLM(Adapter):
         return torch.addcmul(normalized + self.shift[i], normalized, self.scale[i])
 
 
-def _places(anatomy: Anatomy) -> list[Place]:
+def _places(sites: Sites) -> list[Site]:
     return [
-        place for block, norms in zip(anatomy.blocks, anatomy.norms) for place in (norms or [block])
+        place for block, norms in zip(sites.blocks, sites.norms) for place in (norms or [block])
     ]
 
 
-def _affine(place: Place) -> bool:
+def _affine(place: Site) -> bool:
     """Whether the module ends in a weight and a bias for each column."""
     weight, bias = getattr(place.module, "weight", None), getattr(place.module, "bias", None)
     return (

@@ -1,6 +1,7 @@
-"""Who holds an encoder frozen: it is free again, as it was, when the last adapter lets go.
+"""Freezing of an encoder by the adapted forms of it, and its release when the last is detached.
 
-The record travels on the encoder itself, so that a copy knows that it was frozen for an adapter.
+The record is an attribute of the encoder itself, so that a copy of it, too, is known to be frozen
+for an adapter.
 """
 
 from __future__ import annotations
@@ -10,51 +11,57 @@ from weakref import WeakSet
 
 from torch import nn
 
-_RECORD = "_held"
+_RECORD = "_frozen_by_adapters"
 
 
-class _Held:
-    """What was free and in which mode before the first adapter came, and who is attached."""
+class _Record:
+    """What required gradients and in which mode before the first adapter, and who freezes it."""
 
-    def __init__(self, moved: dict[str, bool], modes: dict[str, bool]):
-        self.moved, self.modes = moved, modes
-        self.holders: WeakSet[nn.Module] = WeakSet()
+    def __init__(self, required: dict[str, bool], modes: dict[str, bool]):
+        self.required, self.modes = required, modes
+        # Weak: an adapted form that was dropped without `detach` must not freeze it for good.
+        self.owners: WeakSet[nn.Module] = WeakSet()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _Held, (self.moved, self.modes)  # nobody holds a copy
+        return _Record, (self.required, self.modes)  # a copy of the encoder has no owner yet
 
 
-def hold(base: nn.Module, holder: nn.Module) -> None:
-    """Freeze a module for a holder: no gradients, eval mode."""
+def freeze(base: nn.Module, owner: nn.Module) -> bool:
+    """Freeze a module for an adapted form of it: no gradients, eval mode.
+
+    Returns:
+        Whether it was in train mode before the first adapter was attached.
+    """
     record = vars(base).get(_RECORD)
     if record is None:
-        moved = {name: p.requires_grad for name, p in base.named_parameters()}
-        record = _Held(moved, {name: module.training for name, module in base.named_modules()})
+        required = {name: p.requires_grad for name, p in base.named_parameters()}
+        record = _Record(required, {name: part.training for name, part in base.named_modules()})
         vars(base)[_RECORD] = record
-    record.holders.add(holder)
+    record.owners.add(owner)
     base.requires_grad_(False)
     base.eval()
+    return record.modes[""]
 
 
-def let_go(base: nn.Module, holder: nn.Module) -> None:
-    """The holder lets go; the last one frees the module."""
+def release(base: nn.Module, owner: nn.Module) -> None:
+    """End the freezing by one adapted form; with the last one the module is unfrozen."""
     record = vars(base).get(_RECORD)
     if record is not None:
-        record.holders.discard(holder)
-        if not record.holders:
-            free(base)
+        record.owners.discard(owner)
+        if not record.owners:
+            unfreeze(base)
 
 
-def free(base: nn.Module) -> None:
-    """Everything as free and in the mode as before the first holder, whoever holds it."""
+def unfreeze(base: nn.Module) -> None:
+    """Gradients and modes as before the first adapter, whatever adapted forms there are."""
     record = vars(base).pop(_RECORD, None)
     if record is not None:
         for name, parameter in base.named_parameters():
-            parameter.requires_grad_(record.moved.get(name, True))
+            parameter.requires_grad_(record.required.get(name, True))
         for name, module in base.named_modules():
             module.training = record.modes.get(name, module.training)
 
 
-def is_held(module: nn.Module) -> bool:
+def is_frozen_by_adapter(module: nn.Module) -> bool:
     """Whether a module is frozen because an adapter was attached to it."""
     return _RECORD in vars(module)

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gtl.adapters.bottleneck_map import ACTIVATIONS, an_eighth, check_narrow
+from gtl.adapters.bottleneck_map import ACTIVATIONS, check_bottleneck, default_hidden
 from gtl.errors import ConfigError
-from gtl.roles import Adapter, Anatomy
+from gtl.roles import Adapter, Sites
 
 
 class Layerwise(Adapter):
@@ -37,24 +37,24 @@ class Layerwise(Adapter):
 
     def __init__(self, hidden: int | None = None, activation: str = "relu", residual: bool = True):
         super().__init__()
-        check_narrow(hidden, activation)
+        check_bottleneck(hidden, activation)
         self.hidden, self.residual = hidden, residual
         self.activation = ACTIVATIONS[activation]()
 
-    def setup(self, anatomy: Anatomy) -> None:
+    def setup(self, sites: Sites) -> None:
         """Make a map for each layer.
 
         Raises:
             ConfigError: If a module from elsewhere returns anything but one tensor of vectors.
         """
-        layers = [*([] if anatomy.embed is None else [anatomy.embed]), *anatomy.blocks]
-        if not anatomy.width:
+        layers = [*([] if sites.embed is None else [sites.embed]), *sites.blocks]
+        if not sites.width:
             raise ConfigError("layerwise needs an encoder that returns one tensor of vectors")
-        hidden = an_eighth(anatomy.width) if self.hidden is None else self.hidden
+        hidden = default_hidden(sites.width) if self.hidden is None else self.hidden
         self.down = nn.ModuleList(nn.Linear(place.width, hidden) for place in layers)
         self.norms = nn.ModuleList(nn.LayerNorm(hidden) for _ in layers)
         self.depth = nn.Parameter(torch.full((len(layers),), 1 / len(layers)))
-        self.up = nn.Linear(hidden, anatomy.width) if self.residual else None
+        self.up = nn.Linear(hidden, sites.width) if self.residual else None
         if self.up is None:
             self.width = hidden
         else:

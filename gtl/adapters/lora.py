@@ -9,10 +9,10 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from gtl.adapters.adapted import Call
-from gtl.adapters.weights import all_matrices, merge_matrices, moved
+from gtl.adapters.module_views import Call
+from gtl.adapters.weights import all_matrices, call_changed, merge_matrices
 from gtl.errors import ConfigError
-from gtl.roles import Adapter, Anatomy
+from gtl.roles import Adapter, Sites
 
 
 class LoRA(Adapter):
@@ -40,14 +40,14 @@ class LoRA(Adapter):
         self.rank = rank
         self.scale = 1.0 if alpha is None else alpha / rank
 
-    def setup(self, anatomy: Anatomy) -> None:
+    def setup(self, sites: Sites) -> None:
         """Make two thin matrices for each one in the blocks.
 
         Raises:
             ConfigError: If the blocks have no matrices.
         """
-        matrices = all_matrices(anatomy, "lora")
-        self.paths = [block.path for block in anatomy.blocks]
+        matrices = all_matrices(sites, "lora")
+        self.paths = [block.path for block in sites.blocks]
         self.down = nn.ModuleList(self._thin(weights, rows=False) for weights in matrices)
         self.up = nn.ModuleList(self._thin(weights, rows=True) for weights in matrices)
 
@@ -55,13 +55,12 @@ class LoRA(Adapter):
         """Call each block with other matrices."""
         return {path: partial(self._around, i) for i, path in enumerate(self.paths)}
 
-    def merge(self, anatomy: Anatomy) -> None:
+    def merge(self, sites: Sites) -> None:
         """Add the changes to the matrices."""
-        merge_matrices(anatomy, {i: self._changes(i) for i in range(len(self.paths))})
+        merge_matrices(sites, {i: self._changes(i) for i in range(len(self.paths))})
 
     def _around(self, i: int, call: Call, *inputs: object) -> Tensor:
-        with moved(call.module, self._changes(i)):
-            return call(*inputs)
+        return call_changed(call, self._changes(i), *inputs)
 
     def _changes(self, i: int) -> list[Tensor]:
         up, down = self.up[i], self.down[i]

@@ -13,12 +13,12 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from gtl.adapters.adapted import Call
-from gtl.adapters.bottleneck_map import Narrow, check_narrow
+from gtl.adapters.bottleneck_map import BottleneckMap, check_bottleneck
+from gtl.adapters.module_views import Call
 from gtl.adapters.sites import vectors_of
-from gtl.adapters.weights import all_matrices, merge_matrices, moved
+from gtl.adapters.weights import all_matrices, call_changed, merge_matrices
 from gtl.errors import ConfigError
-from gtl.roles import Adapter, Anatomy
+from gtl.roles import Adapter, Sites
 
 KINDS = ("linear", "bottleneck")
 
@@ -55,7 +55,7 @@ class Parallel(Adapter):
         scale: float = 1.0,
     ):
         super().__init__()
-        check_narrow(hidden, activation)
+        check_bottleneck(hidden, activation)
         if kind not in KINDS:
             raise ConfigError(f"`kind` is {kind!r}, expected one of {KINDS}")
         if groups < 1:
@@ -64,27 +64,27 @@ class Parallel(Adapter):
         self.hidden, self.activation = hidden, activation
         self.mergeable = kind == "linear"
 
-    def setup(self, anatomy: Anatomy) -> None:
+    def setup(self, sites: Sites) -> None:
         """Make the maps beside each block.
 
         Raises:
             ConfigError: If a linear one finds no matrices, or a bottleneck no input of a block.
         """
-        self.paths = [block.path for block in anatomy.blocks]
+        self.paths = [block.path for block in sites.blocks]
         if self.kind == "linear":
-            matrices = all_matrices(anatomy, "parallel")
+            matrices = all_matrices(sites, "parallel")
             self.maps = nn.ModuleList(
                 nn.ParameterList(self._zeros(weight) for weight in weights) for weights in matrices
             )
             return
-        if not all(block.inputs for block in anatomy.blocks):
+        if not all(block.inputs for block in sites.blocks):
             raise ConfigError(
                 "a block takes no node vectors by position that an adapter could read; hand them "
                 "over so, or use 'bottleneck'"
             )
         self.maps = nn.ModuleList(
-            Narrow(block.inputs, block.width, self.hidden, self.activation, norm=None)
-            for block in anatomy.blocks
+            BottleneckMap(block.inputs, block.width, self.hidden, self.activation, norm=None)
+            for block in sites.blocks
         )
 
     def wraps(self) -> Mapping[str, Callable[..., Tensor]]:
@@ -92,15 +92,14 @@ class Parallel(Adapter):
         around = self._linear if self.kind == "linear" else self._bottleneck
         return {path: partial(around, i) for i, path in enumerate(self.paths)}
 
-    def merge(self, anatomy: Anatomy) -> None:
+    def merge(self, sites: Sites) -> None:
         """Add the maps to the matrices."""
         if not self.mergeable:
-            super().merge(anatomy)
-        merge_matrices(anatomy, {i: self._changes(i) for i in range(len(self.paths))})
+            super().merge(sites)
+        merge_matrices(sites, {i: self._changes(i) for i in range(len(self.paths))})
 
     def _linear(self, i: int, call: Call, *inputs: object) -> Tensor:
-        with moved(call.module, self._changes(i)):
-            return call(*inputs)
+        return call_changed(call, self._changes(i), *inputs)
 
     def _bottleneck(self, i: int, call: Call, *inputs: object) -> Tensor:
         h = vectors_of(inputs)

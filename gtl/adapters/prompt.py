@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from gtl.errors import ConfigError
-from gtl.roles import Adapter, Anatomy
+from gtl.roles import Adapter, Sites
 
 
 class Prompt(Adapter):
@@ -36,18 +36,18 @@ class Prompt(Adapter):
             raise ConfigError(f"`count` is {count}, expected at least 1")
         self.count = count
 
-    def setup(self, anatomy: Anatomy) -> None:
+    def setup(self, sites: Sites) -> None:
         """Make the vectors.
 
         Raises:
             ConfigError: If the encoder has no embedding to add to.
         """
-        if anatomy.embed is None:
+        if sites.embed is None:
             raise ConfigError(
                 "prompt adds to the embedded features, and a module from elsewhere does not say "
                 "where it embeds; use another adapter, or derive it from gtl.roles.Encoder"
             )
-        self.path, width = anatomy.embed.path, anatomy.embed.width
+        self.path, width = sites.embed.path, sites.embed.width
         self.vectors = nn.Parameter(torch.zeros(self.count, width))
         self.ask = nn.Linear(width, self.count, bias=False) if self.count > 1 else None
 

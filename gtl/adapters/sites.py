@@ -1,7 +1,7 @@
-"""Where an encoder can be taken hold of: without it, adapters would be written for each encoder.
+"""The sites of an encoder: its embedding, blocks and normalizations, with their widths.
 
-One forward pass over a graph of two nodes shows how many columns go in and out of every part, so an
-encoder need not tell, and neither need one from another library.
+One forward pass over a graph of two nodes shows how many columns each of them reads and returns, so
+that no encoder has to declare it, and adapters are written once for all encoders.
 """
 
 from __future__ import annotations
@@ -14,24 +14,25 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from gtl.adapters.module_views import Call, wrapped
 from gtl.errors import ConfigError
 from gtl.graph import Columns, Graph, Schema
-from gtl.roles import Anatomy, Encoder, Place
+from gtl.roles import Encoder, Site, Sites
 
 
-def anatomy_of(
+def sites_of(
     encoder: nn.Module, blocks: Sequence[str] | None, example: Sequence[Any] | None
-) -> Anatomy:
-    """The places of an encoder, with their widths.
+) -> Sites:
+    """The sites of an encoder, with their widths.
 
     Args:
         encoder: An :class:`gtl.roles.Encoder`, or any module.
         blocks: Names of the modules that are its layers, in order; by default the blocks of an
-            encoder and, elsewhere, every convolution (a class ``...Conv``).
+            encoder and, of another module, every convolution (a class ``...Conv``).
         example: Inputs of one call; by default, for an encoder, a graph of two nodes.
 
     Raises:
-        ConfigError: If there are no layers to be found, or no way to see their widths.
+        ConfigError: If no layers are found, several are one module, or their widths cannot be seen.
     """
     paths = _block_paths(encoder) if blocks is None else list(blocks)
     modules = dict(encoder.named_modules())
@@ -52,23 +53,24 @@ def anatomy_of(
         )
     entry = ["embed"] if isinstance(encoder, Encoder) else []
     norms = [[f"{path}.{name}" for name in _norms_in(modules[path])] for path in paths]
+    _require_own_norms(norms, modules)
     inside = [name for names in norms for name in names]
-    inputs = _specimen(encoder) if example is None else tuple(example)
-    seen, width = _widths(encoder, modules, [*entry, *paths, *inside], inputs)
+    inputs = _two_node_input(encoder) if example is None else tuple(example)
+    widths, width = _widths(encoder, [*entry, *paths, *inside], inputs)
 
-    def place(path: str) -> Place:
-        return Place(path, modules[path], *seen[path])
+    def site(path: str) -> Site:
+        return Site(path, modules[path], *widths[path])
 
-    missed = [path for path in (*entry, *paths) if path not in seen]
+    missed = [path for path in (*entry, *paths) if path not in widths]
     if missed:
         raise ConfigError(
             f"the encoder does not use {', '.join(missed)} or gets no node vectors from it; name "
             "other `blocks`"
         )
-    return Anatomy(
-        place("embed") if entry else None,
-        tuple(place(path) for path in paths),
-        tuple(tuple(place(name) for name in names if name in seen) for names in norms),
+    return Sites(
+        site("embed") if entry else None,
+        tuple(site(path) for path in paths),
+        tuple(tuple(site(name) for name in names if name in widths) for names in norms),
         width,
         getattr(encoder, "schema", None) if isinstance(encoder, Encoder) else None,
     )
@@ -86,7 +88,7 @@ def vectors_of(inputs: Sequence[Any]) -> Tensor | None:
 
 @contextmanager
 def in_eval_mode(module: nn.Module) -> Iterator[None]:
-    """Everything in eval mode, and afterwards each part in the mode that it was in."""
+    """Eval mode of a module and all inside; afterwards each is in the mode that it was in."""
     modes = {part: part.training for part in module.modules()}
     module.eval()
     try:
@@ -117,27 +119,38 @@ def _outermost(module: nn.Module, is_wanted: Any) -> list[str]:
     return found
 
 
-def _widths(
-    encoder: nn.Module, modules: dict[str, nn.Module], paths: Sequence[str], inputs: Sequence[Any]
-) -> tuple[dict[str, tuple[int, int]], int]:
-    seen: dict[str, tuple[int, int]] = {}
+def _require_own_norms(norms: Sequence[Sequence[str]], modules: dict[str, nn.Module]) -> None:
+    for path in (name for names in norms for name in names):
+        if path not in modules:  # named_modules lists a shared module once, at its first place
+            raise ConfigError(
+                f"{path} is the same module as that of an earlier block; adapters need a "
+                "normalization for each layer"
+            )
 
-    def note(path: str, module: nn.Module, given: tuple, out: Any) -> None:
+
+def _widths(
+    encoder: nn.Module, paths: Sequence[str], inputs: Sequence[Any]
+) -> tuple[dict[str, tuple[int, int]], int]:
+    """Columns that each module reads and returns, by path, and those of the output.
+
+    The encoder is called as an adapted one is: a module that it does not reach by its path is
+    missing here, instead of being left out silently once an adapter wraps it.
+    """
+    widths: dict[str, tuple[int, int]] = {}
+
+    def note(path: str, call: Call, *given: Any) -> Any:
+        out: Any = call(*given)
         if isinstance(out, Tensor):
             vectors = vectors_of(given)
-            seen[path] = (0 if vectors is None else vectors.shape[-1], out.shape[-1])
+            widths[path] = (0 if vectors is None else vectors.shape[-1], out.shape[-1])
+        return out
 
-    handles = [modules[path].register_forward_hook(partial(note, path)) for path in paths]
-    try:
-        with in_eval_mode(encoder), torch.no_grad(), torch.random.fork_rng(devices=[]):
-            out = encoder(*inputs)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return seen, int(out.shape[-1]) if isinstance(out, Tensor) else 0
+    with in_eval_mode(encoder), torch.no_grad(), torch.random.fork_rng(devices=[]):
+        out = wrapped(encoder, {path: [partial(note, path)] for path in paths})(*inputs)
+    return widths, int(out.shape[-1]) if isinstance(out, Tensor) else 0
 
 
-def _specimen(encoder: nn.Module) -> tuple[Any, ...]:
+def _two_node_input(encoder: nn.Module) -> tuple[Any, ...]:
     if not isinstance(encoder, Encoder):
         raise ConfigError(
             f"{type(encoder).__name__} is no gtl.roles.Encoder: give the inputs of one call, "

@@ -15,11 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gtl.adapters.bottleneck_map import Narrow, check_narrow
+from gtl.adapters.bottleneck_map import BottleneckMap, check_bottleneck
 from gtl.errors import ConfigError
 from gtl.graph import Graph
 from gtl.graph.time_graph import history_rows, time_graph
-from gtl.roles import Adapter, Anatomy
+from gtl.roles import Adapter, Sites
 
 PARTS = ("temporal", "spatial", "joint")
 
@@ -74,7 +74,7 @@ class SpatioTemporal(Adapter):
         super().__init__()
         if history < 1:
             raise ConfigError(f"`history` is {history}, expected at least 1 step")
-        check_narrow(hidden, "gelu")
+        check_bottleneck(hidden, "gelu")
         if isinstance(parts, str) or not parts or not set(parts) <= set(PARTS):
             raise ConfigError(f"`parts` is {parts!r}, expected some of {PARTS}")
         if inlet and "temporal" not in parts:
@@ -87,7 +87,7 @@ class SpatioTemporal(Adapter):
         self.causal, self.reach, self.edge_type = causal, reach, edge_type
         self.inlet = inlet
 
-    def setup(self, anatomy: Anatomy) -> None:
+    def setup(self, sites: Sites) -> None:
         """Make the adapters of each block and the vectors of the steps.
 
         Raises:
@@ -95,30 +95,30 @@ class SpatioTemporal(Adapter):
                 number of columns, ``reach`` does not name one number for each block, or the
                 encoder does not know ``edge_type``.
         """
-        if anatomy.embed is None:
+        if sites.embed is None:
             raise ConfigError(
                 "spatio_temporal runs blocks of a gtl encoder on graphs along time; the encoder is "
                 "none, derive it from gtl.roles.Encoder"
             )
-        for place in anatomy.blocks:
+        for place in sites.blocks:
             if place.inputs != place.width:
                 raise ConfigError(
                     f"{place.path} turns {place.inputs} columns into {place.width}; "
                     "spatio_temporal needs blocks that keep their number"
                 )
-        self._check_edge_type(0 if anatomy.schema is None else anatomy.schema.edge_types)
-        self.embed = anatomy.embed.path
-        self.paths = [place.path for place in anatomy.blocks]
+        self._check_edge_type(0 if sites.schema is None else sites.schema.edge_types)
+        self.embed = sites.embed.path
+        self.paths = [place.path for place in sites.blocks]
         self.reaches = self._reach_of_each(len(self.paths))
-        widths = [place.width for place in anatomy.blocks]
+        widths = [place.width for place in sites.blocks]
         self.maps = nn.ModuleDict(
             {
-                part: nn.ModuleList(Narrow(w, w, self.hidden, "gelu", None) for w in widths)
+                part: nn.ModuleList(BottleneckMap(w, w, self.hidden, "gelu", None) for w in widths)
                 for part in (*self.parts, *(["inlet"] if self.inlet else []))
             }
         )
         if "temporal" in self.parts:
-            self.steps = nn.Parameter(torch.zeros(self.history, anatomy.embed.width))
+            self.steps = nn.Parameter(torch.zeros(self.history, sites.embed.width))
 
     def wraps(self) -> Mapping[str, Callable[..., Tensor]]:
         """Add the steps' vectors to the embedding, adapt every block."""

@@ -1,4 +1,4 @@
-"""Frozen vectors, computed once: under a frozen encoder a graph says the same in each step.
+"""Cache of a frozen encoder's outputs: a graph's vectors are computed once and used in each step.
 
 Where no adapter acts inside the encoder, training a head or a layerwise adapter would otherwise
 encode the one graph, or the same molecules, anew in every step and every validation.
@@ -18,42 +18,44 @@ from gtl.graph.graph import CONTENT
 from gtl.graph.pack import source_of
 
 log = logging.getLogger(__name__)
-LIMIT = 1 << 30  # bytes of vectors of a set
-_AT_ONCE = 256  # graphs
+LIMIT = 1 << 30  # bytes of vectors of a set: 1 GiB, small beside what training itself needs
+# Graphs encoded at once. Part of a run's numbers: vectors differ in their last bits by portion.
+_PORTION = 256
 _FIELDS = (*CONTENT, "origin", "undrawn")
 
 Vectors = tuple[list[Tensor], Tensor]  # of embedding and blocks, and the output
 _Mark = tuple[torch.dtype | None, list[tuple[Tensor, int, int]]]
 
 
-class Kept:
-    """Vectors of the last graph that was computed, and of graphs that were encoded ahead.
+class VectorCache:
+    """Vectors of the last graph that was computed, and of a set of graphs that was encoded.
 
-    Changes of weights and of vectors are noticed unless they are made through ``.data``.
+    Changes of weights and of cached vectors are noticed unless they are made through ``.data``.
     """
 
     def __init__(self) -> None:
         self._last: tuple[object, _Mark, Vectors, list[int]] | None = None
-        self._ahead: tuple[_Ahead, _Mark] | None = None
+        self._set: tuple[_EncodedSet, _Mark] | None = None
 
     def get(self, graph: Graph, encoder: nn.Module, compute: Callable[[Graph], Vectors]) -> Vectors:
-        """What ``compute(graph)`` gives for this encoder.
+        """The value of ``compute(graph)`` for this encoder.
 
         Args:
             graph: What is encoded; a copy with other labels, seeds or pairs counts as the same.
-            encoder: Its weights and buffers are compared by what they are and how often they were
-                changed. The same tensors have to be there: a replay at others is computed.
-            compute: Called unless it is known what comes out.
+            encoder: Its weights and buffers are compared by identity and by how often they were
+                changed. At other tensors, such as those of a replay, vectors are computed.
+            compute: Called unless the vectors are cached.
         """
         mark = _mark(encoder, graph.device)
         if mark is None or any(v is not None and v.requires_grad for v in (graph.x, graph.e)):
             return compute(graph)
-        if self._ahead is not None and _same(self._ahead[1], mark):
-            known = self._ahead[0].vectors(graph)
+        # Read once: another thread may replace or clear them.
+        encoded, last = self._set, self._last
+        if encoded is not None and _same(encoded[1], mark):
+            known = encoded[0].vectors(graph)
             if known is not None:
                 return known
         identity = graph.remember("encoded", object, _FIELDS)
-        last = self._last
         if (
             last is None
             or last[0] is not identity
@@ -65,7 +67,7 @@ class Kept:
         layers, out = last[2]
         return list(layers), out
 
-    def ahead(
+    def fill(
         self,
         graphs: PackedGraphs,
         items: Tensor,
@@ -74,8 +76,8 @@ class Kept:
     ) -> None:
         """Encode graphs of a set, unless their vectors take more than :data:`LIMIT` bytes.
 
-        Graphs are encoded in portions that depend on ``items`` alone, so that a run that is gone
-        on with has the same vectors to the last bit.
+        Graphs are encoded in portions that depend on ``items`` alone, so that a run that is resumed
+        has the same vectors to the last bit.
 
         Args:
             graphs: The set.
@@ -86,36 +88,36 @@ class Kept:
         mark = _mark(encoder, _device(encoder))
         if mark is None:
             return
-        self._ahead = None
+        self._set = None
         nodes = int((graphs.node_offsets[items + 1] - graphs.node_offsets[items]).sum())
         rows: list[Tensor] = []
         widths: list[int] = []
-        for portion in items.split(_AT_ONCE):
+        for portion in items.split(_PORTION):
             layers, out = compute(graphs.batch(portion).to(_device(encoder)))
             widths = [part.shape[1] for part in (*layers, out)]
             rows.append(torch.cat([*layers, out], 1).cpu())
             if nodes * rows[0].shape[1] * rows[0].element_size() > LIMIT:
-                log.info("vectors of %d nodes are too many to be kept", nodes)
+                log.info("vectors of %d nodes are too many to be cached", nodes)
                 return
         if rows:
-            self._ahead = _Ahead.of(graphs, items, torch.cat(rows), widths), mark
+            self._set = _EncodedSet.of(graphs, items, torch.cat(rows), widths), mark
 
-    def forget(self) -> None:
-        """Let go of everything."""
-        self._last = self._ahead = None
+    def clear(self) -> None:
+        """Free the memory of all vectors."""
+        self._last = self._set = None
 
-    def __deepcopy__(self, memo: dict) -> Kept:
-        """A copy starts anew: its encoder is another."""
-        return Kept()
+    def __deepcopy__(self, memo: dict) -> VectorCache:
+        """An empty cache: the copy's encoder has other weights."""
+        return VectorCache()
 
 
 @dataclass(frozen=True)
-class _Ahead:
+class _EncodedSet:
     """Vectors of some graphs of a set: features of the same graphs without edges.
 
     Attributes:
         graphs: The set.
-        number: Where each graph of the set is among those encoded, -1 if it is not.
+        number: Position of each graph of the set among those encoded, -1 if it is not.
         rows: The graphs encoded, with embedding, blocks and output side by side as features.
         widths: Columns of each of those.
     """
@@ -126,17 +128,17 @@ class _Ahead:
     widths: list[int]
 
     @staticmethod
-    def of(graphs: PackedGraphs, items: Tensor, rows: Tensor, widths: list[int]) -> _Ahead:
+    def of(graphs: PackedGraphs, items: Tensor, rows: Tensor, widths: list[int]) -> _EncodedSet:
         number = torch.full((len(graphs),), -1)
         number[items] = torch.arange(len(items))
         sizes = graphs.node_offsets[items + 1] - graphs.node_offsets[items]
         offsets = torch.cat([sizes.new_zeros(1), sizes.cumsum(0)])
         none = torch.empty(0, dtype=torch.int64)
         packed = PackedGraphs(offsets, torch.zeros_like(offsets), none, none, Schema(), x=rows)
-        return _Ahead(graphs, number, packed, widths)
+        return _EncodedSet(graphs, number, packed, widths)
 
     def vectors(self, graph: Graph) -> Vectors | None:
-        """Those of a batch, if it is one of the set and all of its graphs are here."""
+        """Vectors of a batch of the set; ``None`` if some of its graphs were not encoded."""
         source = source_of(graph)
         if source is None or source[0] is not self.graphs:
             return None
@@ -151,7 +153,7 @@ class _Ahead:
 
 
 def _mark(encoder: nn.Module, device: torch.device) -> _Mark | None:
-    """What vectors depend on beside the graph; ``None`` if changes could not be seen."""
+    """What vectors depend on beside the graph; ``None`` if changes cannot be detected."""
     tensors = list(_tensors(encoder))
     if any(tensor.is_inference() for tensor in tensors):
         return None

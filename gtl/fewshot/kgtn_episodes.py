@@ -153,16 +153,16 @@ def train_by_episodes(
         weight_decay: Weight decay.
 
     Returns:
-        The head, without derivatives; ``head.listens`` is 0 where nothing is added.
+        The head, without derivatives; ``head.receives`` is 0 where nothing is added.
 
     Raises:
         ShapeError: If ``few`` is no boolean of all classes.
         ConfigError: If a number is out of range, or the head cannot start from a closed form.
     """
-    if few.dtype != torch.bool or few.shape != head.listens.shape:
+    if few.dtype != torch.bool or few.shape != head.receives.shape:
         raise ShapeError(
             f"`few` is {few.dtype} of shape {tuple(few.shape)}, expected bool "
-            f"{tuple(head.listens.shape)}, one per class"
+            f"{tuple(head.receives.shape)}, one per class"
         )
     for name, value in (("episodes", episodes), ("judged", judged), ("queries", queries)):
         if value < 1:
@@ -177,7 +177,7 @@ def train_by_episodes(
             with torch.enable_grad():
                 strength = _train(head, source, episodes, judged, lr, weight_decay)
     with torch.no_grad():
-        head.listens.mul_(strength)
+        head.receives.mul_(strength)
     return head.eval().requires_grad_(False)
 
 
@@ -217,7 +217,7 @@ def _loss(head: KGTN, episode: Episode) -> Tensor:
 
 def _logits(head: KGTN, episode: Episode, strength: float) -> Tensor:
     """Logits ``(q, c)``; classes that really have few samples are not asked about and left out."""
-    state = {**episode.state, "listens": strength * episode.state["listens"]}
+    state = {**episode.state, "receives": strength * episode.state["receives"]}
     logits = functional_call(head, state, (episode.queries,))
     base = torch.zeros_like(episode.few)
     base[episode.labels.unique()] = True

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gtl.adapters.freezing import free
+from gtl.adapters.freezing import unfreeze
 from gtl.catalog import WEIGHTINGS
 from gtl.checkpoint import read_json
 from gtl.checks import check_positive
@@ -112,7 +112,7 @@ def forecast(
             return _fit(encoder, series, windows, session, shape)
         frozen = frozen if frozen is not None else adapter is not None or memory is not None
         base = base_of(session.encoder(_copied(encoder))[0])
-        free(base)  # the adapters that froze it are not used here
+        unfreeze(base)  # the adapters that froze it are not used here
         train = windows["train"]
         adapter = _with_history(adapter, train.history)
         body = body_of(base, adapter, memory, train.history, frozen)

@@ -189,7 +189,7 @@ def body_of(base: Encoder, adapter: Any, memory: str | None, history: int, froze
 
     Args:
         base: Without adapters; all of it learns unless it is frozen, whatever was before.
-        adapter: As for :func:`gtl.adapters.attachment`; ``None`` for none.
+        adapter: As for :func:`gtl.adapters.attach`; ``None`` for none.
         memory: ``"gru"`` or ``None``.
         history: Steps of a window.
         frozen: Whether ``base`` stays as it is.

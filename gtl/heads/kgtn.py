@@ -1,4 +1,4 @@
-"""Classifier weights that listen to related classes: without it, a class with few samples is alone.
+"""KGTN: a classifier whose weights are computed along graphs of related classes.
 
 The knowledge graph transfer network (Chen et al. 2020) runs a gated graph network over a graph of
 classes and reads the classifier's weights off its last state; with several graphs, each runs one
@@ -6,6 +6,8 @@ and their scores are combined (KGTN-ens, Filipiak et al. 2024).
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +20,9 @@ from gtl.roles import Head
 
 CLASSIFIERS = ("inner", "cosine", "pearson")
 _COMBINE = ("mean", "max")
-_TINY = 1e-12  # beside a squared length: keeps a zero vector, and its gradient, finite
+_TINY = 1e-12  # added to a squared length: keeps a zero vector, and its gradient, finite
+# Names in states of older run folders, and what they are called now.
+_FORMER = {"speaks": "sends", "listens": "receives", ".heard.": ".messages."}
 
 
 class KGTN(Head):
@@ -28,34 +32,34 @@ class KGTN(Head):
 
     Trained together with the rest, as published, weights of classes with few samples are free to
     memorize them, and the graph is not used (``benchmarks/category_graph_pays.py``).
-    :func:`gtl.fewshot.kgtn_episodes.train_by_episodes` starts at a closed form instead, with base
-    classes that pretend to have few samples.
+    :func:`gtl.fewshot.kgtn_episodes.train_by_episodes` starts at a closed form instead and trains
+    on pseudo-novel classes, base classes of which few samples are used.
 
     Args:
         width: Columns of the features ``d``.
         outputs: Number of classes ``c``.
-        graphs: One graph of ``c`` nodes, or a list. An edge from ``j`` to ``i`` weighs what class
-            ``i`` hears from ``j``; messages flow back along it with the same weight. A graph is a
-            :class:`gtl.Graph` with the weights in ``e`` (1 if there is none), or plain: a list of
-            ``[src, dst, weight]``.
-        steps: How often messages are passed.
+        graphs: One graph of ``c`` nodes, or a list. An edge from ``j`` to ``i`` has the weight of
+            the messages that class ``i`` receives from ``j``; messages are also passed back along
+            it, with the same weight. A graph is a :class:`gtl.Graph` with the weights in ``e`` (1
+            if there is none), or plain: a list of ``[src, dst, weight]``.
+        steps: Rounds of message passing.
         classifier: ``"inner"`` product of features and weights, or ``scale`` times their
             ``"cosine"`` or ``"pearson"`` correlation.
-        scale: Of the last two, to begin with; it is learned.
-        residual: Add what the graph says to the plain weights. Without it the weights are what
-            the output map makes of them, as published, and a class without neighbors changes too.
+        scale: Initial factor of the last two; it is learned.
+        residual: Add the output of the graph network to the plain weights. If false, its output
+            takes their place, as published, and a class without neighbors changes too.
         combine: ``"mean"`` or ``"max"`` of the scores by several graphs.
-        decay: What :meth:`penalty` multiplies :meth:`regularizer` with, 0.001 in the paper.
-        metric: Keep a center and a map of the features, which :meth:`start` sets.
+        decay: Factor of :meth:`regularizer` in :meth:`penalty`, 0.001 in the paper.
+        metric: Center and map the features, as :meth:`start` sets.
 
     Attributes:
-        speaks: How much of what each class says is heard, ``(c,)``; 1 to begin with.
-        listens: How much each class changes by what it hears, ``(c,)``; 1 to begin with.
+        sends: Factor of the messages that each class sends, ``(c,)``; 1 at first.
+        receives: Factor of the change of each class's weights by messages, ``(c,)``; 1 at first.
 
     Raises:
         ConfigError: If an option is outside its range, or there is no graph.
         ShapeError: If a graph has other than ``outputs`` nodes or other than one weight an edge.
-        DataError: If an edge leads nowhere or its weight is not a finite number.
+        DataError: If an end of an edge is no class or its weight is not a finite number.
 
     Example:
         >>> head = KGTN(8, 3, graphs=[[[0, 1, 0.5], [1, 0, 0.5]]])
@@ -63,8 +67,8 @@ class KGTN(Head):
         torch.Size([5, 3])
     """
 
-    speaks: Tensor
-    listens: Tensor
+    sends: Tensor
+    receives: Tensor
     center: Tensor
     map: Tensor
 
@@ -84,7 +88,7 @@ class KGTN(Head):
         super().__init__()
         _require_options(steps, classifier, scale, combine, decay)
         self._graphs = graphs_of_classes(graphs, outputs)
-        # A graph is no plain option; as triples a run folder can remember it.
+        # A graph is no plain option; as triples it can be stored in a run folder.
         self.arguments["graphs"] = [as_triples(graph) for graph in self._graphs]
         self.classifier, self.residual, self.combine = classifier, residual, combine
         self.decay, self.metric = decay, metric
@@ -92,17 +96,19 @@ class KGTN(Head):
         self.parts = nn.ModuleList(Propagation(width, steps) for _ in self._graphs if steps)
         if classifier != "inner":
             self.scale = nn.Parameter(torch.tensor(float(scale)))
-        self.register_buffer("speaks", torch.ones(outputs))
-        self.register_buffer("listens", torch.ones(outputs))
+        self.register_buffer("sends", torch.ones(outputs))
+        self.register_buffer("receives", torch.ones(outputs))
         if metric:
             self.register_buffer("center", torch.zeros(width))
             self.register_buffer("map", torch.eye(width))
+        self._register_load_state_dict_pre_hook(_rename_former)
 
     def start(self, shrinkage: Shrinkage, few: Tensor) -> KGTN:
-        """Begin where a fitted head ``shrinkage`` ends: with its class vectors and its features.
+        """Take over the class vectors and the map of the features of a fitted head ``shrinkage``.
 
-        The propagation then says nothing until it is trained. Classes with few samples listen and
-        do not speak; the others speak and stay as they are.
+        The propagation then adds nothing until it is trained. Classes with few samples receive
+        messages and send none, since their vectors are mostly noise; the others send and keep
+        their weights.
 
         Args:
             shrinkage: A fitted head, of the same width and classes.
@@ -112,7 +118,7 @@ class KGTN(Head):
             The head.
 
         Raises:
-            ConfigError: If the head has no room for the map of the features, or no cosines.
+            ConfigError: If the head has no map of the features, or no cosines.
         """
         if not self.metric or self.classifier != "cosine" or not self.residual:
             raise ConfigError(
@@ -129,20 +135,20 @@ class KGTN(Head):
         return self
 
     def class_weights(self) -> list[Tensor]:
-        """The weights that each graph makes of the plain ones, not normalized, each ``(c, d)``."""
+        """Class weights computed with each graph, not normalized, each ``(c, d)``."""
         if not len(self.parts):
             return [self.weight]
         device = self.weight.device
         self._graphs = [graph.to(device) for graph in self._graphs]
-        told = [part(g, self.weight, self.speaks) for part, g in zip(self.parts, self._graphs)]
-        heard = self.listens.unsqueeze(1)
-        return [self.weight + heard * more for more in told] if self.residual else told
+        out = [part(g, self.weight, self.sends) for part, g in zip(self.parts, self._graphs)]
+        factor = self.receives.unsqueeze(1)
+        return [self.weight + factor * change for change in out] if self.residual else out
 
     def regularizer(self) -> Tensor:
         """Squared length ``()`` of all class weights, the mean over graphs.
 
         The published code takes it of the normalized weights where scores are cosines; that is
-        the constant ``c`` and regularizes nothing. The paper multiplies it by 0.001.
+        the constant ``c`` and has no gradient. The paper multiplies it by 0.001.
         """
         return torch.stack([weight.square().sum() for weight in self.class_weights()]).mean()
 
@@ -170,14 +176,14 @@ class KGTN(Head):
 
 
 class Propagation(nn.Module):
-    """Gated propagation of class vectors and the map that reads weights off it (Chen et al. 2020).
+    """Gated propagation of class vectors, and a map from states to weights (Chen et al. 2020).
 
-    The gates begin at zero and the map close to it, as published: the first state is halved in
+    The gates start at zero and the map close to it, as published: the first state is halved in
     each step.
 
     Args:
         width: Columns of the class vectors ``d``.
-        steps: How often messages are passed.
+        steps: Rounds of message passing.
     """
 
     def __init__(self, width: int, steps: int):
@@ -188,34 +194,34 @@ class Propagation(nn.Module):
         nn.init.normal_(self.output.weight, std=0.01)
         nn.init.zeros_(self.output.bias)
 
-    def states(self, graph: Graph, h: Tensor, speaks: Tensor | None = None) -> list[Tensor]:
+    def states(self, graph: Graph, h: Tensor, sends: Tensor | None = None) -> list[Tensor]:
         """Class vectors before the first step and after each, each ``(c, d)``.
 
         Args:
             graph: Of the classes.
             h: Their vectors.
-            speaks: How much of what each class says is heard, ``(c,)``; all of it by default.
+            sends: Factor of the messages that each class sends, ``(c,)``; 1 by default.
         """
         weight = edge_weights(graph).to(h.dtype)
         back = graph.remember("reverse", graph.reverse)
         states = [h]
         for _ in range(self.steps):
-            said = h if speaks is None else speaks.unsqueeze(1) * h
-            heard = [ops.weighted_sum_neighbors(way, said, weight) for way in (graph, back)]
-            a = torch.cat(heard, 1)  # (c, 2d)
+            sent = h if sends is None else sends.unsqueeze(1) * h
+            sums = [ops.weighted_sum_neighbors(way, sent, weight) for way in (graph, back)]
+            a = torch.cat(sums, 1)  # (c, 2d)
             update = torch.sigmoid(self.update(a, h))
             reset = torch.sigmoid(self.reset(a, h))
             h = (1 - update) * h + update * torch.tanh(self.change(a, reset * h))
             states.append(h)
         return states
 
-    def forward(self, graph: Graph, h: Tensor, speaks: Tensor | None = None) -> Tensor:
-        """What the graph says the weights ``(c, d)`` should be, of those without it."""
-        return self.output(torch.cat([self.states(graph, h, speaks)[-1], h], 1))
+    def forward(self, graph: Graph, h: Tensor, sends: Tensor | None = None) -> Tensor:
+        """Weights ``(c, d)`` computed from the plain ones along the graph."""
+        return self.output(torch.cat([self.states(graph, h, sends)[-1], h], 1))
 
 
 class Gate(nn.Module):
-    """A linear map of what a class hears and of its own vector; zero to begin with.
+    """A linear map of the messages to a class and of its own vector; zero at first.
 
     Args:
         width: Columns of the class vectors ``d``.
@@ -223,26 +229,35 @@ class Gate(nn.Module):
 
     def __init__(self, width: int):
         super().__init__()
-        self.heard = nn.Linear(2 * width, width, bias=False)
+        self.messages = nn.Linear(2 * width, width, bias=False)
         self.own = nn.Linear(width, width, bias=False)
-        nn.init.zeros_(self.heard.weight)
+        nn.init.zeros_(self.messages.weight)
         nn.init.zeros_(self.own.weight)
 
-    def forward(self, heard: Tensor, own: Tensor) -> Tensor:
-        """Values ``(c, d)`` of what is heard ``(c, 2d)`` and one's own ``(c, d)``."""
-        return self.heard(heard) + self.own(own)
+    def forward(self, messages: Tensor, own: Tensor) -> Tensor:
+        """Values ``(c, d)`` of messages ``(c, 2d)`` and the classes' own vectors ``(c, d)``."""
+        return self.messages(messages) + self.own(own)
 
 
 def started(shrinkage: Shrinkage, few: Tensor) -> dict[str, Tensor]:
-    """What :meth:`KGTN.start` sets, by name: for :func:`torch.func.functional_call`."""
-    listens = few.to(shrinkage.vectors)
+    """The values that :meth:`KGTN.start` sets, for :func:`torch.func.functional_call`."""
+    receives = few.to(shrinkage.vectors)
     return {
         "weight": _unit(shrinkage.vectors),
         "center": shrinkage.center,
         "map": shrinkage.map,
-        "speaks": 1 - listens,
-        "listens": listens,
+        "sends": 1 - receives,
+        "receives": receives,
     }
+
+
+def _rename_former(state: dict[str, Any], prefix: str, *_: object) -> None:
+    """Rename entries of a state from before, in place: a hook of ``load_state_dict``."""
+    for key in [key for key in state if key.startswith(prefix)]:
+        name = key[len(prefix) :]
+        for former, now in _FORMER.items():
+            name = now if name == former else name.replace(former, now) if "." in former else name
+        state[prefix + name] = state.pop(key)
 
 
 def _unit(rows: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The laws of heads and readouts: a row's prediction is its own, a graph's vector is its own."""
+"""The laws of heads and readouts: each row and each graph is treated by itself."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from gtl.errors import ShapeError
 from gtl.graph import Graph
-from gtl.roles import Head
+from gtl.roles import Head, Readout
 from gtl.testing.examples import POINTS, Example
 from gtl.testing.laws import (
     copied,
@@ -44,9 +45,9 @@ def check_head(
 
 
 def check_readout(
-    readout: Callable[[int], nn.Module], width: int = 5, skip: Collection[str] = ()
+    readout: Callable[[int], Readout], width: int = 5, skip: Collection[str] = ()
 ) -> None:
-    """Check that a readout turns node vectors into one vector per graph.
+    """Check that a readout obeys the laws of its role.
 
     Args:
         readout: The class, or a function that makes a readout for vectors of ``width`` columns.
@@ -83,13 +84,18 @@ class HeadTrial:
 class ReadoutTrial:
     """A way to make readouts."""
 
-    build: Callable[[int], nn.Module] = field(repr=False)
+    build: Callable[[int], Readout] = field(repr=False)
     width: int
 
-    def readout(self) -> nn.Module:
+    def __str__(self) -> str:
+        return f"vectors of {self.width} columns"
+
+    def readout(self) -> Readout:
         """A fresh readout, float64, zeros moved a little."""
         torch.manual_seed(5)
-        return loosened(self.build(self.width).double())
+        readout = self.build(self.width).double()
+        loosened(readout)
+        return readout
 
     def batch(self) -> Graph:
         """A batch with empty and one-node graphs."""
@@ -178,17 +184,37 @@ HEAD_LAWS = (
 # -- laws of readouts ----------------------------------------------------------------------------
 
 
+def it_derives_from_readout(trial: ReadoutTrial) -> None:
+    """It derives from :class:`gtl.roles.Readout`, which checks what comes in."""
+    kind = type(trial.readout())
+    parents = ", ".join(parent.__name__ for parent in kind.__bases__)
+    require(issubclass(kind, Readout), f"a class derived from {parents}", "gtl.roles.Readout")
+
+
 def one_vector_per_graph(trial: ReadoutTrial) -> None:
-    """Each graph of a batch gives one finite row of its own, zero for an empty graph."""
+    """Each graph of a batch gives one finite row ``(width,)``, zero for an empty graph."""
     readout, graph = trial.readout().eval(), trial.batch()
     nodes = trial.nodes(graph)
-    out = readout(graph, nodes)
-    require(out.shape[:1] == (4,) and out.dim() == 2, f"shape {tuple(out.shape)}", "(4, h)")
+    out, expected = readout(graph, nodes), (4, readout.width)
+    require(out.shape == expected, f"shape {tuple(out.shape)}", f"{expected}")
     require_finite("the graph vectors", out)
     require(not out[1].any(), f"{out[1].tolist()} for an empty graph", "zeros")
     parts = nodes.split(graph.graph_sizes().tolist())
     alone = [readout(one, part) for one, part in zip(graph.unbatch(), parts)]
     require_close("a graph's vector in a batch", out, torch.cat(alone))
+
+
+def vectors_of_another_shape_are_refused(trial: ReadoutTrial) -> None:
+    """One row or column too few raises a ShapeError."""
+    readout, graph = trial.readout(), trial.batch()
+    nodes = trial.nodes(graph)
+    for wrong in (nodes[1:], nodes[:, 1:]):
+        refused = False
+        try:
+            readout(graph, wrong)
+        except ShapeError:
+            refused = True
+        require(refused, f"an answer to vectors of shape {tuple(wrong.shape)}", "a ShapeError")
 
 
 def the_order_of_nodes_does_not_matter(trial: ReadoutTrial) -> None:
@@ -212,7 +238,9 @@ def readout_derivatives_are_true(trial: ReadoutTrial) -> None:
 
 
 READOUT_LAWS = (
+    it_derives_from_readout,
     one_vector_per_graph,
+    vectors_of_another_shape_are_refused,
     the_order_of_nodes_does_not_matter,
     readout_derivatives_are_true,
 )

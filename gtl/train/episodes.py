@@ -31,7 +31,7 @@ from gtl.train.footprint import footprint
 from gtl.train.labels import LabelNames
 from gtl.train.loop import Averages, Batches, Job, PassOver, Training
 from gtl.train.model import TARGET, Model, build_target
-from gtl.train.optimizers import warn_if_held
+from gtl.train.optimizers import warn_if_frozen
 from gtl.train.resolve import as_dataset
 from gtl.train.session import Session
 from gtl.train.step import TaskModel
@@ -217,7 +217,7 @@ def _job(
     seed: int,
     folder: RunFolder | None,
 ) -> Job:
-    warn_if_held(model.encoder)
+    warn_if_frozen(model.encoder)
     trained = [p for n, p in model.named_parameters() if p.requires_grad and CENTERS not in n]
     return Job(
         TaskModel(model.encoder, {TARGET: model.target}),

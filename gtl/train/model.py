@@ -205,10 +205,10 @@ def build_target(
 def encoder_config(encoder: Encoder) -> dict[str, Any]:
     """What a run folder says of an encoder: ``schema``, ``encoder`` and ``adapter``.
 
-    Beside adapters none of which is in use, ``adapter_in_use`` says so.
+    Beside adapters none of which is active, ``active_adapter`` is ``None``.
 
     The adapter is ``None``, a list of the adapters in a row or, where several are attached or one
-    has a name of its own, such lists by name, those in use last.
+    has a name of its own, such lists by name, the active ones last.
     """
     adapter: Any = None
     base: nn.Module = encoder
@@ -220,8 +220,8 @@ def encoder_config(encoder: Encoder) -> dict[str, Any]:
         "encoder": ENCODERS.spec(base),
         "adapter": adapter,
     }
-    if isinstance(encoder, Adapted) and encoder.in_use is None:
-        config["adapter_in_use"] = None
+    if isinstance(encoder, Adapted) and encoder.active_adapter is None:
+        config["active_adapter"] = None
     return config
 
 
@@ -238,8 +238,9 @@ def encoder_from_config(config: Mapping[str, Any], folder: Path) -> Encoder:
     named = adapter if isinstance(adapter, Mapping) else {"default": adapter}
     for name, parts in named.items():
         encoder = encoder if parts is None else attach(encoder, parts, name)
-    if "adapter_in_use" in config:
-        encoder.use(config["adapter_in_use"])
+    for key in ("active_adapter", "adapter_in_use"):  # the second in older run folders
+        if key in config:
+            encoder.set_adapter(config[key])
     return encoder
 
 

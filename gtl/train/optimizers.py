@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from gtl.adapters import Adapted
-from gtl.adapters.freezing import is_held
+from gtl.adapters.freezing import is_frozen_by_adapter
 from gtl.catalog import ADAPTERS
 from gtl.errors import ConfigError, GtlWarning
 from gtl.train.step import TaskModel
@@ -40,7 +40,7 @@ def build_optimizer(
     """
     if name not in OPTIMIZERS:
         raise ConfigError(f"unknown optimizer {name!r}; known: {', '.join(OPTIMIZERS)}")
-    warn_if_held(model.encoder)
+    warn_if_frozen(model.encoder)
     trained = [p for p in model.parameters() if p.requires_grad]
     if not trained:
         raise ConfigError("no parameter may move; unfreeze some or attach an adapter")
@@ -49,9 +49,9 @@ def build_optimizer(
     return OPTIMIZERS[name](groups, lr=lr, weight_decay=weight_decay, **extra)
 
 
-def warn_if_held(encoder: nn.Module) -> None:
+def warn_if_frozen(encoder: nn.Module) -> None:
     """Warn of an encoder that is frozen for an adapter which is no part of this training."""
-    if is_held(encoder):
+    if is_frozen_by_adapter(encoder):
         warnings.warn(
             "the encoder was frozen when an adapter was attached to it, and stays so here; call "
             "gtl.adapters.detach on the adapted one before, or give a copy made before",
@@ -69,7 +69,7 @@ def parts_of(model: TaskModel) -> dict[str, str]:
     parts = {}
     if isinstance(model.encoder, Adapted):
         for i, part in enumerate(model.encoder.parts()):
-            parts[f"encoder.adapters.{model.encoder.in_use}.{i}."] = ADAPTERS.name_of(part)
+            parts[f"encoder.adapters.{model.encoder.active_adapter}.{i}."] = ADAPTERS.name_of(part)
     parts["encoder."] = "encoder"
     for name, _ in model.named_tasks():
         parts[f"tasks.{name}."] = "head" if name == "supervised" else name

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gtl.adapters.freezing import free
+from gtl.adapters.freezing import unfreeze
 from gtl.catalog import ENCODERS, TASKS
 from gtl.data.dataset import Dataset
 from gtl.data.series import Series
@@ -67,7 +67,7 @@ def as_encoder(encoder: Any, schema: Schema) -> tuple[Encoder, Mapping[str, Task
     if isinstance(encoder, Run):
         tasks = copy.deepcopy(encoder.tasks)
         encoder = copy.deepcopy(encoder.encoder)
-        free(encoder)  # what froze the run's own encoder holds no copy
+        unfreeze(encoder)  # what froze the run's own encoder holds no copy
     encoder = ENCODERS.build(encoder, schema)
     if not isinstance(encoder, Encoder):
         raise ConfigError(

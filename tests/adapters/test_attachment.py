@@ -26,8 +26,8 @@ class Plus(Adapter):
         super().__init__()
         self.name = name
 
-    def setup(self, anatomy):
-        self.paths = [block.path for block in anatomy.blocks]
+    def setup(self, sites):
+        self.paths = [block.path for block in sites.blocks]
         self.amount = nn.Parameter(torch.zeros(()))
 
     def wraps(self):
@@ -102,16 +102,16 @@ def test_each_of_several_named_adapters_is_used_by_name_and_trained_alone(encode
         adapted.parts()[0].amount.fill_(1.0)
     again = adapters.attach(adapted, "film", name="two")
     assert again is adapted
-    assert adapted.in_use == "two"
+    assert adapted.active_adapter == "two"
     assert torch.equal(adapted(graph), expected)
     free = [name for name, p in adapted.named_parameters() if p.requires_grad]
     assert free
     assert all(name.startswith("adapters.two.") for name in free)
-    adapted.use("one")
+    adapted.set_adapter("one")
     free = [name for name, p in adapted.named_parameters() if p.requires_grad]
     assert free == ["adapters.one.0.amount"]
     assert not torch.equal(adapted(graph), expected)
-    assert torch.equal(adapted.use(None)(graph), expected)
+    assert torch.equal(adapted.set_adapter(None)(graph), expected)
 
 
 def test_a_file_holds_the_adapter_alone_and_is_small(encoder, graph, tmp_path):
@@ -122,7 +122,7 @@ def test_a_file_holds_the_adapter_alone_and_is_small(encoder, graph, tmp_path):
     assert (tmp_path / "a.safetensors").stat().st_size < 2048
     base = adapters.detach(adapted)
     loaded = adapters.load_adapter(base, tmp_path / "a.safetensors", name="theirs")
-    assert loaded.in_use == "theirs"
+    assert loaded.active_adapter == "theirs"
     assert torch.equal(loaded(graph), expected)
 
 
@@ -160,8 +160,8 @@ def test_any_module_can_be_adapted_around_its_convolutions(graph):
     stranger, features = Stranger(), torch.randn(graph.num_nodes, 5)
     expected = stranger(graph, features, scale=2.0)
     adapted = adapters.attach(stranger, "film", example=(graph, features))
-    assert [place.path for place in adapted.anatomy.blocks] == ["first", "second"]
-    assert [(place.inputs, place.width) for place in adapted.anatomy.blocks] == [(5, 7), (7, 3)]
+    assert [place.path for place in adapted.sites.blocks] == ["first", "second"]
+    assert [(place.inputs, place.width) for place in adapted.sites.blocks] == [(5, 7), (7, 3)]
     assert torch.equal(adapted(graph, features, scale=2.0), expected)
     loosened(adapted.adapters)
     assert not torch.equal(adapted(graph, features, scale=2.0), expected)
@@ -255,8 +255,8 @@ def test_a_name_can_be_taken_once(encoder):
 def test_an_unknown_name_is_answered_with_those_attached(encoder):
     adapted = adapters.attach(encoder, "film", name="mine")
     with pytest.raises(ConfigError, match="no adapter is named 'yours'; attached: 'mine'"):
-        adapted.use("yours")
-    assert adapted.in_use == "mine"
+        adapted.set_adapter("yours")
+    assert adapted.active_adapter == "mine"
 
 
 def test_an_unknown_adapter_and_something_else_are_refused(encoder):
@@ -280,8 +280,8 @@ def test_nothing_can_be_taken_off_or_read_where_nothing_is_attached(encoder):
     for function in (adapters.detach, adapters.merge, adapters.adapter_state):
         with pytest.raises(ConfigError, match="a GIN has no adapters; attach one"):
             function(encoder)
-    with pytest.raises(ConfigError, match="no adapter is in use"):
-        adapters.adapter_state(adapters.attach(encoder, "film").use(None))
+    with pytest.raises(ConfigError, match="no adapter is active"):
+        adapters.adapter_state(adapters.attach(encoder, "film").set_adapter(None))
 
 
 def test_an_adapter_that_is_not_linear_is_not_merged_and_nothing_changes(encoder):
@@ -328,10 +328,10 @@ def test_a_file_that_does_not_fit_leaves_in_use_what_was_in_use(encoder, tmp_pat
     adapters.save_adapter(wide, tmp_path / "a.safetensors")
     adapted = adapters.attach(adapters.attach(encoder, "film", "first"), "film", "second")
     for before in ("second", None):
-        adapted.use(before)
+        adapted.set_adapter(before)
         with pytest.raises(ShapeError):
             adapters.load_adapter(adapted, tmp_path / "a.safetensors", "third")
-        assert adapted.in_use == before and set(adapted.adapters) == {"first", "second"}
+        assert adapted.active_adapter == before and set(adapted.adapters) == {"first", "second"}
 
 
 def test_an_encoder_is_free_again_when_the_last_adapter_lets_go(encoder):
@@ -436,3 +436,215 @@ def test_a_file_may_go_into_a_new_folder(encoder, tmp_path):
 def test_a_copy_is_detached_like_the_one_it_is_of(encoder):
     adapted = copy.deepcopy(adapters.attach(encoder, "film"))
     assert all(p.requires_grad for p in adapters.detach(adapted).parameters())
+
+
+# -- what adapters are like once they are attached -------------------------------------------------
+
+
+def test_an_adapter_takes_the_dtype_of_the_encoder(graph):
+    from gtl.encoders import GCN
+
+    for name in ("film", "lora", "bottleneck", "layerwise", "parallel"):
+        encoder = GCN(MOLECULES, width=6, depth=2).double()
+        adapted = adapters.attach(encoder, name)
+        assert {p.dtype for p in adapted.adapters.parameters()} == {torch.float64}
+        assert adapted(graph).dtype == torch.float64
+
+
+@pytest.mark.parametrize("mode", [False, True])
+def test_an_adapted_encoder_is_in_the_mode_that_the_encoder_was_in(encoder, mode):
+    adapted = adapters.attach(encoder.train(mode), "bottleneck")
+    other = adapters.attach(encoder, "film")  # the encoder is in eval mode by now
+    again = adapters.attach(adapted, "bottleneck", "second")
+    for one in (adapted, other, again):
+        assert one.training == mode
+        assert all(module.training == mode for module in one.adapters.modules())
+        assert not any(module.training for module in one.base.modules())
+
+
+def test_a_second_adapter_takes_the_mode_of_the_adapted_encoder(encoder):
+    adapted = adapters.attach(encoder.train(), "film").eval()
+    adapters.attach(adapted, {"name": "bottleneck", "dropout": 0.5}, "second")
+    assert not any(module.training for module in adapted.modules())
+
+
+def test_the_state_of_an_adapter_is_a_copy_that_training_does_not_change(encoder, graph):
+    adapted = adapters.attach(encoder, "film")
+    state = adapters.adapter_state(adapted)
+    before = {name: value.clone() for name, value in state.items()}
+    with torch.no_grad():
+        for parameter in adapted.adapters.parameters():
+            parameter.add_(1.0)
+    assert all(torch.equal(before[name], value) for name, value in state.items())
+    assert not any(value.requires_grad for value in state.values())
+    for value in state.values():
+        value.fill_(7.0)
+    assert not any((p == 7).any() for p in adapted.adapters.parameters())
+
+
+def test_a_state_that_was_loaded_is_not_the_adapters_own(encoder):
+    adapted = adapters.attach(encoder, "film")
+    state = {name: value + 1 for name, value in adapters.adapter_state(adapted).items()}
+    adapters.load_adapter_state(adapted, state)
+    for value in state.values():
+        value.fill_(7.0)
+    assert not any((p == 7).any() for p in adapted.adapters.parameters())
+
+
+@pytest.mark.parametrize("active", ["one", "two", "three"])
+def test_specs_name_the_active_adapters_last_and_parts_in_their_order(encoder, active):
+    from gtl.adapters.attachment import specs_of
+
+    adapted = adapters.attach(encoder, ["film", {"name": "lora", "rank": 2}], "one")
+    adapters.attach(adapted, ["lora", "film"], "two")
+    adapters.attach(adapted, "bottleneck", "three").set_adapter(active)
+    specs = specs_of(adapted)
+    others = [name for name in ("one", "two", "three") if name != active]
+    assert list(specs) == [*others, active]
+    assert specs["one"] == [{"name": "film"}, {"name": "lora", "rank": 2}]
+    assert specs["two"] == [{"name": "lora"}, {"name": "film"}]
+    built = copy.deepcopy(adapters.detach(adapted))
+    for name, parts in specs.items():
+        built = adapters.attach(built, parts, name)
+    assert built.active_adapter == active
+
+
+def test_the_former_names_of_the_active_adapter_still_work_and_warn(encoder):
+    adapted = adapters.attach(encoder, "film", "mine")
+    with pytest.warns(FutureWarning, match=r"`use\(name\)` is now `set_adapter\(name\)`"):
+        assert adapted.use(None) is adapted
+    with pytest.warns(FutureWarning, match="`in_use` is now `active_adapter`"):
+        assert adapted.in_use is None
+
+
+# -- modules that are shared or reached in another way ---------------------------------------------
+
+
+class TwiceConv(AnyConv):
+    """One map that is there twice and called twice."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.again = self.linear
+
+    def forward(self, graph, h):
+        return self.again(super().forward(graph, h))
+
+
+class Tied(nn.Module):
+    """Three convolutions that may share matrices or parts."""
+
+    def __init__(self, share):
+        super().__init__()
+        self.first, self.second, self.third = (AnyConv(5, 5) for _ in range(3))
+        if share == "matrix":
+            self.second.linear.weight = self.first.linear.weight
+        elif share == "module":
+            self.third.linear = self.first.linear
+        elif share == "outside":
+            self.out = nn.Linear(5, 5)
+            self.out.weight = self.third.linear.weight
+        elif share == "inside":
+            self.first = TwiceConv(5, 5)
+
+    def forward(self, graph, h):
+        for conv in (self.first, self.second, self.third):
+            h = torch.tanh(conv(graph, h))
+        return self.out(h) if hasattr(self, "out") else h
+
+
+@pytest.mark.parametrize("name", ["lora", "parallel"])
+@pytest.mark.parametrize(
+    ("share", "names"),
+    [
+        ("matrix", r"first\.linear\.weight and second\.linear\.weight"),
+        ("module", r"first\.linear\.weight and third\.linear\.weight"),
+        ("outside", r"third\.linear\.weight and out\.weight"),
+    ],
+)
+def test_changes_of_a_shared_matrix_are_not_merged_and_nothing_changes(graph, name, share, names):
+    net, x = Tied(share), torch.randn(graph.num_nodes, 5)
+    adapted = adapters.attach(net, name, example=(graph, x))
+    loosened(adapted.adapters)
+    expected = adapted(graph, x)
+    before = {key: value.clone() for key, value in net.state_dict().items()}
+    with pytest.raises(ConfigError, match=f"{names} are one parameter.*keep it attached"):
+        adapters.merge(adapted)
+    assert all(torch.equal(before[key], value) for key, value in net.state_dict().items())
+    assert torch.equal(adapted(graph, x), expected)
+
+
+@pytest.mark.parametrize("share", ["nothing", "inside", "untrained matrix"])
+def test_other_matrices_are_merged(graph, share):
+    net, x = Tied(share.removeprefix("untrained ")), torch.randn(graph.num_nodes, 5)
+    adapted = adapters.attach(net, "lora", example=(graph, x), blocks=["first", "second", "third"])
+    if share != "untrained matrix":
+        loosened(adapted.adapters)
+    expected = adapted(graph, x)
+    torch.testing.assert_close(adapters.merge(adapted)(graph, x), expected)
+
+
+def test_a_normalization_that_blocks_share_is_named(encoder):
+    encoder.blocks[2].norm = encoder.blocks[0].norm
+    with pytest.raises(ConfigError, match=r"blocks\.2\.norm is the same module as that of an ea"):
+        adapters.attach(encoder, "film")
+    assert all(p.requires_grad for p in encoder.parameters())
+
+
+def test_a_layer_that_is_called_past_its_place_is_refused(graph):
+    class Indirect(Stranger):
+        """Calls layers from a list that no copy of the module knows of."""
+
+        def __init__(self):
+            super().__init__()
+            self.order = [self.first, self.second]
+
+        def forward(self, graph, features):
+            for layer in self.order:
+                features = layer(graph, features)
+            return features
+
+    with pytest.raises(ConfigError, match="does not use first, second"):
+        adapters.attach(Indirect(), "film", example=(graph, torch.randn(graph.num_nodes, 5)))
+
+
+def test_a_module_that_is_called_in_two_places_is_adapted_in_both(graph):
+    class Twice(Stranger):
+        def __init__(self):
+            super().__init__()
+            self.first = AnyConv(5, 5)
+            self.second = nn.Sequential(nn.Identity())
+            self.second.conv = self.first
+
+        def forward(self, graph, features):
+            return self.second.conv(graph, self.first(graph, features))
+
+    net, x = Twice(), torch.randn(graph.num_nodes, 5)
+    plus = Plus()
+    adapted = adapters.attach(net, plus, blocks=["first"], example=(graph, x))
+    with torch.no_grad():
+        plus.amount.fill_(1.0)
+    inner = net.first(graph, x) + 1
+    torch.testing.assert_close(adapted(graph, x), net.first(graph, inner) + 1)
+
+
+def test_hooks_of_the_encoder_are_called_in_the_adapted_one(encoder, graph):
+    adapted, seen = adapters.attach(encoder, "film"), []
+    handle = encoder.blocks[0].norm.register_forward_hook(lambda *call: seen.append(call[2]))
+    adapted(graph)
+    handle.remove()
+    adapted(graph)
+    assert len(seen) == 1
+
+
+def test_parameters_that_moved_after_attaching_are_those_of_the_adapted_encoder(encoder, graph):
+    adapted = adapters.attach(encoder, ["lora", "film"])
+    loosened(adapted.adapters)
+    adapted.double()
+    expected = adapted(graph)
+    assert expected.dtype == torch.float64
+    with torch.no_grad():
+        encoder.blocks[0].norm.weight.mul_(2.0)
+    assert not torch.equal(adapted(graph), expected)
+    encoder.blocks[0].norm.weight = nn.Parameter(encoder.blocks[0].norm.weight / 2)
+    torch.testing.assert_close(adapted(graph), expected)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from gtl import adapters
-from gtl.adapters.bottleneck_map import Narrow
+from gtl.adapters.bottleneck_map import BottleneckMap
 from gtl.errors import ConfigError
 
 
@@ -25,7 +25,7 @@ def test_with_the_norm_after_it_is_the_published_adapter(golden, activation):
         for mine, theirs in {"down": "linear_down", "up": "linear_up", "after": "layernorm"}.items()
         for kind in ("weight", "bias")
     }
-    narrow = _loaded(Narrow(7, 7, 3, activation, "after"), values, names)
+    narrow = _loaded(BottleneckMap(7, 7, 3, activation, "after"), values, names)
     x = torch.from_numpy(values["x"])
     expected = torch.from_numpy(values[f"e_adapter_out_{activation}"])
     torch.testing.assert_close(x + narrow(x), expected, rtol=1e-10, atol=1e-11)
@@ -38,7 +38,9 @@ def test_without_a_norm_and_with_gelu_it_is_the_adapter_of_aim(golden):
         for mine, theirs in {"down": "D_fc1", "up": "D_fc2"}.items()
         for kind in ("weight", "bias")
     }
-    narrow = _loaded(Narrow(13, 13, int(values["adapter_hidden"]), "gelu", None), values, names)
+    narrow = _loaded(
+        BottleneckMap(13, 13, int(values["adapter_hidden"]), "gelu", None), values, names
+    )
     x = torch.from_numpy(values["adapter_x"])
     expected = torch.from_numpy(values["adapter_out_noskip"])
     torch.testing.assert_close(narrow(x), expected, rtol=1e-9, atol=1e-10)
@@ -62,7 +64,7 @@ def test_a_branch_that_is_nearly_zero_stays_so_with_the_norm_before_and_not_with
     sizes = {}
     for norm in ("before", "after"):
         torch.manual_seed(0)
-        narrow = Narrow(16, 16, 4, "relu", norm)
+        narrow = BottleneckMap(16, 16, 4, "relu", norm)
         torch.nn.init.normal_(narrow.up.weight, std=0.01)
         sizes[norm] = float(narrow(h).detach().std())
     assert sizes["before"] < 0.05
@@ -72,7 +74,7 @@ def test_a_branch_that_is_nearly_zero_stays_so_with_the_norm_before_and_not_with
 def test_an_eighth_of_the_width_is_the_bottleneck_unless_told(encoder):
     adapted = adapters.attach(encoder, "bottleneck")
     assert [narrow.down.out_features for narrow in adapted.parts()[0].maps] == [1, 1, 1]
-    assert Narrow(40, 40, None, "relu", None).down.out_features == 5
+    assert BottleneckMap(40, 40, None, "relu", None).down.out_features == 5
 
 
 def test_dropout_acts_in_the_adapter_while_training_alone(graph, encoder):

@@ -11,16 +11,16 @@ from gtl import adapters
 from gtl.adapters import Layerwise
 from gtl.errors import ConfigError
 from gtl.graph import Columns, Schema
-from gtl.roles import Anatomy, Encoder, Place
+from gtl.roles import Encoder, Site, Sites
 from gtl.testing import POINTS, Example
 
 
 def test_in_its_published_form_it_gives_the_published_values(golden):
     values = np.load(golden / "el_adapters.npz")
     layers = [torch.from_numpy(h) for h in values["aggregate_hidden_states"]]
-    places = [Place("", nn.Identity(), 7, 7)] * 3
+    places = [Site("", nn.Identity(), 7, 7)] * 3
     adapter = Layerwise(hidden=5, residual=False)
-    adapter.setup(Anatomy(None, places, [()] * 3, 7))
+    adapter.setup(Sites(None, places, [()] * 3, 7))
     adapter.double()
     with torch.no_grad():
         adapter.depth.copy_(torch.from_numpy(values["aggregate_layer_weights"]))
@@ -54,7 +54,7 @@ def test_in_its_published_form_the_output_is_as_wide_as_its_maps(graph, encoder)
     adapted = adapters.attach(encoder, {"name": "layerwise", "hidden": 5, "residual": False})
     assert adapted.width == 5
     assert adapted(graph).shape == (graph.num_nodes, 5)
-    assert adapted.use(None).width == 6
+    assert adapted.set_adapter(None).width == 6
 
 
 class Forgetful(Encoder):
@@ -112,4 +112,4 @@ def test_after_a_bottleneck_it_reads_the_adapted_layers(graph, encoder):
 
 def test_an_encoder_that_returns_no_tensor_is_refused():
     with pytest.raises(ConfigError, match="layerwise needs an encoder that returns one tensor"):
-        Layerwise().setup(Anatomy(None, [Place("a", nn.Identity(), 2, 2)], [()], 0))
+        Layerwise().setup(Sites(None, [Site("a", nn.Identity(), 2, 2)], [()], 0))

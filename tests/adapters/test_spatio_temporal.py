@@ -311,10 +311,10 @@ def test_untrained_it_gives_the_numbers_of_the_published_frozen_block(reference)
 
 
 def test_the_bottleneck_is_the_published_adapter_without_its_skip(golden):
-    from gtl.adapters.bottleneck_map import Narrow
+    from gtl.adapters.bottleneck_map import BottleneckMap
 
     arrays = np.load(golden / "aim.npz", allow_pickle=False)
-    narrow = Narrow(13, 13, int(arrays["adapter_hidden"]), "gelu", None).double()
+    narrow = BottleneckMap(13, 13, int(arrays["adapter_hidden"]), "gelu", None).double()
     names = linear("down", "adapter.D_fc1") | linear("up", "adapter.D_fc2")
     narrow.load_state_dict({k: torch.from_numpy(arrays[v]) for k, v in names.items()}, strict=False)
     x = torch.from_numpy(arrays["adapter_x"])
@@ -328,7 +328,7 @@ def test_parts_can_be_left_out():
     for parts, maps in ((["spatial"], 2), (["temporal", "joint"], 4)):
         adapted = attach(encoder, {"name": "spatio_temporal", "history": 2, "parts": parts})
         (part,) = adapted.parts()
-        assert len([m for m in part.modules() if type(m).__name__ == "Narrow"]) == maps
+        assert len([m for m in part.modules() if type(m).__name__ == "BottleneckMap"]) == maps
         assert hasattr(part, "steps") == ("temporal" in parts)
         detach(adapted)
 

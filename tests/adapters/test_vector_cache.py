@@ -137,7 +137,7 @@ def test_whatever_was_encoded_in_whatever_portions_the_vectors_are_those(items, 
     index = torch.tensor(batch)
     expected = adapted(shapes.graphs.batch(index))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("gtl.adapters.vector_cache._AT_ONCE", at_once)
+        patch.setattr("gtl.adapters.vector_cache._PORTION", at_once)
         adapted.encode_once(shapes.graphs, torch.tensor(items, dtype=torch.int64))
     torch.testing.assert_close(adapted(shapes.batch(index)), expected)
 
@@ -216,7 +216,7 @@ def test_vectors_that_somebody_changed_are_computed_anew(encoder, graph):
 
 def test_an_adapter_may_do_what_it_likes_with_the_list_of_layers(encoder, graph):
     class Greedy(Adapter):
-        def setup(self, anatomy):
+        def setup(self, sites):
             self.amount = torch.nn.Parameter(torch.zeros(()))
 
         def output(self, layers, out):

@@ -291,7 +291,7 @@ def test_heads_read_it_as_a_graph() -> None:
     weight = head.weight.detach()
     with torch.no_grad():
         change = head.parts[0].change
-        change.heard.weight.copy_(torch.cat([torch.eye(5), torch.zeros(5, 5)], 1))
+        change.messages.weight.copy_(torch.cat([torch.eye(5), torch.zeros(5, 5)], 1))
     state = head.parts[0].states(head._graphs[0], weight)[1]
     heard = torch.tensor(ROWS).double() @ weight
     torch.testing.assert_close(state, 0.5 * weight + 0.5 * heard.tanh())

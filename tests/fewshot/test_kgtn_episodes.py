@@ -40,8 +40,8 @@ def test_a_started_head_is_the_closed_form() -> None:
     head.start(closed.fit(x, y), FEW)
     with torch.no_grad():
         assert torch.allclose(head(asked), closed(asked), atol=1e-5)
-    assert torch.equal(head.listens, FEW.float())
-    assert torch.equal(head.speaks, 1 - FEW.float())
+    assert torch.equal(head.receives, FEW.float())
+    assert torch.equal(head.sends, 1 - FEW.float())
 
 
 def test_a_class_with_many_samples_stays_as_it_is_and_few_samples_are_not_heard() -> None:
@@ -117,7 +117,7 @@ def test_what_judges_do_not_like_is_switched_off() -> None:
     x, y, asked, _ = samples()
     head, closed = parts()
     train_by_episodes(head, closed, x, y, FEW, rng(), episodes=6, judged=5, lr=3.0)  # far too fast
-    assert float(head.listens.max()) == 0
+    assert float(head.receives.max()) == 0
     assert torch.allclose(head(asked), closed(asked), atol=1e-5)
 
 
@@ -144,7 +144,7 @@ def test_a_graph_that_says_nothing_trains_nothing_and_one_that_speaks_helps() ->
             hit = (head(asked)[:, FEW].argmax(1) == (truth // 3)).float()
             accuracy.append(float(hit[FEW[truth]].mean()))
             if graph is not TREE:
-                assert float(closed.share) == 0 and float(head.listens.max()) == 0
+                assert float(closed.share) == 0 and float(head.receives.max()) == 0
         gains.append(accuracy[1] - accuracy[0])
     assert sum(gains) / 4 > 0.02
 

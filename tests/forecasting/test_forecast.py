@@ -271,7 +271,7 @@ def test_an_encoder_with_other_adapters_is_taken_without_them(waves):
     model = gtl.forecast(other, waves, memory="gru", **QUICK)
     assert torch.equal(model.predict(waves), bare.predict(waves))
     assert all(torch.equal(before[name], value) for name, value in other.state_dict().items())
-    assert other.base is base and other.in_use == "default"
+    assert other.base is base and other.active_adapter == "default"
 
 
 def ambiguous() -> Series:

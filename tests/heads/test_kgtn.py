@@ -13,7 +13,7 @@ import gtl
 from gtl.catalog import HEADS
 from gtl.errors import ConfigError, DataError, ShapeError
 from gtl.graph import Graph
-from gtl.heads import KGTN
+from gtl.heads import KGTN, Shrinkage
 
 PAIR = [[0, 1, 0.5], [1, 0, 0.5]]
 close = lambda a, b: torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-11)  # noqa: E731
@@ -38,7 +38,7 @@ def as_published(numbers, steps: int, classifier: str = "inner") -> KGTN:
     with torch.no_grad():
         head.weight.copy_(numbers["W"].T)
         for gate, letter in ((part.update, "z"), (part.reset, "r"), (part.change, "h")):
-            gate.heard.weight.copy_(numbers[f"w{letter}"])
+            gate.messages.weight.copy_(numbers[f"w{letter}"])
             gate.own.weight.copy_(numbers[f"u{letter}"])
         part.output.weight.copy_(numbers["O_weight"])
         part.output.bias.copy_(numbers["O_bias"])
@@ -122,6 +122,43 @@ def test_scores_by_hand() -> None:
         with torch.no_grad():
             head.weight.copy_(weight)
         torch.testing.assert_close(head(x), torch.tensor([scores]))
+
+
+# -- classes with few samples ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3])
+def test_classes_with_few_samples_send_no_messages(steps) -> None:
+    pairs = [[i, j, 0.5] for i in range(6) for j in range(6) if i != j]
+    few = torch.tensor([True, True, True, False, False, False])
+    head = KGTN(3, 6, [pairs], steps=steps, classifier="cosine", metric=True).double()
+    closed = Shrinkage(3, 6, [pairs]).double()
+    x = torch.randn(18, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    head.start(closed.fit(x, torch.arange(6).repeat(3)), few)
+    for parameter in head.parts.parameters():
+        torch.nn.init.normal_(parameter)
+    for i in range(6):
+        (grad,) = torch.autograd.grad(head.class_weights()[0][i].sum(), head.weight)
+        reached = grad.abs().sum(1) > 0
+        own = torch.arange(6) == i
+        expected = (own | ~few) if few[i] else own  # a class with many samples keeps its weights
+        assert torch.equal(reached, expected), i
+
+
+def test_states_of_older_run_folders_are_loaded_under_their_former_names() -> None:
+    head, other = KGTN(5, 2, [PAIR]), KGTN(5, 2, [PAIR])
+    former = {"sends": "speaks", "receives": "listens"}
+    for parameter in head.parameters():
+        torch.nn.init.normal_(parameter)
+    head.sends.fill_(0.5)
+    state = {
+        former.get(name, name.replace(".messages.", ".heard.")): value
+        for name, value in head.state_dict().items()
+    }
+    assert "parts.0.update.heard.weight" in state and "speaks" in state
+    torch.nn.ModuleDict({"head": other}).load_state_dict({f"head.{k}": v for k, v in state.items()})
+    x = torch.randn(7, 5)
+    assert torch.equal(other(x), head(x))
 
 
 # -- several graphs --------------------------------------------------------------------------------

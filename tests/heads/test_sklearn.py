@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from sklearn.datasets import load_iris
@@ -15,6 +19,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from gtl.errors import ConfigError
 from gtl.heads.sklearn import CosineClassifier, GaussianClassifier, PrototypeClassifier
 
+ROOT = Path(__file__).resolve().parents[2]
 ESTIMATORS = [
     PrototypeClassifier(),
     PrototypeClassifier(similarity="cosine"),
@@ -61,3 +66,14 @@ def test_training_lowers_the_loss_of_imprinted_weights() -> None:
 def test_options_are_judged_by_the_head() -> None:
     with pytest.raises(ConfigError, match="`kind` is 'gda'"):
         GaussianClassifier(kind="gda").fit([[0.0], [1.0]], [0, 1])
+
+
+def test_they_are_reached_from_gtl_and_scikit_learn_is_imported_only_then() -> None:
+    code = (
+        "import sys, gtl, gtl.heads\n"
+        "assert 'sklearn' not in sys.modules\n"
+        "print(gtl.heads.sklearn.PrototypeClassifier.__name__, 'sklearn' in sys.modules)\n"
+    )
+    run = [sys.executable, "-c", code]
+    done = subprocess.run(run, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.stdout.split() == ["PrototypeClassifier", "True"], done.stderr

@@ -44,9 +44,9 @@ def test_an_adapter_obeys_the_laws(name):
 
 
 class Good(Adapter):
-    def setup(self, anatomy):
-        self.paths = [block.path for block in anatomy.blocks]
-        self.gains = nn.ParameterList(torch.zeros(block.width) for block in anatomy.blocks)
+    def setup(self, sites):
+        self.paths = [block.path for block in sites.blocks]
+        self.gains = nn.ParameterList(torch.zeros(block.width) for block in sites.blocks)
 
     def wraps(self):
         return {path: partial(self.around, i) for i, path in enumerate(self.paths)}
@@ -60,15 +60,15 @@ class Good(Adapter):
 
 
 class StartsAtOne(Good):
-    def setup(self, anatomy):
-        super().setup(anatomy)
-        self.gains = nn.ParameterList(torch.ones(block.width) for block in anatomy.blocks)
+    def setup(self, sites):
+        super().setup(sites)
+        self.gains = nn.ParameterList(torch.ones(block.width) for block in sites.blocks)
 
 
 class HoldsTheBlock(Good):
-    def setup(self, anatomy):
-        super().setup(anatomy)
-        self.block = anatomy.blocks[0].module
+    def setup(self, sites):
+        super().setup(sites)
+        self.block = sites.blocks[0].module
 
 
 class TrainsTheBatchNorms(Good):
@@ -78,9 +78,9 @@ class TrainsTheBatchNorms(Good):
 
 
 class FreezesForGood(Good):
-    def setup(self, anatomy):
-        super().setup(anatomy)
-        anatomy.blocks[0].module.requires_grad_(False)
+    def setup(self, sites):
+        super().setup(sites)
+        sites.blocks[0].module.requires_grad_(False)
 
 
 class Uphill(torch.autograd.Function):
@@ -100,8 +100,8 @@ class Climbs(Good):
 
 
 class LeftOver(Good):
-    def setup(self, anatomy):
-        super().setup(anatomy)
+    def setup(self, sites):
+        super().setup(sites)
         self.unused = nn.Parameter(torch.ones(1))
 
 
@@ -123,8 +123,8 @@ class Fused(Good):
 
 
 class KeepsWeightsToItself(Good):
-    def setup(self, anatomy):
-        super().setup(anatomy)
+    def setup(self, sites):
+        super().setup(sites)
         self.steps = 0
 
     def added(self, out):
@@ -142,7 +142,7 @@ class NeverTheSame(Good):
 class MergesInNameOnly(Good):
     mergeable = True
 
-    def merge(self, anatomy):
+    def merge(self, sites):
         pass
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from gtl.catalog import ENCODERS, READOUTS
+from gtl.catalog import ENCODERS
 from gtl.errors import DataError, LawError
 from gtl.graph import ops
 from gtl.roles import Encoder
@@ -16,10 +16,8 @@ from gtl.testing import (
     ENCODER_LAWS,
     MOLECULES,
     POINTS,
-    READOUT_LAWS,
     SmallEncoder,
     check_encoder,
-    check_readout,
 )
 
 SMALL = {"width": 6, "depth": 3}
@@ -53,11 +51,6 @@ def test_an_encoder_obeys_the_laws(name, options):
         return ENCODERS.build({"name": name, **options}, schema)
 
     check_encoder(small)
-
-
-@pytest.mark.parametrize("name", READOUTS.names())
-def test_a_readout_obeys_the_laws(name):
-    check_readout(READOUTS.get(name))
 
 
 # -- the laws themselves -------------------------------------------------------------------------
@@ -254,52 +247,3 @@ def test_an_encoder_may_not_refuse_every_schema():
 
     with pytest.raises(LawError, match=r"picky refuses every schema.*needs node types"):
         check_encoder(picky)
-
-
-# -- the laws of readouts ------------------------------------------------------------------------
-
-
-class Sum(nn.Module):
-    def __init__(self, width):
-        super().__init__()
-
-    def forward(self, graph, nodes):
-        return ops.segment_sum(nodes, graph.graph_sizes())
-
-
-class SkipsEmptyGraphs(Sum):
-    def forward(self, graph, nodes):
-        return super().forward(graph, nodes)[graph.graph_sizes() > 0]
-
-
-class FirstNode(Sum):
-    def forward(self, graph, nodes):
-        first = torch.zeros(graph.num_graphs, nodes.shape[1], dtype=nodes.dtype)
-        owners = graph.graph_ids()
-        return first.index_put((owners.flip(0),), nodes.flip(0))
-
-
-class FusedSum(Sum):
-    def forward(self, graph, nodes):
-        return WrongSecondDerivative.apply(super().forward(graph, nodes))
-
-
-BROKEN_READOUTS = {
-    "one_vector_per_graph": SkipsEmptyGraphs,
-    "the_order_of_nodes_does_not_matter": FirstNode,
-    "readout_derivatives_are_true": FusedSum,
-}
-
-
-def test_a_readout_that_does_everything_right_passes():
-    check_readout(Sum)
-
-
-def test_each_law_has_a_readout_that_breaks_it():
-    assert list(BROKEN_READOUTS) == [law.__name__ for law in READOUT_LAWS]
-
-
-@pytest.mark.parametrize("law", BROKEN_READOUTS)
-def test_a_broken_readout_is_caught(law):
-    with pytest.raises(LawError, match=f"`{law}`"):
-        check_readout(BROKEN_READOUTS[law], skip=set(BROKEN_READOUTS) - {law})

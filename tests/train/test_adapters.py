@@ -139,12 +139,12 @@ def test_an_encoder_with_several_adapters_is_trained_and_loaded_with_the_one_in_
 ):
     torch.manual_seed(0)
     encoder = adapters.attach(gtl.encoders.GCN(shapes.schema, width=8), "film", name="one")
-    adapters.attach(encoder, "film", name="two").use("one")
+    adapters.attach(encoder, "film", name="two").set_adapter("one")
     model = gtl.finetune(encoder, shapes, lr=1e-2, out=tmp_path / "a", **QUICK)
     state = encoder.adapters.state_dict()
     assert all(not value.any() for name, value in state.items() if name.startswith("two."))
     loaded = gtl.Model.load(tmp_path / "a")
-    assert loaded.encoder.in_use == "one"
+    assert loaded.encoder.active_adapter == "one"
     assert torch.equal(gtl.predict(loaded, shapes), gtl.predict(model, shapes))
 
 
@@ -204,8 +204,8 @@ def test_an_adapter_of_ones_own_trains_by_name_and_loads_again(shapes, tmp_path,
             super().__init__()
             self.size = size
 
-        def setup(self, anatomy):
-            self.vector = torch.nn.Parameter(torch.zeros(anatomy.width))
+        def setup(self, sites):
+            self.vector = torch.nn.Parameter(torch.zeros(sites.width))
 
         def output(self, layers, out):
             return out + self.size * self.vector
@@ -260,7 +260,7 @@ def test_a_training_that_cannot_begin_leaves_the_encoder_as_it_was(shapes, wrong
     adapted = adapters.attach(encoder, "film", "mine")
     with pytest.raises(GtlError):
         gtl.finetune(adapted, shapes, adapter="lora", **QUICK, **wrong)
-    assert list(adapted.adapters) == ["mine"] and adapted.in_use == "mine"
+    assert list(adapted.adapters) == ["mine"] and adapted.active_adapter == "mine"
 
 
 def test_that_no_adapter_is_in_use_is_remembered(shapes, tmp_path):
@@ -268,9 +268,9 @@ def test_that_no_adapter_is_in_use_is_remembered(shapes, tmp_path):
     with torch.no_grad():
         for parameter in adapted.adapters.parameters():
             parameter.add_(0.5)
-    model = gtl.finetune(adapted.use(None), shapes, out=tmp_path / "a", **QUICK)
+    model = gtl.finetune(adapted.set_adapter(None), shapes, out=tmp_path / "a", **QUICK)
     loaded = gtl.Model.load(tmp_path / "a")
-    assert loaded.encoder.in_use is None
+    assert loaded.encoder.active_adapter is None
     assert torch.equal(gtl.predict(loaded, shapes), gtl.predict(model, shapes))
 
 

@@ -200,7 +200,7 @@ def test_trainings_side_by_side_share_a_frozen_encoder_and_nothing_that_learns(s
     model = TaskModel(encoder, {"infomax": gtl.tasks.Infomax()})
     copied = copy_of(model, ["infomax"]).encoder
     assert copied.base is encoder.base
-    assert [place.module for place in copied.anatomy.blocks] == list(encoder.base.blocks)
+    assert [place.module for place in copied.sites.blocks] == list(encoder.base.blocks)
     assert copied.parts()[0] is not encoder.parts()[0]
     encoder.base.requires_grad_(True)
     assert copy_of(model, ["infomax"]).encoder.base is not encoder.base
