@@ -1,4 +1,4 @@
-"""Pairs of nodes: without them nothing could be asked about edges that are not there."""
+"""Pairs of nodes: joined ones to remove, unjoined ones to draw, features of both."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from gtl.graph.graph import Graph
-from gtl.graph.node_groups import alike
+from gtl.graph.node_groups import node_groups
 from gtl.graph.sample import are_joined, draw_rows, node_pairs, pair_rows
 
 _REDRAWS = 16
@@ -61,8 +61,8 @@ def remove_pairs(graph: Graph, share: float, rng: torch.Generator) -> tuple[Grap
         rng: Generator for the draw.
 
     Returns:
-        The graph that is left, and the two ends of each removed pair, int64 ``(b,)`` each; a coin
-        decides which end comes first.
+        The graph that is left, and the two ends of each removed pair, int64 ``(b,)`` each,
+        in random order of the two.
     """
     keys, pair = node_pairs(graph)
     chosen = draw_rows(len(keys), share, rng).to(graph.device)
@@ -76,10 +76,10 @@ def remove_pairs(graph: Graph, share: float, rng: torch.Generator) -> tuple[Grap
 
 
 def draw_unjoined(graph: Graph, count: int, rng: torch.Generator) -> Tensor:
-    """Pairs of different nodes of one graph that no edge joins, each equally likely.
+    """Random pairs of different nodes of one graph that no edge joins, each equally likely.
 
-    Draws again what was joined, sixteen times at the most: a nearly complete graph gives fewer.
-    In a batch a graph's turn comes as often as it has nodes.
+    Joined pairs are drawn again, sixteen times at most, so that a nearly complete graph gives
+    fewer pairs than ``count``. A graph of a batch is drawn in proportion to its number of nodes.
 
     Returns:
         Node numbers ``(k, 2)``, ``k`` at most ``count``; with replacement.
@@ -100,21 +100,21 @@ def draw_unjoined(graph: Graph, count: int, rng: torch.Generator) -> Tensor:
     return torch.cat(found)
 
 
-def draw_strangers(
+def draw_unjoined_nodes(
     graph: Graph, nodes: Tensor, each: int, rng: torch.Generator, like: Tensor | None = None
 ) -> Tensor:
-    """Nodes at random that are not joined to ``nodes`` int64 ``(b,)``, nor the nodes themselves.
+    """Random nodes that no edge joins to ``nodes`` int64 ``(b,)``, other than the nodes themselves.
 
-    They come from the same graph. Where sixteen draws find none (a complete graph has none) they
-    come from the whole batch, and where sixteen more find none either there is none.
+    They are of the same graph. Where sixteen draws find none (a complete graph has none) they are
+    of any graph of the batch, and after sixteen more draws the entry is -1.
 
     Args:
         graph: A graph, or a batch of some.
-        nodes: The nodes that they are strangers to.
-        each: Strangers of each node.
+        nodes: Node numbers int64 ``(b,)``.
+        each: Number of unjoined nodes to draw for each node.
         rng: Generator for the draws.
-        like: Nodes ``(b,)`` of the same graphs whose type the strangers have, if there are types;
-            ``nodes`` if not given.
+        like: Nodes ``(b,)`` of the same graphs whose type the drawn nodes have, if there are
+            types; ``nodes`` if not given.
 
     Returns:
         Node numbers ``(b, each)``, -1 where none was found.
@@ -126,8 +126,8 @@ def draw_strangers(
     for attempt in range(2 * _REDRAWS):
         if not len(left):
             break
-        choice = alike(graph, "graph" if attempt < _REDRAWS else "batch")
-        drawn = choice.draw(like[left], rng)
+        groups = node_groups(graph, "graph" if attempt < _REDRAWS else "batch")
+        drawn = groups.draw(like[left], rng)
         wrong = (drawn == nodes[left]) | are_joined(graph, drawn, nodes[left])
         found[left[~wrong]] = drawn[~wrong]
         left = left[wrong]

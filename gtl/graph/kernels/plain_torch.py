@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from gtl.graph.graph import Graph, rows_of
-from gtl.graph.kernels import sparse as kernels_sparse
+from gtl.graph.kernels import sparse
 
 
 def sum_neighbors(graph: Graph, h: Tensor) -> Tensor:
@@ -19,8 +19,8 @@ def sum_neighbors(graph: Graph, h: Tensor) -> Tensor:
 
 def weighted_sum_neighbors(graph: Graph, h: Tensor, weight: Tensor | None) -> Tensor:
     """See :func:`gtl.graph.ops.weighted_sum_neighbors`; no weight means 1."""
-    if weight is not None and kernels_sparse.fits(h, weight):
-        return kernels_sparse.weighted_sum_neighbors(graph, h, weight)
+    if weight is not None and sparse.fits(h, weight):
+        return sparse.weighted_sum_neighbors(graph, h, weight)
     messages = h.index_select(0, graph.src)
     return sum_edges(graph, messages if weight is None else messages * weight.unsqueeze(-1))
 
@@ -34,8 +34,8 @@ def sum_edges(graph: Graph, values: Tensor) -> Tensor:
 
 def dot_on_edges(graph: Graph, a: Tensor, b: Tensor) -> Tensor:
     """See :func:`gtl.graph.ops.dot_on_edges`."""
-    if kernels_sparse.fits(a, b):
-        return kernels_sparse.dot_on_edges(graph, a, b)
+    if sparse.fits(a, b):
+        return sparse.dot_on_edges(graph, a, b)
     return (a.index_select(0, graph.src) * b.index_select(0, graph.dst)).sum(-1)
 
 
@@ -46,7 +46,7 @@ class _SumNeighbors(torch.autograd.Function):
     def forward(ctx, h: Tensor, graph: Graph, transposed: bool) -> Tensor:
         ctx.graph, ctx.transposed = graph, transposed
         matrix = adjacency(graph, h.dtype, transposed)
-        if kernels_sparse.fits(h):  # half the time of the plain product
+        if sparse.fits(h):  # half the time of the plain product
             return torch.sparse.mm(matrix, h, "sum")
         return matrix @ h
 
@@ -59,8 +59,8 @@ def adjacency(graph: Graph, dtype: torch.dtype, transposed: bool = False) -> Ten
     """Sparse CSR matrix ``(n, n)`` with the number of edges from column to row; made once."""
 
     def make() -> Tensor:
-        starts, columns, _ = kernels_sparse.rows_of_edges(graph, transposed)
+        starts, columns, _ = sparse.rows_of_edges(graph, transposed)
         ones = torch.ones(graph.num_edges, dtype=dtype, device=graph.device)
-        return kernels_sparse.matrix(starts, columns, ones)
+        return sparse.matrix(starts, columns, ones)
 
     return graph.remember(("adjacency", dtype, transposed), make)

@@ -10,7 +10,7 @@ import dgl
 from torch import Tensor
 
 from gtl.graph.graph import Graph, rows_of
-from gtl.graph.kernels import sparse as kernels_sparse
+from gtl.graph.kernels import sparse
 
 
 def sum_neighbors(graph: Graph, h: Tensor) -> Tensor:
@@ -20,8 +20,8 @@ def sum_neighbors(graph: Graph, h: Tensor) -> Tensor:
 
 def weighted_sum_neighbors(graph: Graph, h: Tensor, weight: Tensor) -> Tensor:
     """See :func:`gtl.graph.ops.weighted_sum_neighbors`."""
-    if kernels_sparse.fits(h, weight):
-        return kernels_sparse.weighted_sum_neighbors(graph, h, weight)
+    if sparse.fits(h, weight):
+        return sparse.weighted_sum_neighbors(graph, h, weight)
     return dgl.ops.u_mul_e_sum(handle(graph), h, weight.unsqueeze(-1))
 
 
@@ -33,8 +33,8 @@ def sum_edges(graph: Graph, values: Tensor) -> Tensor:
 
 def dot_on_edges(graph: Graph, a: Tensor, b: Tensor) -> Tensor:
     """See :func:`gtl.graph.ops.dot_on_edges`."""
-    if kernels_sparse.fits(a, b):
-        return kernels_sparse.dot_on_edges(graph, a, b)
+    if sparse.fits(a, b):
+        return sparse.dot_on_edges(graph, a, b)
     return dgl.ops.u_dot_v(handle(graph), a, b).squeeze(-1)
 
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gtl.graph import Graph, Schema
-from gtl.graph.pairs import draw_strangers, remove_pairs
+from gtl.graph.pairs import draw_unjoined_nodes, remove_pairs
 from gtl.roles import Task, View
 from gtl.tasks.ready import first_setup, made, require_count, require_share
 
@@ -53,7 +53,9 @@ class EdgePrediction(Task):
     def view(self, graph: Graph, rng: torch.Generator) -> View:
         """The graph without a random share of its edges."""
         rest, kept, other = remove_pairs(graph, self.rate, rng)
-        strangers = draw_strangers(graph, kept, self.negatives, rng, like=other)  # (b, negatives)
+        strangers = draw_unjoined_nodes(
+            graph, kept, self.negatives, rng, like=other
+        )  # (b, negatives)
         targets = {"kept": kept, "other": other, "strangers": strangers}
         return View(rest, targets)
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gtl.graph import Graph, Schema
-from gtl.graph.node_groups import alike
+from gtl.graph.node_groups import node_groups
 from gtl.roles import Task, View
 from gtl.tasks.ready import first_setup, made, require_count
 from gtl.tasks.self_supervised.features import Features
@@ -59,7 +59,7 @@ class PairSimilarity(Task):
             ShapeError: If the features are not of the kind it was set up for.
         """
         x = made(self, self.features).read(graph)
-        same = alike(graph)
+        same = node_groups(graph)
         drawn = torch.randperm(graph.num_nodes, generator=rng)[: self.nodes].to(graph.device)
         drawn = drawn[same.sizes[same.group[drawn]] > 1]
         others = same.draw_others(drawn, self.candidates, rng)  # (k, candidates)
