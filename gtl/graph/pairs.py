@@ -12,6 +12,7 @@ from gtl.graph.node_groups import node_groups
 from gtl.graph.sample import are_joined, draw_rows, node_pairs, pair_rows
 
 _REDRAWS = 16
+_LISTED_NODES = 4096  # the pairs of so many nodes are listed: 8 million
 PAIR_FEATURES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "product": lambda one, other: one * other,
     "mean": lambda one, other: (one + other) / 2,
@@ -98,6 +99,53 @@ def draw_unjoined(graph: Graph, count: int, rng: torch.Generator) -> Tensor:
         if not count:
             break
     return torch.cat(found)
+
+
+def draw_distinct_unjoined(
+    graph: Graph, count: int, rng: torch.Generator, besides: Tensor | None = None
+) -> Tensor:
+    """Distinct pairs of different nodes of one graph that no edge joins.
+
+    Two pairs are distinct if they differ in whichever order. Of a small or nearly complete graph
+    all pairs are listed if drawing at random does not find enough.
+
+    Args:
+        graph: A graph, or a batch of some.
+        count: Number of pairs.
+        rng: Generator for the draws.
+        besides: Pairs ``(b, 2)`` that are not drawn either.
+
+    Returns:
+        Node numbers ``(k, 2)``; ``k`` is less than ``count`` only if there are no more such pairs,
+        or, on graphs of more than 4096 nodes, if sixteen rounds of draws did not find them.
+    """
+    known = torch.empty(0, 2, dtype=torch.int64, device=graph.device)
+    besides = known if besides is None else besides
+    for _ in range(_REDRAWS):
+        if len(known) == count:
+            return known
+        drawn = draw_unjoined(graph, count - len(known), rng)
+        if not len(drawn):
+            break
+        known = _new_pairs(graph, torch.cat([besides, known, drawn]))[len(besides) :]
+    if len(known) < count and graph.num_nodes <= _LISTED_NODES:
+        ends = torch.triu_indices(graph.num_nodes, graph.num_nodes, 1, device=graph.device)
+        owners = graph.graph_ids()
+        free = (owners[ends[0]] == owners[ends[1]]) & ~are_joined(graph, *ends)
+        rest = ends.t()[free]
+        rest = rest[torch.randperm(len(rest), generator=rng).to(graph.device)]
+        known = _new_pairs(graph, torch.cat([besides, known, rest]))[len(besides) :]
+    return known[:count]
+
+
+def _new_pairs(graph: Graph, pairs: Tensor) -> Tensor:
+    """The first of each pair, whichever end comes first, in the order in which they come."""
+    keys = pairs.amin(1) * graph.num_nodes + pairs.amax(1)
+    places = torch.arange(len(keys), device=keys.device)
+    _, group = torch.unique(keys, return_inverse=True)
+    first = torch.full((len(keys),), len(keys), device=keys.device)
+    first = first.scatter_reduce(0, group, places, "amin")[group]
+    return pairs[first == places]
 
 
 def draw_unjoined_nodes(
