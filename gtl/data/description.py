@@ -25,8 +25,8 @@ def describe(data: Dataset) -> str:
 
 def _size(data: Dataset) -> str:
     if data.graph is not None:
-        nodes = f"{data.graph.num_nodes} nodes, " if data.level == "edge" else ""
-        return f" of a graph with {nodes}{data.graph.num_edges} edges"
+        size = f"{data.graph.num_nodes} nodes, " if data.level == "edge" else ""
+        return f" of a graph with {size}{data.graph.num_edges} edges"
     assert data.graphs is not None
     nodes, edges = int(data.graphs.node_offsets[-1]), int(data.graphs.edge_offsets[-1])
     return f" with {nodes} nodes, {edges} edges"

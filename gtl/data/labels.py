@@ -23,7 +23,7 @@ class Labels:
         values: Float ``(items, t)`` with NaN for missing, or classes int64 ``(items,)`` with -1.
         kind: ``"binary"``, ``"multiclass"`` or ``"regression"``.
         class_names: What class 0, 1, ... was called; may be empty.
-        label_names: Names of the ``t`` columns; may be empty.
+        label_names: Names of the ``t`` columns, or of the one column of classes; may be empty.
     """
 
     values: Tensor
@@ -99,7 +99,9 @@ def _as_table(labels: Any, spec: str) -> tuple[np.ndarray, tuple[str, ...], tupl
         array = (labels.double() if labels.is_floating_point() else labels).numpy()
     elif hasattr(labels, "to_numpy"):  # pandas
         columns = getattr(labels, "columns", None)
-        names = () if columns is None else tuple(map(str, columns))
+        called = getattr(labels, "name", None) if columns is None else None
+        names = () if called is None else (str(called),)
+        names = names if columns is None else tuple(map(str, columns))
         only = labels if columns is None else labels.iloc[:, 0] if len(columns) == 1 else None
         if only is not None and hasattr(only.dtype, "categories"):
             categories = tuple(map(str, only.dtype.categories))
@@ -144,7 +146,7 @@ def _cells(table: np.ndarray, spec: str) -> tuple[np.ndarray, np.ndarray]:
     if not known.any():
         raise DataError(f"{spec}: every label is missing; check what was given as `labels`")
     if values.dtype.kind == "f" and np.isinf(values[known]).any():
-        row = int(np.isinf(np.where(known, values, 0)).any(1).nonzero()[0][0])
+        row = int(np.argwhere(np.isinf(values) & known)[0, 0])
         raise DataError(
             f"{spec}: the label of item {row} is infinite; replace it, by NaN if unknown"
         )
@@ -178,15 +180,14 @@ def _one_type(table: np.ndarray, known: np.ndarray, spec: str) -> np.ndarray:
         raise DataError(
             f"{spec}: `labels` holds a {type(wrong).__name__}, expected numbers or words"
         )
-    if str in types:
-        filled, dtype = np.where(known, table, ""), np.str_
-    elif types == {bool}:
-        filled, dtype = np.where(known, table, False), np.bool_
-    elif float in types:
-        filled, dtype = np.where(known, table, np.nan), np.float64
-    else:
-        filled, dtype = np.where(known, table, -1), np.int64
-    return filled.astype(dtype)
+    fillers: list[tuple[Any, Any, Any]] = [
+        (str, "", np.str_),
+        (float, np.nan, np.float64),
+        (int, -1, np.int64),
+        (bool, False, np.bool_),
+    ]
+    filler, dtype = next((rest for kind, *rest in fillers if kind in types), [-1, np.int64])
+    return np.where(known, table, filler).astype(dtype)
 
 
 # -- kinds ---------------------------------------------------------------------------------------
@@ -275,9 +276,9 @@ def _numbered(
                 f"({', '.join(names[:5])}) lacks; add the missing names"
             )
         order = different.astype(np.int64)
-    numbers = np.zeros(len(column), dtype=np.int64)
-    numbers[known] = order[place]
-    return numbers, names or found
+    all_numbers = np.zeros(len(column), dtype=np.int64)
+    all_numbers[known] = order[place]
+    return all_numbers, names or found
 
 
 def _columns(values: np.ndarray, known: np.ndarray, kind: str, spec: str) -> Labels:

@@ -1,6 +1,6 @@
-"""Readers of other libraries' graphs, one a kind; :func:`gtl.graph.convert.as_graph` picks one.
+"""Readers of other libraries' graphs, one per library, for :func:`gtl.graph.convert.as_graph`.
 
-None of them imports the library: what it needs comes with the object.
+No reader imports the library: its graphs bring the methods that are needed.
 """
 
 from __future__ import annotations
@@ -110,13 +110,16 @@ def from_networkx(value: Any, names: Names) -> Graph:
 
 
 def from_scipy(value: Any) -> Graph:
-    """A sparse adjacency, from row to column."""
+    """A sparse adjacency, from row to column; entries at one place add up, zeros are no edges."""
     if len(value.shape) != 2 or value.shape[0] != value.shape[1]:
         raise DataError(f"an adjacency must be square, this one is {tuple(value.shape)}")
-    matrix = value.tocoo(copy=True)
+    matrix = value.tocsr(copy=True)  # one order of entries, whatever the format
+    matrix.sum_duplicates()
     matrix.eliminate_zeros()
+    matrix = matrix.tocoo()
     src, dst = (torch.from_numpy(end.astype(np.int64)) for end in (matrix.row, matrix.col))
-    weight = None if (matrix.data == 1).all() else _tensor(matrix.data).unsqueeze(1)
+    one = bool((matrix.data == 1).all())
+    weight = None if one else _tensor(matrix.data).to(torch.get_default_dtype()).unsqueeze(1)
     return Graph(src, dst, value.shape[0], e=weight)
 
 
