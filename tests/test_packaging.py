@@ -111,6 +111,11 @@ def test_every_folder_of_code_is_a_package():
         assert (file.parent / "__init__.py").exists(), file
 
 
+def test_type_checkers_of_users_read_the_annotations():
+    assert (ROOT / "gtl" / "py.typed").is_file()
+    assert SETUP["options.package_data"]["gtl"] == "py.typed"
+
+
 def test_pyproject_holds_the_build_system_and_ruff_alone():
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     sections = re.findall(r"^\[([^\]]+)\]", text, flags=re.M)

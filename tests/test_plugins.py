@@ -229,7 +229,10 @@ def test_encoders_weightings_heads_and_readouts_train_by_name_and_load_again(
 def test_a_few_shot_method_is_compared_by_name(add_site, tmp_path):
     install(tmp_path / "site", "few-shot method", "first", "plugin_first:First", FEW_SHOT_METHOD)
     add_site(tmp_path / "site")
-    data = torch.randn(30, 4, generator=torch.Generator().manual_seed(0)), torch.arange(3).repeat(10)
+    data = (
+        torch.randn(30, 4, generator=torch.Generator().manual_seed(0)),
+        torch.arange(3).repeat(10),
+    )
     gtl.few_shot(data, ["first", "prototype"], shots=(2,), splits=2)
     assert FEW_SHOT_METHODS.get("first").__module__ == "plugin_first"
 

@@ -1,4 +1,4 @@
-"""A Dataset: graphs, labels, splits and the metric they are judged by, from wherever they came."""
+"""The Dataset: graphs with labels, splits and a metric."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from torch import Tensor
 from gtl.data.items import Items, PairItems, items_of
 from gtl.errors import DataError
 from gtl.graph import Graph, Schema
+from gtl.graph.constant import refuse_autograd
 from gtl.graph.pack import PackedGraphs
 from gtl.metrics import METRICS, direction, ranks_pairs
 
@@ -20,7 +21,7 @@ KINDS = ("binary", "multiclass", "regression")
 _DEFAULT_METRIC = {"binary": "rocauc", "multiclass": "acc", "regression": "rmse"}
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
     """Graphs with or without labels.
 
@@ -72,6 +73,8 @@ class Dataset:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "contents", self._contents())
+        if self.graph is not None:
+            refuse_autograd(self.graph)
         if self.labels is not None:
             self._check_labels(self.labels)
         if self.names and len(self.names) != len(self):
@@ -156,6 +159,82 @@ class Dataset:
                     f"{self.spec}: item {item} is named more than once in the split "
                     f"({' and '.join(parts)}); each item may be used once"
                 )
+
+    @staticmethod
+    def from_graphs(
+        graphs: Any, labels: Any = None, split: Mapping[str, Any] | None = None, **options: Any
+    ) -> Dataset:
+        """A graph-level set of graphs in memory.
+
+        Args:
+            graphs: List of graphs that :func:`gtl.as_graph` reads (Graph, DGLGraph, PyG ``Data``,
+                networkx, scipy) or of pairs of a graph and its label, a PyG data set,
+                :class:`gtl.graph.PackedGraphs`, or a list of SMILES. Integer features are numbers
+                of categories; give quantities as floats. Half and double precision become
+                ``torch.get_default_dtype()``.
+            labels: Array, tensor, list, pandas Series or DataFrame with one row per graph; see
+                :func:`gtl.data.labels.read_labels`. By default those that the graphs carry (``y``
+                of PyG, with one row each), or none.
+            split: Item numbers, or a boolean for each item, of ``train``, ``valid`` (or ``val``)
+                and ``test``. By default labeled items are drawn at random, 80/10/10.
+            **options: ``kind``, ``metric``, ``names``, ``class_names``; ``seed`` and ``fractions``
+                of the random split; ``x`` and ``e``, names of the features; ``on_invalid``,
+                ``"raise"`` or ``"skip"``, for SMILES that cannot be read; ``spec``, a name for
+                messages.
+
+        Raises:
+            DataError: If anything is of another form, or features carry autograd.
+
+        Example:
+            >>> from gtl.graph import Graph
+            >>> pair = Graph(torch.tensor([0, 1]), torch.tensor([1, 0]), 2)
+            >>> data = Dataset.from_graphs([pair] * 10, labels=["a", "b"] * 5)
+            >>> data.kind, data.class_names, len(data.split["train"])
+            ('binary', ('a', 'b'), 8)
+        """
+        from gtl.data.in_memory import dataset_from_graphs
+
+        return dataset_from_graphs(graphs, labels, split, **options)
+
+    @staticmethod
+    def from_graph(
+        graph: Any, labels: Any = None, split: Mapping[str, Any] | None = None, **options: Any
+    ) -> Dataset:
+        """A node-level set of one graph in memory, or a link-level one with ``pairs``.
+
+        Args:
+            graph: What :func:`gtl.as_graph` reads. Features are looked for under ``x`` (PyG) and
+                ``feat`` (DGL). Types of a heterogeneous graph are numbered one after the other.
+            labels: One row per node (per pair with ``pairs``), or the name of the field that holds
+                them, or for a heterogeneous graph ``{node type: labels}``; see
+                :func:`gtl.data.labels.read_labels`. By default the field ``y`` (PyG, networkx),
+                ``label`` or ``labels`` (DGL), if there is one.
+            split: As in :meth:`from_graphs`. By default the fields ``train_mask``, ``val_mask``
+                and ``test_mask``; without them labeled items are drawn at random, 80/10/10.
+            **options: ``pairs``, node numbers ``(items, 2)`` that make it a link-level set, whose
+                labels are 1 for a link and 0 for none; ``x`` and ``e``, features as a matrix or
+                the name of their field; ``mask_column``, which column of two-dimensional masks to
+                take (0 by default); ``kind``, ``metric``, ``names``, ``class_names``, ``seed``,
+                ``fractions`` and ``spec`` as in :meth:`from_graphs`.
+
+        Raises:
+            DataError: If anything is of another form, or features carry autograd.
+
+        Example:
+            >>> import scipy.sparse
+            >>> ring = scipy.sparse.eye(10, k=1) + scipy.sparse.eye(10, k=-1)
+            >>> data = Dataset.from_graph(ring, labels=[0, 1, 2, 0, 1, 2, 0, 1, 2, 0], seed=3)
+            >>> data.level, data.kind, data.num_outputs
+            ('node', 'multiclass', 3)
+        """
+        from gtl.data.in_memory import dataset_from_graph
+
+        return dataset_from_graph(graph, labels, split, **options)
+
+    def __repr__(self) -> str:
+        from gtl.data.description import describe
+
+        return describe(self)
 
     def __len__(self) -> int:
         return len(self.contents)

@@ -1,7 +1,7 @@
-"""Graphs in and out: without this door, data would have to be rewritten by hand to be read here.
+"""Conversion from and to graphs of DGL, PyG, networkx and SciPy.
 
-Nothing here imports another graph library to read its graphs; what they are is told by where their
-class comes from. A heterogeneous graph becomes one homogeneous graph with types, which is what
+Nothing here imports another graph library to read its graphs: the module of their class identifies
+them. A heterogeneous graph becomes one homogeneous graph with types, which is what
 R-GCN (Schlichtkrull et al. 2018) and HGT (Hu et al. 2020) read.
 """
 
@@ -35,8 +35,9 @@ def as_graph(
     - **PyG** ``Data``, ``HeteroData`` and their batches.
     - **networkx**: nodes are numbered in the order of ``graph.nodes``; each edge of an undirected
       graph goes both ways, a self-loop once.
-    - **scipy** sparse adjacency: an entry ``[i, j]`` is the edge from ``i`` to ``j``. Entries that
-      are not all 1 become the one column of ``e``.
+    - **scipy** sparse adjacency of any format: an entry ``[i, j]`` is the edge from ``i`` to ``j``,
+      in the order of rows and columns. Entries that are stored twice are added up, stored zeros
+      are no edges, and entries that are not all 1 become the one, floating column of ``e``.
 
     A heterogeneous graph is numbered type by type (within each graph of a batch), in the order of
     its ``ntypes`` (``node_types``), and ``edge_type`` follows its ``canonical_etypes``

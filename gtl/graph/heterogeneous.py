@@ -15,7 +15,7 @@ from gtl.graph.graph import Graph
 
 
 @dataclass(frozen=True)
-class NodePart:
+class NodesOfType:
     """The nodes of one type.
 
     Attributes:
@@ -30,7 +30,7 @@ class NodePart:
 
 
 @dataclass(frozen=True)
-class EdgePart:
+class EdgesOfType:
     """The edges of one type.
 
     Attributes:
@@ -46,7 +46,7 @@ class EdgePart:
     ends: tuple[int, int] = (0, 0)
 
 
-def join(nodes: Sequence[NodePart], edges: Sequence[EdgePart], typed: bool) -> Graph:
+def join(nodes: Sequence[NodesOfType], edges: Sequence[EdgesOfType], typed: bool) -> Graph:
     """One graph of all types, numbered type by type; in a batch, within each of its graphs.
 
     Args:

@@ -1,7 +1,8 @@
-"""Nodes of the same graph and type: in a typed graph any other node would give the answer away.
+"""Groups of nodes of one graph and one type, from which random nodes are drawn.
 
-That a paper is not joined to a paper, or has not an author's features, needs no learning. Where
-nodes have no types, all nodes of a graph are alike.
+A negative sample of another type would be told apart by its type alone: that a paper is not joined
+to a paper, or lacks an author's features, needs no learning. Where nodes have no types, all nodes
+of a graph form one group.
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ from gtl.graph.graph import Graph
 
 
 @dataclass(frozen=True)
-class Alike:
-    """The nodes of a graph in groups.
+class NodeGroups:
+    """Groups of the nodes of a graph.
 
     Attributes:
         group: Group of each node, int64 ``(n,)``.
-        sizes: Nodes of each group.
-        members: Nodes, group by group.
-        rank: Place of each node within its group.
+        sizes: Number of nodes of each group, int64 ``(groups,)``.
+        members: Node numbers, group by group, int64 ``(n,)``.
+        rank: Position of each node within its group, int64 ``(n,)``.
     """
 
     group: Tensor
@@ -31,13 +32,13 @@ class Alike:
     rank: Tensor
 
     def draw(self, nodes: Tensor, rng: torch.Generator) -> Tensor:
-        """For each of ``nodes`` int64 ``(k,)`` one of its group, perhaps itself."""
+        """A random node of the group of each of ``nodes`` int64 ``(k,)``, perhaps itself."""
         places = torch.rand(len(nodes), generator=rng, dtype=torch.float64).to(nodes.device)
         group = self.group[nodes]
         return self.members[self._starts()[group] + (places * self.sizes[group]).long()]
 
     def draw_others(self, nodes: Tensor, each: int, rng: torch.Generator) -> Tensor:
-        """For each of ``nodes`` int64 ``(k,)`` others of its group, with replacement.
+        """Other random nodes of the group of each of ``nodes`` int64 ``(k,)``, with replacement.
 
         Returns:
             Node numbers ``(k, each)``; the node itself where there is no other.
@@ -49,7 +50,7 @@ class Alike:
         return self.members[self._starts()[group] + rank]
 
     def shuffle(self, rng: torch.Generator) -> Tensor:
-        """A random order of all nodes ``(n,)`` in which each place is taken by one of its group."""
+        """A random permutation of all nodes ``(n,)`` within their groups."""
         drawn = torch.randperm(len(self.group), generator=rng).to(self.group.device)
         order = torch.empty_like(drawn)
         order[self.members] = drawn[torch.argsort(self.group[drawn], stable=True)]
@@ -59,15 +60,16 @@ class Alike:
         return self.sizes.cumsum(0) - self.sizes
 
 
-def alike(graph: Graph, within: str = "graph") -> Alike:
-    """Which nodes are of the same type, and of the same graph of a batch or not.
+def node_groups(graph: Graph, within: str = "graph") -> NodeGroups:
+    """The groups of a graph's nodes: by type, and by graph of a batch unless ``within`` is "batch".
 
     Args:
         graph: A graph, with types or without.
-        within: ``"graph"``, or ``"batch"`` for the nodes of all graphs together.
+        within: ``"graph"``: nodes of different graphs of a batch are in different groups;
+            ``"batch"``: they share groups.
     """
 
-    def make() -> Alike:
+    def make() -> NodeGroups:
         group = torch.zeros(graph.num_nodes, dtype=torch.int64, device=graph.device)
         groups = 1
         if within == "graph":
@@ -80,6 +82,6 @@ def alike(graph: Graph, within: str = "graph") -> Alike:
         rank = torch.empty_like(members)
         starts = sizes.cumsum(0) - sizes
         rank[members] = torch.arange(len(members), device=graph.device) - starts[group[members]]
-        return Alike(group, sizes, members, rank)
+        return NodeGroups(group, sizes, members, rank)
 
-    return graph.remember(("alike", within), make, ("num_nodes", "sizes", "node_type"))
+    return graph.remember(("node_groups", within), make, ("num_nodes", "sizes", "node_type"))

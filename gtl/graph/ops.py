@@ -1,11 +1,11 @@
 """Message passing along a Graph: sum, mean, max, softmax along edges and over groups of rows.
 
-Two kernels do the few things that decide the speed: DGL's where it runs, plain torch elsewhere
+The operations that decide the speed have two kernels: DGL's where it runs, plain torch elsewhere
 (``GTL_KERNELS=dgl|torch`` chooses one). Other devices than a CPU and other numbers than floats of
-32 and 64 bits always take plain torch; weights on edges take :mod:`gtl.graph.kernels.sparse` with
-either. Everything here is differentiable twice on both. That is
-why the softmax is composed of small pieces: DGL's fused one returns wrong second derivatives on a
-CPU without saying so, and a look-ahead through attention would be off by a tenth.
+32 and 64 bits always use plain torch; weights on edges use :mod:`gtl.graph.kernels.sparse` with
+either. Everything here is differentiable twice on both. That is why the softmax is composed of
+small operations: DGL's fused softmax has silently wrong second derivatives on a CPU, by which a
+look-ahead through attention would be off by a tenth.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import ModuleType
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -21,7 +21,26 @@ from torch import Tensor
 from gtl.errors import ConfigError, ShapeError
 from gtl.graph.graph import Graph, rows_of
 
-_active: ModuleType | None = None
+
+class Kernels(Protocol):
+    """The operations that decide the speed; a module of :mod:`gtl.graph.kernels` has them all."""
+
+    __name__: str
+
+    def sum_neighbors(self, graph: Graph, h: Tensor) -> Tensor:
+        """See :func:`sum_neighbors`."""
+
+    def weighted_sum_neighbors(self, graph: Graph, h: Tensor, weight: Tensor) -> Tensor:
+        """See :func:`weighted_sum_neighbors`."""
+
+    def sum_edges(self, graph: Graph, values: Tensor) -> Tensor:
+        """See :func:`sum_edges`."""
+
+    def dot_on_edges(self, graph: Graph, a: Tensor, b: Tensor) -> Tensor:
+        """See :func:`dot_on_edges`."""
+
+
+_active: Kernels | None = None
 
 
 def kernels() -> str:
@@ -191,12 +210,13 @@ def spread(values: Tensor, sizes: Tensor, total: int) -> Tensor:
 def _max_by(values: Tensor, owners: Tensor, groups: int) -> Tensor:
     """Largest row of each owner, column by column; zero for an owner without rows."""
     flat = rows_of(values)
-    return _MaxBy.apply(flat, owners, groups).reshape(groups, *values.shape[1:])
+    top: Tensor = _MaxBy.apply(flat, owners, groups)
+    return top.reshape(groups, *values.shape[1:])
 
 
 class _MaxBy(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, flat: Tensor, owners: Tensor, groups: int) -> Tensor:
+    def forward(ctx: Any, flat: Tensor, owners: Tensor, groups: int) -> Tensor:
         index = owners.unsqueeze(1).expand_as(flat)
         top = flat.new_zeros(groups, flat.shape[1])
         top.scatter_reduce_(0, index, flat, "amax", include_self=False)
@@ -204,9 +224,9 @@ class _MaxBy(torch.autograd.Function):
         return top
 
     @staticmethod
-    def backward(ctx, grad):
-        # Which row won does not depend on the values' last digits, so it needs no derivative; what
-        # is done with `grad` is differentiable, and derivatives of any order exist.
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        # The index of the largest row is locally constant, so it needs no derivative; what follows
+        # is differentiable in `grad`, so that derivatives of any order exist.
         flat, owners, top = ctx.saved_tensors
         if not len(flat):
             return grad[:0], None, None
@@ -233,7 +253,7 @@ def _require_rows(name: str, values: Tensor, rows: int) -> None:
         raise ShapeError(f"`{name}` has shape {tuple(values.shape)}, expected {rows} rows")
 
 
-def _kernels(*values: Tensor) -> ModuleType:
+def _kernels(*values: Tensor) -> Kernels:
     """The kernels for these values: DGL's are made for floats of 32 and 64 bits on a CPU."""
     fits = all(v.dtype in (torch.float32, torch.float64) and v.numel() for v in values)
     if fits and values[0].device.type == "cpu":
@@ -243,14 +263,14 @@ def _kernels(*values: Tensor) -> ModuleType:
     return kernels_torch
 
 
-def _chosen() -> ModuleType:
+def _chosen() -> Kernels:
     global _active
     if _active is None:
         _active = _load(os.environ.get("GTL_KERNELS", ""))
     return _active
 
 
-def _load(name: str) -> ModuleType:
+def _load(name: str) -> Kernels:
     if name not in ("", "dgl", "torch"):
         raise ConfigError(f"GTL_KERNELS is {name!r}, expected 'dgl' or 'torch' (or unset)")
     if name != "torch":

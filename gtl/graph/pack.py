@@ -1,4 +1,4 @@
-"""A data set of graphs as a handful of tensors; a batch is index arithmetic, never a loop."""
+"""Packed graphs: a data set as one tensor per field, whose batches are index arithmetic."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from gtl.errors import DataError, ShapeError
+from gtl.graph.constant import refuse_autograd
 from gtl.graph.graph import CONTENT, Graph
 from gtl.graph.schema import Schema
 from gtl.graph.tensor_file import map_tensors, raw_bytes, save_tensors
@@ -85,9 +86,11 @@ class PackedGraphs:
 
         Raises:
             ShapeError: If the list is empty or fields differ between graphs.
-            DataError: If values are out of range; see :meth:`Graph.validate`.
+            DataError: If values are out of range, see :meth:`Graph.validate`, or carry autograd.
         """
         bare = [graph.unlabeled() for graph in graphs]
+        for graph in bare:
+            refuse_autograd(graph)
         whole = Graph.batch(bare).to("cpu").validate()
         owners = whole.graph_ids()[whole.src]
         if (owners[1:] < owners[:-1]).any():

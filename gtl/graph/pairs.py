@@ -1,4 +1,4 @@
-"""Pairs of nodes: without them nothing could be asked about edges that are not there."""
+"""Pairs of nodes: joined ones to remove, unjoined ones to draw, features of both."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from gtl.graph.graph import Graph
-from gtl.graph.node_groups import alike
+from gtl.graph.node_groups import node_groups
 from gtl.graph.sample import are_joined, draw_rows, node_pairs, pair_rows
 
 _REDRAWS = 16
+_LISTED_NODES = 4096  # the pairs of so many nodes are listed: 8 million
 PAIR_FEATURES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "product": lambda one, other: one * other,
     "mean": lambda one, other: (one + other) / 2,
@@ -61,8 +62,8 @@ def remove_pairs(graph: Graph, share: float, rng: torch.Generator) -> tuple[Grap
         rng: Generator for the draw.
 
     Returns:
-        The graph that is left, and the two ends of each removed pair, int64 ``(b,)`` each; a coin
-        decides which end comes first.
+        The graph that is left, and the two ends of each removed pair, int64 ``(b,)`` each,
+        in random order of the two.
     """
     keys, pair = node_pairs(graph)
     chosen = draw_rows(len(keys), share, rng).to(graph.device)
@@ -76,10 +77,10 @@ def remove_pairs(graph: Graph, share: float, rng: torch.Generator) -> tuple[Grap
 
 
 def draw_unjoined(graph: Graph, count: int, rng: torch.Generator) -> Tensor:
-    """Pairs of different nodes of one graph that no edge joins, each equally likely.
+    """Random pairs of different nodes of one graph that no edge joins, each equally likely.
 
-    Draws again what was joined, sixteen times at the most: a nearly complete graph gives fewer.
-    In a batch a graph's turn comes as often as it has nodes.
+    Joined pairs are drawn again, sixteen times at most, so that a nearly complete graph gives
+    fewer pairs than ``count``. A graph of a batch is drawn in proportion to its number of nodes.
 
     Returns:
         Node numbers ``(k, 2)``, ``k`` at most ``count``; with replacement.
@@ -100,21 +101,68 @@ def draw_unjoined(graph: Graph, count: int, rng: torch.Generator) -> Tensor:
     return torch.cat(found)
 
 
-def draw_strangers(
-    graph: Graph, nodes: Tensor, each: int, rng: torch.Generator, like: Tensor | None = None
+def draw_distinct_unjoined(
+    graph: Graph, count: int, rng: torch.Generator, besides: Tensor | None = None
 ) -> Tensor:
-    """Nodes at random that are not joined to ``nodes`` int64 ``(b,)``, nor the nodes themselves.
+    """Distinct pairs of different nodes of one graph that no edge joins.
 
-    They come from the same graph. Where sixteen draws find none (a complete graph has none) they
-    come from the whole batch, and where sixteen more find none either there is none.
+    Two pairs are distinct if they differ in whichever order. Of a small or nearly complete graph
+    all pairs are listed if drawing at random does not find enough.
 
     Args:
         graph: A graph, or a batch of some.
-        nodes: The nodes that they are strangers to.
-        each: Strangers of each node.
+        count: Number of pairs.
         rng: Generator for the draws.
-        like: Nodes ``(b,)`` of the same graphs whose type the strangers have, if there are types;
-            ``nodes`` if not given.
+        besides: Pairs ``(b, 2)`` that are not drawn either.
+
+    Returns:
+        Node numbers ``(k, 2)``; ``k`` is less than ``count`` only if there are no more such pairs,
+        or, on graphs of more than 4096 nodes, if sixteen rounds of draws did not find them.
+    """
+    known = torch.empty(0, 2, dtype=torch.int64, device=graph.device)
+    besides = known if besides is None else besides
+    for _ in range(_REDRAWS):
+        if len(known) == count:
+            return known
+        drawn = draw_unjoined(graph, count - len(known), rng)
+        if not len(drawn):
+            break
+        known = _new_pairs(graph, torch.cat([besides, known, drawn]))[len(besides) :]
+    if len(known) < count and graph.num_nodes <= _LISTED_NODES:
+        ends = torch.triu_indices(graph.num_nodes, graph.num_nodes, 1, device=graph.device)
+        owners = graph.graph_ids()
+        free = (owners[ends[0]] == owners[ends[1]]) & ~are_joined(graph, *ends)
+        rest = ends.t()[free]
+        rest = rest[torch.randperm(len(rest), generator=rng).to(graph.device)]
+        known = _new_pairs(graph, torch.cat([besides, known, rest]))[len(besides) :]
+    return known[:count]
+
+
+def _new_pairs(graph: Graph, pairs: Tensor) -> Tensor:
+    """The first of each pair, whichever end comes first, in the order in which they come."""
+    keys = pairs.amin(1) * graph.num_nodes + pairs.amax(1)
+    places = torch.arange(len(keys), device=keys.device)
+    _, group = torch.unique(keys, return_inverse=True)
+    first = torch.full((len(keys),), len(keys), device=keys.device)
+    first = first.scatter_reduce(0, group, places, "amin")[group]
+    return pairs[first == places]
+
+
+def draw_unjoined_nodes(
+    graph: Graph, nodes: Tensor, each: int, rng: torch.Generator, like: Tensor | None = None
+) -> Tensor:
+    """Random nodes that no edge joins to ``nodes`` int64 ``(b,)``, other than the nodes themselves.
+
+    They are of the same graph. Where sixteen draws find none (a complete graph has none) they are
+    of any graph of the batch, and after sixteen more draws the entry is -1.
+
+    Args:
+        graph: A graph, or a batch of some.
+        nodes: Node numbers int64 ``(b,)``.
+        each: Number of unjoined nodes to draw for each node.
+        rng: Generator for the draws.
+        like: Nodes ``(b,)`` of the same graphs whose type the drawn nodes have, if there are
+            types; ``nodes`` if not given.
 
     Returns:
         Node numbers ``(b, each)``, -1 where none was found.
@@ -126,8 +174,8 @@ def draw_strangers(
     for attempt in range(2 * _REDRAWS):
         if not len(left):
             break
-        choice = alike(graph, "graph" if attempt < _REDRAWS else "batch")
-        drawn = choice.draw(like[left], rng)
+        groups = node_groups(graph, "graph" if attempt < _REDRAWS else "batch")
+        drawn = groups.draw(like[left], rng)
         wrong = (drawn == nodes[left]) | are_joined(graph, drawn, nodes[left])
         found[left[~wrong]] = drawn[~wrong]
         left = left[wrong]

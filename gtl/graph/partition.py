@@ -60,8 +60,9 @@ def _metis(graph: Graph, parts: int) -> Tensor:
             "dgl==1.1.3"
         ) from error
     whole = dgl.graph((graph.src, graph.dst), num_nodes=graph.num_nodes)
-    with contextlib.redirect_stdout(io.StringIO()):  # it prints how long its steps took
-        return dgl.metis_partition_assignment(whole, parts).long()
+    with contextlib.redirect_stdout(io.StringIO()):  # METIS prints how long its steps took
+        part: Tensor = dgl.metis_partition_assignment(whole, parts)
+    return part.long()
 
 
 def _pieces(graph: Graph, parts: int) -> Tensor:
@@ -82,7 +83,7 @@ def _pieces(graph: Graph, parts: int) -> Tensor:
 def _propagated(graph: Graph, part: Tensor, parts: int) -> Tensor:
     """Let nodes move where more of their neighbors are, half of the nodes in each round.
 
-    Those who gain most go first; a part that is full takes nobody.
+    Nodes that gain most move first; a full part takes no more nodes.
     """
     room = max(int((1 + _SLACK) * graph.num_nodes / parts), -(-graph.num_nodes // parts))
     numbers = torch.arange(graph.num_nodes)

@@ -1,6 +1,6 @@
-"""Readers of other libraries' graphs, one a kind; :func:`gtl.graph.convert.as_graph` picks one.
+"""Readers of other libraries' graphs, one per library, for :func:`gtl.graph.convert.as_graph`.
 
-None of them imports the library: what it needs comes with the object.
+No reader imports the library: its graphs bring the methods that are needed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from gtl.errors import DataError
 from gtl.graph.graph import Graph
-from gtl.graph.heterogeneous import EdgePart, NodePart, join
+from gtl.graph.heterogeneous import EdgesOfType, NodesOfType, join
 
 Names = Mapping[str, str | None]
 USUAL: Mapping[str, tuple[str, ...]] = {  # where to look, unless told
@@ -33,7 +33,7 @@ def from_dgl(value: Any, names: Names) -> Graph:
     typed = len(value.ntypes) > 1 or len(value.canonical_etypes) > 1
     node_keys, edge_keys = _keys(typed)
     nodes = [
-        NodePart(
+        NodesOfType(
             value.num_nodes(name),
             _pick(value.nodes[name].data, names, node_keys),
             value.batch_num_nodes(name).long() if value.batch_size != 1 else None,
@@ -44,7 +44,7 @@ def from_dgl(value: Any, names: Names) -> Graph:
     for name in value.canonical_etypes:
         src, dst = (end.long() for end in value.edges(etype=name))
         ends = value.ntypes.index(name[0]), value.ntypes.index(name[2])
-        edges.append(EdgePart(src, dst, _pick(value.edges[name].data, names, edge_keys), ends))
+        edges.append(EdgesOfType(src, dst, _pick(value.edges[name].data, names, edge_keys), ends))
     _require_found(names, nodes, edges)
     return join(nodes, edges, typed)
 
@@ -55,7 +55,7 @@ def from_pyg(value: Any, names: Names) -> Graph:
     store = value.to_dict()
     ptr = store.get("ptr")
     sizes = ptr.diff() if ptr is not None else None
-    nodes = [NodePart(int(value.num_nodes or 0), _pick(store, names, node_keys), sizes)]
+    nodes = [NodesOfType(int(value.num_nodes or 0), _pick(store, names, node_keys), sizes)]
     edges = [_pyg_edges(store, names, edge_keys, (0, 0))]
     _require_found(names, nodes, edges)
     return join(nodes, edges, typed=False)
@@ -71,7 +71,7 @@ def from_pyg_hetero(value: Any, names: Names) -> Graph:
         ptr = store.get("ptr")
         sizes = ptr.diff() if ptr is not None else None
         count = int(value[kind].num_nodes or 0)
-        nodes.append(NodePart(count, _pick(store, names, node_keys), sizes))
+        nodes.append(NodesOfType(count, _pick(store, names, node_keys), sizes))
     edges = []
     for kind in value.edge_types:
         ends = kinds.index(kind[0]), kinds.index(kind[2])
@@ -82,12 +82,12 @@ def from_pyg_hetero(value: Any, names: Names) -> Graph:
 
 def _pyg_edges(
     store: Mapping[str, Any], names: Names, keys: Sequence[str], ends: tuple[int, int]
-) -> EdgePart:
+) -> EdgesOfType:
     if "edge_index" not in store and "adj_t" in store:
         raise DataError("the PyG data has `adj_t` but no `edge_index`; convert it with `.coo()`")
     index = store.get("edge_index")
     index = torch.empty(2, 0, dtype=torch.int64) if index is None else index.long()
-    return EdgePart(index[0], index[1], _pick(store, names, keys), ends)
+    return EdgesOfType(index[0], index[1], _pick(store, names, keys), ends)
 
 
 def from_networkx(value: Any, names: Names) -> Graph:
@@ -102,21 +102,24 @@ def from_networkx(value: Any, names: Names) -> Graph:
             records.append(record)
     ends = torch.tensor(pairs, dtype=torch.int64).reshape(-1, 2)
     node_keys, edge_keys = _keys(typed=False)
-    nodes = [NodePart(len(number), _columns(value.nodes(data=True), "node", names, node_keys))]
+    nodes = [NodesOfType(len(number), _columns(value.nodes(data=True), "node", names, node_keys))]
     labeled = zip(map(tuple, pairs), records)
-    edges = [EdgePart(ends[:, 0], ends[:, 1], _columns(labeled, "edge", names, edge_keys))]
+    edges = [EdgesOfType(ends[:, 0], ends[:, 1], _columns(labeled, "edge", names, edge_keys))]
     _require_found(names, nodes, edges)
     return join(nodes, edges, typed=False)
 
 
 def from_scipy(value: Any) -> Graph:
-    """A sparse adjacency, from row to column."""
+    """A sparse adjacency, from row to column; entries at one place add up, zeros are no edges."""
     if len(value.shape) != 2 or value.shape[0] != value.shape[1]:
         raise DataError(f"an adjacency must be square, this one is {tuple(value.shape)}")
-    matrix = value.tocoo(copy=True)
+    matrix = value.tocsr(copy=True)  # one order of entries, whatever the format
+    matrix.sum_duplicates()
     matrix.eliminate_zeros()
+    matrix = matrix.tocoo()
     src, dst = (torch.from_numpy(end.astype(np.int64)) for end in (matrix.row, matrix.col))
-    weight = None if (matrix.data == 1).all() else _tensor(matrix.data).unsqueeze(1)
+    one = bool((matrix.data == 1).all())
+    weight = None if one else _tensor(matrix.data).to(torch.get_default_dtype()).unsqueeze(1)
     return Graph(src, dst, value.shape[0], e=weight)
 
 
@@ -192,7 +195,7 @@ def _formed(key: str, value: Tensor) -> Tensor:
     return value.long()
 
 
-def _require_found(names: Names, nodes: list[NodePart], edges: list[EdgePart]) -> None:
+def _require_found(names: Names, nodes: list[NodesOfType], edges: list[EdgesOfType]) -> None:
     parts = [part.values for part in nodes] + [part.values for part in edges]
     found = {key for values in parts for key, value in values.items() if value is not None}
     for key, name in names.items():

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gtl.errors import ConfigError
 from gtl.graph import Graph
-from gtl.graph.pairs import PAIR_FEATURES, draw_strangers, draw_unjoined, without_pairs
+from gtl.graph.pairs import PAIR_FEATURES, draw_unjoined, draw_unjoined_nodes, without_pairs
 
 CORRUPT = ("both", "one", "second")
 
@@ -84,6 +84,6 @@ class Links:
         if self.corrupt == "one":
             coin = torch.randint(2, (len(links), 1), generator=rng).to(graph.device)
             kept = links.gather(1, coin).squeeze(1)
-        strangers = draw_strangers(graph, kept, self.negatives, rng)  # (links, negatives)
+        strangers = draw_unjoined_nodes(graph, kept, self.negatives, rng)  # (links, negatives)
         drawn = torch.stack([kept.repeat_interleave(self.negatives), strangers.flatten()], 1)
         return drawn[drawn[:, 1] >= 0]

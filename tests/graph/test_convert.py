@@ -95,6 +95,17 @@ def test_weights_of_an_adjacency_become_a_column_and_zeros_are_no_edges():
     assert matrix.nnz == 3
 
 
+@pytest.mark.parametrize("form", ["csr", "csc", "coo", "lil", "dok", "bsr", "dia"])
+def test_an_adjacency_is_the_same_graph_in_every_format(form):
+    rows, columns = [2, 0, 0, 1, 1], [0, 1, 1, 0, 2]
+    matrix = scipy.sparse.coo_matrix(([2, 3, 4, 5, 0], (rows, columns)), (3, 3))
+    graph = as_graph(matrix.asformat(form))
+    assert list(zip(graph.src.tolist(), graph.dst.tolist())) == [(0, 1), (1, 0), (2, 0)]
+    assert graph.e.tolist() == [[7.0], [5.0], [2.0]]
+    twice = scipy.sparse.coo_matrix(([1, 1], ([0, 0], [1, 1])), (2, 2)).asformat(form)
+    assert as_graph(twice).e.tolist() == [[2.0]]
+
+
 def test_an_adjacency_must_be_square():
     with pytest.raises(DataError, match=r"square, this one is \(2, 3\)"):
         as_graph(scipy.sparse.csr_matrix((2, 3)))

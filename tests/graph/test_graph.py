@@ -232,7 +232,7 @@ def test_self_loops_come_after_the_edges():
 @pytest.mark.parametrize("name", ["e", "edge_type", "time"])
 def test_self_loops_without_a_value_are_refused(name):
     value = {"e": torch.ones(3, 1), "edge_type": ints(0, 0, 0), "time": torch.ones(3)}[name]
-    with pytest.raises(ShapeError, match=f"value of `{name}`"):
+    with pytest.raises(ShapeError, match=f"`{name}` has no value for self-loops"):
         triangle(**{name: value}).with_self_loops()
 
 

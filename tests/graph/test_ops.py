@@ -102,6 +102,13 @@ def test_groups_of_rows(kernels):
     assert ops.spread(column(1, 2, 3), SIZES, 5).flatten().tolist() == [1, 1, 3, 3, 3]
 
 
+def test_a_mean_of_one_row_is_the_row_and_of_none_is_zero(kernels):
+    values = column(4, 1, 3).requires_grad_()
+    mean = ops.segment_mean(values, torch.tensor([1, 0, 2, 0]))
+    assert mean.flatten().tolist() == [4, 0, 2, 0]
+    assert torch.autograd.grad(mean.sum(), values)[0].flatten().tolist() == [1, 0.5, 0.5]
+
+
 def test_more_axes_are_carried_along(kernels):
     values = torch.randn(5, 3, 2, dtype=torch.float64)
     for op in (ops.sum_neighbors, ops.mean_neighbors, ops.max_neighbors):

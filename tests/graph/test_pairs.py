@@ -1,4 +1,4 @@
-"""Random pairs: what is removed, who is a stranger, who is another."""
+"""Random pairs: what is removed, which nodes are unjoined, which are others."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import torch
 
 from gtl.graph import Graph
 from gtl.graph.pairs import (
-    draw_strangers,
     draw_unjoined,
+    draw_unjoined_nodes,
     pair_features,
     remove_pairs,
     without_pairs,
@@ -33,27 +33,27 @@ def test_both_directions_of_a_pair_go_and_loops_stay() -> None:
     assert are_joined(graph, one, other).all() and not are_joined(rest, one, other).any()
 
 
-def test_strangers_are_unjoined_nodes_of_the_same_graph() -> None:
+def test_drawn_nodes_are_unjoined_nodes_of_the_same_graph() -> None:
     graph = Graph.batch([path(5), path(7)])
     nodes = torch.arange(12)
-    strangers = draw_strangers(graph, nodes, 4, generator())
-    ends = nodes.unsqueeze(1).expand_as(strangers)
-    assert not are_joined(graph, ends, strangers).any() and (ends != strangers).all()
-    assert ((strangers < 5) == (ends < 5)).all()
+    drawn = draw_unjoined_nodes(graph, nodes, 4, generator())
+    ends = nodes.unsqueeze(1).expand_as(drawn)
+    assert not are_joined(graph, ends, drawn).any() and (ends != drawn).all()
+    assert ((drawn < 5) == (ends < 5)).all()
 
 
-def test_with_types_strangers_are_like_the_other_end() -> None:
+def test_with_types_drawn_nodes_are_of_the_type_of_the_other_end() -> None:
     # Two papers (0, 1), four authors (2 to 5); paper 0 has authors 2 and 3, paper 1 all four.
     src, dst = torch.tensor([0, 0, 1, 1, 1, 1]), torch.tensor([2, 3, 2, 3, 4, 5])
     graph = Graph(
         torch.cat([src, dst]), torch.cat([dst, src]), 6, node_type=torch.tensor([0, 0, 1, 1, 1, 1])
     )
     nodes, like = torch.tensor([0, 1, 4, 2]), torch.tensor([2, 5, 1, 0])
-    strangers = draw_strangers(graph, nodes, 20, generator(), like)
-    assert strangers[0].unique().tolist() == [4, 5]
-    assert strangers[1].unique().tolist() == [-1]  # every author is joined to paper 1
-    assert strangers[2].unique().tolist() == [0]
-    assert strangers[3].unique().tolist() == [-1]
+    drawn = draw_unjoined_nodes(graph, nodes, 20, generator(), like)
+    assert drawn[0].unique().tolist() == [4, 5]
+    assert drawn[1].unique().tolist() == [-1]  # every author is joined to paper 1
+    assert drawn[2].unique().tolist() == [0]
+    assert drawn[3].unique().tolist() == [-1]
 
 
 def test_two_vectors_become_one_whichever_comes_first() -> None:

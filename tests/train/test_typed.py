@@ -11,7 +11,7 @@ import gtl
 from gtl.catalog import TASKS
 from gtl.data.dataset import Dataset
 from gtl.graph import Graph
-from gtl.graph.heterogeneous import EdgePart, NodePart, join
+from gtl.graph.heterogeneous import EdgesOfType, NodesOfType, join
 from gtl.roles import Batch
 
 ENCODERS = {
@@ -31,15 +31,15 @@ def library() -> Dataset:
     appeared = torch.stack([torch.arange(papers), (2 * torch.rand(papers, generator=rng)).long()])
     appeared[1] += 2 * labels
     edges = [
-        EdgePart(wrote[0], wrote[1], {}, (0, 1)),
-        EdgePart(wrote[1], wrote[0], {}, (1, 0)),
-        EdgePart(appeared[0], appeared[1], {}, (0, 2)),
-        EdgePart(appeared[1], appeared[0], {}, (2, 0)),
+        EdgesOfType(wrote[0], wrote[1], {}, (0, 1)),
+        EdgesOfType(wrote[1], wrote[0], {}, (1, 0)),
+        EdgesOfType(appeared[0], appeared[1], {}, (0, 2)),
+        EdgesOfType(appeared[1], appeared[0], {}, (2, 0)),
     ]
     nodes = [
-        NodePart(papers, {"x": torch.randn(papers, 7, generator=rng)}),
-        NodePart(authors, {"x": torch.randn(authors, 3, generator=rng)}),
-        NodePart(places, {"x": None}),
+        NodesOfType(papers, {"x": torch.randn(papers, 7, generator=rng)}),
+        NodesOfType(authors, {"x": torch.randn(authors, 3, generator=rng)}),
+        NodesOfType(places, {"x": None}),
     ]
     order = torch.randperm(papers, generator=rng)
     split = {"train": order[:13], "valid": order[13:20], "test": order[20:]}

@@ -16,7 +16,7 @@ from gtl.data.find import find
 from gtl.data.readers.matrices import dense_features
 from gtl.data.readers.number_file import read_numbers
 from gtl.errors import DataError
-from gtl.graph.heterogeneous import EdgePart, NodePart, join
+from gtl.graph.heterogeneous import EdgesOfType, NodesOfType, join
 from gtl.suggest import nearest
 
 _MAGIC = b"\x93NUMPY"
@@ -75,9 +75,9 @@ def load_typed(
     counts = _counts(folder, edges, matrices, labels, labeled)
     chosen = _chosen(features, list(matrices), folder)
     nodes = [
-        NodePart(count, {"x": _dense(folder, letter, matrices, count, normalize)})
+        NodesOfType(count, {"x": _dense(folder, letter, matrices, count, normalize)})
         if letter in chosen
-        else NodePart(count, {"x": None})
+        else NodesOfType(count, {"x": None})
         for letter, count in counts.items()
     ]
     graph = join(nodes, _edge_parts(edges, list(counts)), typed=True)
@@ -177,14 +177,14 @@ def _read_edges(folder: Path) -> dict[str, Tensor]:
     return edges
 
 
-def _edge_parts(edges: Mapping[str, Tensor], letters: Sequence[str]) -> list[EdgePart]:
+def _edge_parts(edges: Mapping[str, Tensor], letters: Sequence[str]) -> list[EdgesOfType]:
     """Each type of edges and, unless it has a file of its own, its reverse."""
     parts = []
     for pair, ends in edges.items():
         types = letters.index(pair[0]), letters.index(pair[1])
-        parts.append(EdgePart(ends[:, 0], ends[:, 1], {}, types))
+        parts.append(EdgesOfType(ends[:, 0], ends[:, 1], {}, types))
         if pair[0] == pair[1] or pair[::-1] not in edges:
-            parts.append(EdgePart(ends[:, 1], ends[:, 0], {}, types[::-1]))
+            parts.append(EdgesOfType(ends[:, 1], ends[:, 0], {}, types[::-1]))
     return parts
 
 

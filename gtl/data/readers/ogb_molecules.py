@@ -1,4 +1,4 @@
-"""OGB's molecule sets (Hu et al. 2020): many small graphs, labels with holes, scaffold splits."""
+"""Reader of OGB's molecule sets (Hu et al. 2020): small graphs, several tasks, scaffold splits."""
 
 from __future__ import annotations
 
@@ -52,6 +52,7 @@ def read_molecules(name: str, facts: Mapping[str, str], folder: Path, schema: Sc
             f"ogb:{name}: graph-label.csv.gz holds {labels.shape[0]} x {labels.shape[1]} labels, "
             f"expected {len(graphs)} x {facts['num tasks']}; copy the data set again"
         )
+    names, label_names = _read_names(folder / "mapping" / "mol.csv.gz", *labels.shape)
     return Dataset(
         f"ogb:{name}",
         graphs,
@@ -59,7 +60,8 @@ def read_molecules(name: str, facts: Mapping[str, str], folder: Path, schema: Sc
         split=read_split(folder / "split" / facts["split"]),
         kind=_KINDS[facts["task type"]],
         metric=facts["eval metric"],
-        names=_read_names(folder / "mapping" / "mol.csv.gz", len(graphs)),
+        names=names,
+        label_names=label_names,
     )
 
 
@@ -94,11 +96,13 @@ def _read_graphs(raw: list[Path], schema: Schema, inverse: bool) -> PackedGraphs
     )
 
 
-def _read_names(file: Path, items: int) -> tuple[str, ...]:
+def _read_names(file: Path, items: int, tasks: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """SMILES of the molecules and names of the tasks; empty where the file does not tell them."""
     if not file.is_file():
-        return ()
+        return (), ()
     table = read_frame(file, dtype=str, keep_default_na=False)
     if "smiles" not in table or len(table) != items:
-        logger.warning("%s does not list %d SMILES and is left aside", file, items)
-        return ()
-    return tuple(table["smiles"])
+        logger.warning("%s does not list %d SMILES and is not used", file, items)
+        return (), ()
+    label_names = tuple(name for name in table.columns if name not in ("smiles", "mol_id"))
+    return tuple(table["smiles"]), label_names if len(label_names) == tasks else ()

@@ -1,8 +1,8 @@
-"""Weights on edges as sparse matrices: without them attention would keep a vector for every edge.
+"""Kernels with weights on edges as sparse matrices, which store no vector per edge.
 
-Products of torch's compressed rows with each head's columns, and inner products a few edges at a
-time. On a CPU both take less time than DGL's kernels for the same, and derivatives of any order are
-such products again.
+Products of torch's compressed rows with each head's columns, and inner products of a limited number
+of edges at a time. On a CPU both take less time than DGL's kernels for the same, and derivatives of
+any order are such products again.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from torch import Tensor
 
 from gtl.graph.graph import Graph
 
-_CHUNK = 2**18  # numbers of a vector per edge that exist at a time
+_CHUNK = 2**18  # numbers in memory at a time, of one vector per edge
 
 
 def fits(*values: Tensor) -> bool:
-    """Whether the products below can be had: on a CPU, for floats of 32 or of 64 bits."""
+    """Whether the products below are available: on a CPU, for floats of 32 or of 64 bits."""
     first = values[0]
     fine = first.device.type == "cpu" and first.dtype in (torch.float32, torch.float64)
     return fine and all(value.dtype == first.dtype and value.numel() > 0 for value in values)
@@ -27,12 +27,14 @@ def fits(*values: Tensor) -> bool:
 
 def weighted_sum_neighbors(graph: Graph, h: Tensor, weight: Tensor) -> Tensor:
     """See :func:`gtl.graph.ops.weighted_sum_neighbors`."""
-    return _WeightedSum.apply(graph, h, weight, False)
+    total: Tensor = _WeightedSum.apply(graph, h, weight, False)
+    return total
 
 
 def dot_on_edges(graph: Graph, a: Tensor, b: Tensor) -> Tensor:
     """See :func:`gtl.graph.ops.dot_on_edges`."""
-    return _Dot.apply(graph, a, b)
+    products: Tensor = _Dot.apply(graph, a, b)
+    return products
 
 
 class _WeightedSum(torch.autograd.Function):
@@ -109,11 +111,12 @@ def rows_of_edges(graph: Graph, transposed: bool = False) -> tuple[Tensor, Tenso
 def matrix(starts: Tensor, columns: Tensor, values: Tensor) -> Tensor:
     """A square matrix in compressed rows."""
     n = len(starts) - 1
-    with warnings.catch_warnings():  # that sparse tensors are in beta is no news to the user
+    with warnings.catch_warnings():  # torch warns that sparse tensors are in beta
         warnings.simplefilter("ignore")
         return torch.sparse_csr_tensor(starts, columns, values, (n, n), check_invariants=False)
 
 
 def _product(starts: Tensor, columns: Tensor, values: Tensor, h: Tensor) -> Tensor:
     sparse = matrix(starts, columns, values.contiguous())
-    return torch.sparse.mm(sparse, h.contiguous(), "sum")
+    product: Tensor = torch.sparse.mm(sparse, h.contiguous(), "sum")
+    return product

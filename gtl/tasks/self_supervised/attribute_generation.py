@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from gtl.graph import Graph, Schema, ops
-from gtl.graph.node_groups import alike
+from gtl.graph.node_groups import node_groups
 from gtl.graph.sample import draw_rows
 from gtl.roles import Batch, Task, View
 from gtl.tasks.checks import built, require_positive, require_share
@@ -92,5 +92,5 @@ def _means(graph: Graph, x: Tensor, nodes: Tensor) -> Tensor:
     """Mean features of the batch ``(d,)``; with types, of the type of each of ``nodes``."""
     if graph.node_type is None:
         return x.mean(0)
-    same = alike(graph, "batch")
+    same = node_groups(graph, "batch")
     return ops.segment_mean(x[same.members], same.sizes)[same.group[nodes]]

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from gtl.graph import Schema
-from gtl.graph.pairs import draw_strangers, remove_pairs
+from gtl.graph.pairs import draw_unjoined_nodes, remove_pairs
 from gtl.roles import Batch, Task, View
 from gtl.tasks.checks import built, require_count, require_positive, require_share
 from gtl.tasks.unit import unit
@@ -22,7 +22,7 @@ class EdgeGeneration(Task):
     cross-entropy of the true other end among ``negatives`` nodes of its graph and type that are not
     joined to ``u`` and the vectors in a queue: other ends of earlier steps, which make the choice
     hard where graphs are small. Where a graph has too few unjoined nodes they repeat, or come from
-    the batch; see :func:`gtl.graph.pairs.draw_strangers`.
+    the batch; see :func:`gtl.graph.pairs.draw_unjoined_nodes`.
 
     Here it departs from the published code: the queue has its full size as soon as it is filled,
     instead of growing with the epoch; relations with few removed edges are not left out; and there
@@ -61,7 +61,9 @@ class EdgeGeneration(Task):
         """The graph without a random share of its edges."""
         graph = batch.source
         rest, one, other = remove_pairs(graph, self.rate, rng)
-        strangers = draw_strangers(graph, one, self.negatives, rng, like=other)  # (b, negatives)
+        strangers = draw_unjoined_nodes(
+            graph, one, self.negatives, rng, like=other
+        )  # (b, negatives)
         return View(rest, {"from": one, "to": other, "strangers": strangers})
 
     def losses(self, nodes: Tensor, view: View) -> Tensor:

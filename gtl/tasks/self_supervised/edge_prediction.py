@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gtl.graph import Schema
-from gtl.graph.pairs import draw_strangers, remove_pairs
+from gtl.graph.pairs import draw_unjoined_nodes, remove_pairs
 from gtl.roles import Batch, Task, View
 from gtl.tasks.checks import built, require_count, require_share
 
@@ -49,7 +49,9 @@ class EdgePrediction(Task):
         """The graph without a random share of its edges."""
         graph = batch.source
         rest, kept, other = remove_pairs(graph, self.rate, rng)
-        strangers = draw_strangers(graph, kept, self.negatives, rng, like=other)  # (b, negatives)
+        strangers = draw_unjoined_nodes(
+            graph, kept, self.negatives, rng, like=other
+        )  # (b, negatives)
         targets = {"kept": kept, "other": other, "strangers": strangers}
         return View(rest, targets)
 

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from gtl.errors import ConfigError
 from gtl.graph import Graph, Schema, ops
-from gtl.graph.node_groups import alike
+from gtl.graph.node_groups import node_groups
 from gtl.roles import Batch, Task, View
 from gtl.tasks.checks import built
 
@@ -51,7 +51,7 @@ class Infomax(Task):
                 "infomax on a single graph shuffles node features and there are none; add some, "
                 "give batches of several graphs, or leave this task out"
             )
-        order = alike(graph, "batch").shuffle(rng)
+        order = node_groups(graph, "batch").shuffle(rng)
         pair = _twice(graph).replace(x=torch.cat([graph.x, graph.x[order]]))
         return View(pair, {"sizes": pair.sizes, "shuffled": True})
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from gtl.errors import ConfigError
 from gtl.graph import Schema, ops
-from gtl.graph.node_groups import alike
+from gtl.graph.node_groups import node_groups
 from gtl.graph.sample import draw_rows
 from gtl.roles import Batch, Task, View
 from gtl.tasks.checks import built, require_share
@@ -88,7 +88,7 @@ class MaskedAutoencoder(Task):
         swapped = nodes[: round(self.replace * len(nodes))]
         hidden = x.clone()
         hidden[nodes] = features.mask(x)
-        hidden[swapped] = x[alike(graph, "batch").draw(swapped, rng)]
+        hidden[swapped] = x[node_groups(graph, "batch").draw(swapped, rng)]
         return View(graph.replace(x=hidden), {"nodes": nodes, "features": x.index_select(0, nodes)})
 
     def losses(self, nodes: Tensor, view: View) -> Tensor:

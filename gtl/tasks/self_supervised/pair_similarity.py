@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gtl.graph import Schema
-from gtl.graph.node_groups import alike
+from gtl.graph.node_groups import node_groups
 from gtl.roles import Batch, Task, View
 from gtl.tasks.checks import built, require_count
 from gtl.tasks.self_supervised.features import Features
@@ -59,7 +59,7 @@ class PairSimilarity(Task):
         """
         graph = batch.source
         x = built(self, self.features).read(graph)
-        same = alike(graph)
+        same = node_groups(graph)
         drawn = torch.randperm(graph.num_nodes, generator=rng)[: self.nodes].to(graph.device)
         drawn = drawn[same.sizes[same.group[drawn]] > 1]
         others = same.draw_others(drawn, self.candidates, rng)  # (k, candidates)

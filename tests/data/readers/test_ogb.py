@@ -55,7 +55,7 @@ def test_labels_split_and_names_come_along(esol):
         "valid": [0],
         "test": [1],
     }
-    assert data.names == ("CO", "N", "CCC")
+    assert data.names == ("CO", "N", "CCC") and data.label_names == ("value",)
     assert data.spec == "ogb:ogbg-molesol"
 
 

@@ -73,6 +73,13 @@ def test_two_classes_are_a_binary_column_and_more_are_classes(tiny):
     assert (data.kind, data.metric, data.class_names) == ("multiclass", "acc", ("2", "4", "9"))
 
 
+def test_a_class_has_the_name_of_its_value_whichever_others_a_file_has(tiny):
+    whole = tiny(*BARE, texts={"graph_labels": "2\n5\n7\n"})
+    part = tiny(*BARE, texts={"graph_labels": "7\n5\n7\n"})
+    assert [whole.class_names[i] for i in whole.labels.tolist()] == ["2", "5", "7"]
+    assert [part.class_names[int(i)] for i in part.labels[:, 0]] == ["7", "5", "7"]
+
+
 def test_labels_and_attributes_become_floats_side_by_side(tiny):
     graphs = tiny(*TEXTS, normalize=False).graphs
     assert graphs[0].x.tolist() == [[1, 0, 0, 1, 5], [0, 0, 1, 2, 5], [1, 0, 0, 3, 5]]
