@@ -85,6 +85,10 @@ class Items(ABC):
         """The graphs, packed, where each item has its own; ``None`` elsewhere."""
         return None
 
+    def node_features(self) -> Tensor | None:
+        """Features of all nodes ``(n, d)``, where items are nodes that have some."""
+        return None
+
     def queries(self, index: Tensor) -> Any:
         """Group of each item in which a ranking metric compares it, NumPy ``(b,)``, or ``None``."""
         return None
@@ -200,6 +204,10 @@ class NodeItems(Items):
         """Vectors of the seeds, or of all nodes where there are none."""
         _require_no_pairs(graph)
         return nodes if graph.seeds is None else nodes[graph.seeds]
+
+    def node_features(self) -> Tensor | None:
+        """See :class:`Items`."""
+        return self.graph.x
 
     def step_size(self, batch_size: int, fan_out: Sequence[int | None] | None) -> int:
         """All nodes at once, unless their neighborhoods are sampled."""

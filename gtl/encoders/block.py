@@ -13,12 +13,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from gtl.encoders.features import RawFeatures, SparseRows, drop, has_features, sparse_rows
 from gtl.encoders.inputs import node_input
 from gtl.errors import ConfigError
 from gtl.graph import Graph, Schema
 from gtl.roles import Encoder
 
 NORMS = ("batch", "layer", None)
+EMBEDDINGS = ("learned", None)
 JUMPS = ("last", "concat", "sum", "max")
 
 
@@ -27,11 +29,12 @@ class Block(nn.Module):
 
     Args:
         conv: ``conv(graph, h) -> (n, width)``.
-        width: Columns of input and output.
+        width: Columns of the output.
         norm: ``"batch"``, ``"layer"`` or ``None``.
         dropout: Probability of dropping a value.
-        residual: Whether the block's input is added to its output.
+        residual: Whether the block's input, of as many columns, is added to its output.
         activate: Whether there is a ReLU; the last block has none.
+        input_dropout: Probability of dropping a value of the input.
     """
 
     def __init__(
@@ -42,20 +45,30 @@ class Block(nn.Module):
         dropout: float,
         residual: bool,
         activate: bool,
+        input_dropout: float = 0.0,
     ):
         super().__init__()
         self.conv = conv
         self.norm = _norm(norm, width)
         self.dropout = nn.Dropout(dropout)
         self.residual, self.activate = residual, activate
+        self.input_dropout = input_dropout
 
     def forward(self, graph: Graph, h: Tensor) -> Tensor:
-        """Node vectors ``(n, width)`` of ``(n, width)``."""
-        out = self._normalized(self.conv(graph, h))
+        """Node vectors ``(n, width)`` of ``(n, inputs)``."""
+        out = self._normalized(self.conv(graph, self._read(graph, h)))
         if self.activate:
             out = out.relu()
         out = self.dropout(out)
         return h + out if self.residual else out
+
+    def _read(self, graph: Graph, h: Tensor) -> Tensor | SparseRows:
+        """The input as the convolution gets it."""
+        sparse = sparse_rows(graph, h)
+        p = self.input_dropout if self.training else 0.0
+        if p == 0:
+            return h if sparse is None else sparse
+        return drop(h, p) if sparse is None else sparse.dropped(p)
 
     def _normalized(self, h: Tensor) -> Tensor:
         norm = self.norm
@@ -75,22 +88,29 @@ class Layered(Encoder):
         width: Columns of every layer.
         depth: Number of blocks.
         jk: How layers are combined: ``"last"``, or ``"concat"``, ``"sum"``, ``"max"`` of all,
-            the input embedding included.
+            the input embedding included if it is learned.
+        embed: The input; by default a learned embedding of ``width`` columns.
 
     Raises:
         ConfigError: If an option is outside its range.
     """
 
     def __init__(
-        self, schema: Schema, block: Callable[[int], nn.Module], width: int, depth: int, jk: str
+        self,
+        schema: Schema,
+        block: Callable[[int], nn.Module],
+        width: int,
+        depth: int,
+        jk: str,
+        embed: nn.Module | None = None,
     ):
         super().__init__()
         require(width >= 1, "width", width, "at least 1")
         require(depth >= 1, "depth", depth, "at least 1")
         require(jk in JUMPS, "jk", jk, f"one of {JUMPS}")
         self.schema, self.jk = schema, jk
-        self.width = width * (depth + 1) if jk == "concat" else width
-        self.embed = node_input(schema, width)
+        self.width = width * (depth + (embed is None)) if jk == "concat" else width
+        self.embed = node_input(schema, width) if embed is None else embed
         self.blocks = nn.ModuleList(block(i) for i in range(depth))
 
     def forward(self, graph: Graph) -> Tensor:
@@ -100,6 +120,8 @@ class Layered(Encoder):
             DataError: If the graph does not look as the schema says.
         """
         layers = self.layers(graph)
+        if isinstance(self.embed, RawFeatures):
+            layers = layers[1:]  # other columns than the blocks have
         if self.jk == "concat":
             return torch.cat(layers, 1)
         if self.jk == "sum":
@@ -114,14 +136,22 @@ class Stack(Layered):
 
     Args:
         schema: What graphs look like.
-        convolution: Makes one convolution ``conv(graph, h) -> (n, width)``.
+        convolution: Makes one convolution ``conv(graph, h) -> (n, width)`` of ``(n, inputs)``,
+            given the number of inputs.
         width: Columns of every layer.
         depth: Number of blocks.
         dropout: Probability of dropping a value after each block.
         norm: ``"batch"``, ``"layer"`` or ``None``.
         jk: How layers are combined: ``"last"``, or ``"concat"``, ``"sum"``, ``"max"`` of all,
-            the input embedding included.
-        residual: Whether each block's input is added to its output.
+            the input embedding included if it is learned.
+        residual: Whether each block's input is added to its output (where the first block reads
+            the features itself, it adds nothing).
+        embedding: ``"learned"``: a learned embedding of ``width`` columns comes before the first
+            block; ``None``: the first convolution reads the node features. Nodes without features,
+            and those that have their number alone, have learned vectors with either.
+        input_dropout: Probability of dropping a value of what the first block reads.
+        normalize_features: Whether the floating features of each node are divided by the sum of
+            their absolute values; for ``embedding=None``.
 
     Raises:
         ConfigError: If an option is outside its range.
@@ -130,21 +160,42 @@ class Stack(Layered):
     def __init__(
         self,
         schema: Schema,
-        convolution: Callable[[], nn.Module],
+        convolution: Callable[[int], nn.Module],
         width: int,
         depth: int,
         dropout: float,
         norm: str | None,
         jk: str,
         residual: bool,
+        embedding: str | None = "learned",
+        input_dropout: float = 0.0,
+        normalize_features: bool = False,
     ):
         require(0 <= dropout < 1, "dropout", dropout, "at least 0 and below 1")
+        require(0 <= input_dropout < 1, "input_dropout", input_dropout, "at least 0 and below 1")
         require(norm in NORMS, "norm", norm, f"one of {NORMS}")
+        require(embedding in EMBEDDINGS, "embedding", embedding, f"one of {EMBEDDINGS}")
+        if normalize_features and embedding is not None:
+            raise ConfigError(
+                "`normalize_features` is true, expected false beside a learned embedding; give "
+                "embedding=None, or data with normalized features"
+            )
+        raw = embedding is None and has_features(schema)
+        embed = RawFeatures(schema, normalize_features) if raw else None
 
         def block(i: int) -> nn.Module:
-            return Block(convolution(), width, norm, dropout, residual, activate=i < depth - 1)
+            inputs = embed.width if embed is not None and i == 0 else width
+            return Block(
+                convolution(inputs),
+                width,
+                norm,
+                dropout,
+                residual=residual and (embed is None or i > 0),
+                activate=i < depth - 1,
+                input_dropout=0.0 if i else input_dropout,
+            )
 
-        super().__init__(schema, block, width, depth, jk)
+        super().__init__(schema, block, width, depth, jk, embed)
 
 
 def require(fine: bool, name: str, value: object, expected: str) -> None:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gtl.encoders.block import Stack
+from gtl.encoders.features import SparseRows, project
 from gtl.encoders.inputs import EdgeTable, edges_stood_for, with_loops
 from gtl.errors import ConfigError
 from gtl.graph import Columns, Graph, Schema, ops
@@ -31,6 +32,11 @@ class GAT(Stack):
         residual: Whether each layer's input is added to its output.
         heads: Number of attention heads.
         merge: ``"mean"`` (each head has ``width`` columns) or ``"concat"`` (they share them).
+        embedding: ``"learned"``, a learned embedding before the first layer, or ``None``: the first
+            layer reads the node features itself.
+        input_dropout: Probability of dropping a value of what the first layer reads.
+        normalize_features: Whether the floating features of each node are divided by the sum of
+            their absolute values; for ``embedding=None``.
 
     Raises:
         ConfigError: If an option is outside its range or ``heads`` do not share ``width`` evenly.
@@ -47,6 +53,9 @@ class GAT(Stack):
         residual: bool = False,
         heads: int = 2,
         merge: str = "mean",
+        embedding: str | None = "learned",
+        input_dropout: float = 0.0,
+        normalize_features: bool = False,
     ):
         if merge not in MERGES:
             raise ConfigError(f"`merge` is {merge!r}, expected one of {MERGES}")
@@ -56,10 +65,22 @@ class GAT(Stack):
                 f"`width` ({width})"
             )
 
-        def convolution() -> nn.Module:
-            return GATConvolution(schema.edge, width, heads, merge)
+        def convolution(inputs: int) -> nn.Module:
+            return GATConvolution(schema.edge, width, heads, merge, inputs)
 
-        super().__init__(schema, convolution, width, depth, dropout, norm, jk, residual)
+        super().__init__(
+            schema,
+            convolution,
+            width,
+            depth,
+            dropout,
+            norm,
+            jk,
+            residual,
+            embedding,
+            input_dropout,
+            normalize_features,
+        )
 
 
 class GATConvolution(nn.Module):
@@ -67,36 +88,39 @@ class GATConvolution(nn.Module):
 
     Args:
         edge: Edge columns or ``None``.
-        width: Columns of input and output.
+        width: Columns of the output.
         heads: Number of attention heads ``k``.
         merge: ``"mean"`` or ``"concat"``.
+        inputs: Columns of the input, which may be sparse; ``None`` means ``width``.
     """
 
-    def __init__(self, edge: Columns | None, width: int, heads: int, merge: str):
+    def __init__(
+        self, edge: Columns | None, width: int, heads: int, merge: str, inputs: int | None = None
+    ):
         super().__init__()
         self.heads, self.merge = heads, merge
         self.columns = width if merge == "mean" else width // heads
         self.edges = EdgeTable(edge, heads * self.columns, loops=True)
-        self.linear = nn.Linear(width, heads * self.columns)
+        self.linear = nn.Linear(width if inputs is None else inputs, heads * self.columns)
         self.receive = nn.Parameter(torch.empty(heads, self.columns))
         self.send = nn.Parameter(torch.empty(heads, self.columns))
         self.bias = nn.Parameter(torch.zeros(width))
         nn.init.xavier_uniform_(self.receive)
         nn.init.xavier_uniform_(self.send)
 
-    def forward(self, graph: Graph, h: Tensor) -> Tensor:
-        """Node vectors ``(n, width)``."""
+    def forward(self, graph: Graph, h: Tensor | SparseRows) -> Tensor:
+        """Node vectors ``(n, width)`` of ``(n, inputs)``."""
         looped = with_loops(graph)
-        t = self.linear(h).view(-1, self.heads, self.columns)  # (n, k, columns)
+        t = project(self.linear, h).view(-1, self.heads, self.columns)  # (n, k, columns)
         scores = (t * self.receive).sum(-1).index_select(0, looped.dst)
         scores = scores + (t * self.send).sum(-1).index_select(0, looped.src)  # (m + n, k)
-        codes = self.edges.looped_codes(graph, h.dtype)
+        codes = self.edges.looped_codes(graph, t.dtype)
         table: Tensor | None = self.edges.table
         if codes is not None and table is not None:
             table = table.view(-1, self.heads, self.columns)  # (q, k, columns)
             scores = scores + codes @ (table * self.send).sum(-1)
         scores = F.leaky_relu(scores, 0.2)
-        each = edges_stood_for(graph, h.dtype)
+        each = edges_stood_for(graph, t.dtype)
         if each is not None:  # an edge that stands for two counts like two edges of that score
             loops = (0, 0, 0, graph.num_nodes)
             scores = scores + F.pad(each.log().index_select(0, graph.dst).unsqueeze(1), loops)

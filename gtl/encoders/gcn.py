@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from gtl.encoders.block import Stack
+from gtl.encoders.features import SparseRows, is_narrow, project
 from gtl.encoders.inputs import EdgeTable, degree_scale, neighbor_sums
 from gtl.graph import Columns, Graph, Schema
 
@@ -24,6 +25,11 @@ class GCN(Stack):
         norm: ``"batch"``, ``"layer"`` or ``None``.
         jk: How layers are combined: ``"last"``, ``"concat"``, ``"sum"`` or ``"max"``.
         residual: Whether each layer's input is added to its output.
+        embedding: ``"learned"``, a learned embedding before the first layer, or ``None``: the first
+            layer reads the node features itself.
+        input_dropout: Probability of dropping a value of what the first layer reads.
+        normalize_features: Whether the floating features of each node are divided by the sum of
+            their absolute values; for ``embedding=None``.
 
     Raises:
         ConfigError: If an option is outside its range.
@@ -38,11 +44,26 @@ class GCN(Stack):
         norm: str | None = "batch",
         jk: str = "last",
         residual: bool = False,
+        embedding: str | None = "learned",
+        input_dropout: float = 0.0,
+        normalize_features: bool = False,
     ):
-        def convolution() -> nn.Module:
-            return GCNConvolution(schema.edge, width)
+        def convolution(inputs: int) -> nn.Module:
+            return GCNConvolution(schema.edge, width, inputs)
 
-        super().__init__(schema, convolution, width, depth, dropout, norm, jk, residual)
+        super().__init__(
+            schema,
+            convolution,
+            width,
+            depth,
+            dropout,
+            norm,
+            jk,
+            residual,
+            embedding,
+            input_dropout,
+            normalize_features,
+        )
 
 
 class GCNConvolution(nn.Module):
@@ -50,18 +71,22 @@ class GCNConvolution(nn.Module):
 
     Args:
         edge: Edge columns or ``None``.
-        width: Columns of input and output.
+        width: Columns of the output.
+        inputs: Columns of the input, which may be sparse; ``None`` means ``width``.
     """
 
-    def __init__(self, edge: Columns | None, width: int):
+    def __init__(self, edge: Columns | None, width: int, inputs: int | None = None):
         super().__init__()
         self.edges = EdgeTable(edge, width, loops=True)
-        self.linear = nn.Linear(width, width, bias=False)
+        self.linear = nn.Linear(width if inputs is None else inputs, width, bias=False)
         self.bias = nn.Parameter(torch.zeros(width))
 
-    def forward(self, graph: Graph, h: Tensor) -> Tensor:
-        """Node vectors ``(n, width)``."""
+    def forward(self, graph: Graph, h: Tensor | SparseRows) -> Tensor:
+        """Node vectors ``(n, width)`` of ``(n, inputs)``."""
         # Rows are scaled before and after a plain sum: (deg_i deg_j)^(-1/2) needs no edge weights.
         scale = degree_scale(graph, h.dtype)  # (n, 1)
-        total = self.linear(neighbor_sums(graph, h * scale, loops=True))
+        if is_narrow(h, self.linear.out_features):
+            total = self.linear(neighbor_sums(graph, h * scale, loops=True))
+        else:  # the sum is over the fewer columns
+            total = neighbor_sums(graph, project(self.linear, h) * scale, loops=True)
         return self.edges.add_scaled_sums(graph, total) * scale + self.bias

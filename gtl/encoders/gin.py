@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from gtl.encoders.block import Stack
+from gtl.encoders.features import SparseRows, is_narrow, times
 from gtl.encoders.inputs import EdgeTable, neighbor_sums
 from gtl.graph import Columns, Graph, Schema
 
@@ -25,6 +26,11 @@ class GIN(Stack):
         jk: How layers are combined: ``"last"``, ``"concat"``, ``"sum"`` or ``"max"``.
         residual: Whether each layer's input is added to its output.
         learn_eps: Whether ``eps`` is learned, from 0; otherwise it stays 0.
+        embedding: ``"learned"``, a learned embedding before the first layer, or ``None``: the first
+            layer reads the node features itself.
+        input_dropout: Probability of dropping a value of what the first layer reads.
+        normalize_features: Whether the floating features of each node are divided by the sum of
+            their absolute values; for ``embedding=None``.
 
     Raises:
         ConfigError: If an option is outside its range.
@@ -40,11 +46,26 @@ class GIN(Stack):
         jk: str = "last",
         residual: bool = False,
         learn_eps: bool = False,
+        embedding: str | None = "learned",
+        input_dropout: float = 0.0,
+        normalize_features: bool = False,
     ):
-        def convolution() -> nn.Module:
-            return GINConvolution(schema.edge, width, learn_eps)
+        def convolution(inputs: int) -> nn.Module:
+            return GINConvolution(schema.edge, width, learn_eps, inputs)
 
-        super().__init__(schema, convolution, width, depth, dropout, norm, jk, residual)
+        super().__init__(
+            schema,
+            convolution,
+            width,
+            depth,
+            dropout,
+            norm,
+            jk,
+            residual,
+            embedding,
+            input_dropout,
+            normalize_features,
+        )
 
 
 class GINConvolution(nn.Module):
@@ -52,23 +73,39 @@ class GINConvolution(nn.Module):
 
     Args:
         edge: Edge columns or ``None``.
-        width: Columns of input and output.
+        width: Columns of the output.
         learn_eps: Whether ``eps`` is learned.
+        inputs: Columns of the input, which may be sparse; ``None`` means ``width``.
     """
 
     eps: nn.Parameter | None
 
-    def __init__(self, edge: Columns | None, width: int, learn_eps: bool = False):
+    def __init__(
+        self,
+        edge: Columns | None,
+        width: int,
+        learn_eps: bool = False,
+        inputs: int | None = None,
+    ):
         super().__init__()
-        self.edges = EdgeTable(edge, width, loops=True)
+        inputs = width if inputs is None else inputs
+        self.edges = EdgeTable(edge, inputs, loops=True)
         self.eps = nn.Parameter(torch.zeros(())) if learn_eps else None
         self.mlp = nn.Sequential(
-            nn.Linear(width, 2 * width), nn.ReLU(inplace=True), nn.Linear(2 * width, width)
+            nn.Linear(inputs, 2 * width), nn.ReLU(inplace=True), nn.Linear(2 * width, width)
         )
 
-    def forward(self, graph: Graph, h: Tensor) -> Tensor:
-        """Node vectors ``(n, width)``."""
+    def forward(self, graph: Graph, h: Tensor | SparseRows) -> Tensor:
+        """Node vectors ``(n, width)`` of ``(n, inputs)``."""
+        first = self.mlp[0]
+        assert isinstance(first, nn.Linear)
+        if self.edges.table is None and not is_narrow(h, first.out_features):
+            return self.mlp[1:](self._sums(graph, times(h, first.weight)) + first.bias)
+        h = h if isinstance(h, Tensor) else h.dense()
+        return self.mlp(self.edges.add_sums(graph, self._sums(graph, h)))
+
+    def _sums(self, graph: Graph, h: Tensor) -> Tensor:
         total = neighbor_sums(graph, h, loops=True)
         if self.eps is not None:
             total = total + self.eps * h
-        return self.mlp(self.edges.add_sums(graph, total))
+        return total

@@ -119,7 +119,7 @@ class Lookup(nn.Module):
             DataError: If a category is out of range, or ``x`` has other columns.
         """
         if len(self.table) <= _MOST_ROWS:
-            return _node_codes(graph, self.columns, self.table.dtype) @ self.table
+            return node_codes(graph, self.columns, self.table.dtype) @ self.table
         rows = graph.remember(
             ("node_rows", self.columns), lambda: table_rows(graph.x, self.columns, "x"), ("x",)
         )
@@ -273,7 +273,14 @@ def _for_all(graph: Graph, sums: Tensor) -> Tensor:
     return sums if each is None else sums * each.unsqueeze(1)
 
 
-def _node_codes(graph: Graph, columns: Columns, dtype: torch.dtype) -> Tensor:
+def node_codes(graph: Graph, columns: Columns, dtype: torch.dtype) -> Tensor:
+    """Multi-hot rows of categorical node features, or the floating ones, ``(n, q)``.
+
+    Raises:
+        DataError: If a category is out of range, or ``x`` has other columns.
+    """
+    if columns.categories is None:
+        return _codes(graph.x, columns, "x", dtype)
     key = ("node_codes", columns, dtype)
     return graph.remember(key, lambda: _codes(graph.x, columns, "x", dtype), ("x",))
 
@@ -300,6 +307,11 @@ def table_rows(values: Tensor | None, columns: Columns, name: str) -> Tensor:
             "encoder with a schema that covers this data"
         )
     return values.long() + (counts.cumsum(0) - counts)
+
+
+def code_width(columns: Columns | None) -> int:
+    """Columns of :func:`node_codes`; 0 without features."""
+    return 0 if columns is None else sum(_row_counts(columns))
 
 
 def _require_columns(values: Tensor | None, columns: Columns, name: str) -> Tensor:

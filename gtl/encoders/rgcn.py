@@ -71,7 +71,7 @@ class RGCN(Stack):
                 f"divisor of `width` ({width})"
             )
 
-        def convolution() -> nn.Module:
+        def convolution(inputs: int) -> nn.Module:
             return RGCNConvolution(schema.edge, schema.edge_types, width, decomposition, bases)
 
         super().__init__(schema, convolution, width, depth, dropout, norm, jk, residual)

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gtl.encoders.block import Stack
+from gtl.encoders.features import SparseRows, is_narrow, project
 from gtl.encoders.inputs import EdgeTable, neighbor_sums
 from gtl.errors import ConfigError
 from gtl.graph import Columns, Graph, Schema
@@ -31,6 +32,11 @@ class SAGE(Stack):
         residual: Whether each layer's input is added to its output.
         aggregator: ``"mean"`` or ``"gcn"``.
         normalize: Whether each row is divided by its Euclidean length, before the norm.
+        embedding: ``"learned"``, a learned embedding before the first layer, or ``None``: the first
+            layer reads the node features itself.
+        input_dropout: Probability of dropping a value of what the first layer reads.
+        normalize_features: Whether the floating features of each node are divided by the sum of
+            their absolute values; for ``embedding=None``.
 
     Raises:
         ConfigError: If an option is outside its range.
@@ -47,14 +53,29 @@ class SAGE(Stack):
         residual: bool = False,
         aggregator: str = "mean",
         normalize: bool = False,
+        embedding: str | None = "learned",
+        input_dropout: float = 0.0,
+        normalize_features: bool = False,
     ):
         if aggregator not in AGGREGATORS:
             raise ConfigError(f"`aggregator` is {aggregator!r}, expected one of {AGGREGATORS}")
 
-        def convolution() -> nn.Module:
-            return SAGEConvolution(schema.edge, width, aggregator, normalize)
+        def convolution(inputs: int) -> nn.Module:
+            return SAGEConvolution(schema.edge, width, aggregator, normalize, inputs)
 
-        super().__init__(schema, convolution, width, depth, dropout, norm, jk, residual)
+        super().__init__(
+            schema,
+            convolution,
+            width,
+            depth,
+            dropout,
+            norm,
+            jk,
+            residual,
+            embedding,
+            input_dropout,
+            normalize_features,
+        )
 
 
 class SAGEConvolution(nn.Module):
@@ -62,27 +83,39 @@ class SAGEConvolution(nn.Module):
 
     Args:
         edge: Edge columns or ``None``.
-        width: Columns of input and output.
+        width: Columns of the output.
         aggregator: ``"mean"`` or ``"gcn"``.
         normalize: Whether rows are scaled to length 1.
+        inputs: Columns of the input, which may be sparse; ``None`` means ``width``.
     """
 
     own: nn.Linear | None
 
-    def __init__(self, edge: Columns | None, width: int, aggregator: str, normalize: bool):
+    def __init__(
+        self,
+        edge: Columns | None,
+        width: int,
+        aggregator: str,
+        normalize: bool,
+        inputs: int | None = None,
+    ):
         super().__init__()
         self.normalize, self.loops = normalize, aggregator == "gcn"
         self.edges = EdgeTable(edge, width, self.loops)
-        self.linear = nn.Linear(width, width, bias=False)
-        self.own = None if self.loops else nn.Linear(width, width, bias=False)
+        inputs = width if inputs is None else inputs
+        self.linear = nn.Linear(inputs, width, bias=False)
+        self.own = None if self.loops else nn.Linear(inputs, width, bias=False)
         self.bias = nn.Parameter(torch.zeros(width))
 
-    def forward(self, graph: Graph, h: Tensor) -> Tensor:
-        """Node vectors ``(n, width)``."""
+    def forward(self, graph: Graph, h: Tensor | SparseRows) -> Tensor:
+        """Node vectors ``(n, width)`` of ``(n, inputs)``."""
         degree = graph.full_in_degrees() + int(self.loops)
         count = degree.clamp(min=1).to(h.dtype).unsqueeze(1)  # (n, 1)
-        total = neighbor_sums(graph, h, self.loops)
-        out = self.edges.add_sums(graph, self.linear(total)) / count + self.bias
+        if is_narrow(h, self.linear.out_features):
+            total = self.linear(neighbor_sums(graph, h, self.loops))
+        else:  # the sum is over the fewer columns
+            total = neighbor_sums(graph, project(self.linear, h), self.loops)
+        out = self.edges.add_sums(graph, total) / count + self.bias
         if self.own is not None:
-            out = out + self.own(h)
+            out = out + project(self.own, h)
         return F.normalize(out, dim=1) if self.normalize else out

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gtl.data.dataset import Dataset
-from gtl.data.items import NodeItems, PairItems
+from gtl.data.items import PairItems
 from gtl.errors import ConfigError, DataError, ShapeError
 from gtl.train.evaluate import embed
 from gtl.train.model import Model, build_target
@@ -110,7 +110,7 @@ def _classes(data: Dataset, column: int | None) -> Tensor:
 
 
 def _own(data: Dataset) -> Tensor:
-    x = data.contents.graph.x if isinstance(data.contents, NodeItems) else None
+    x = data.contents.node_features()
     if x is None or not x.is_floating_point():
         raise ConfigError(
             f"{data.spec} has no vectors of its own for its items; give an encoder (--encoder)"

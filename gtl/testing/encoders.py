@@ -50,7 +50,9 @@ def check_encoder(
         LawError: Naming the law, what came and what was expected.
     """
     if isinstance(encoder, Encoder):
-        obey(encoder, EncoderTrial(encoder, encoder.schema), ENCODER_LAWS, skip)
+        schema = getattr(encoder, "schema", None)
+        known = schema if isinstance(schema, Schema) else Schema()
+        obey(encoder, EncoderTrial(encoder, known), ENCODER_LAWS, skip)
         return
     refusals = []
     for schema in schemas:
@@ -88,6 +90,17 @@ class EncoderTrial:
 
 
 # -- laws ----------------------------------------------------------------------------------------
+
+
+def the_schema_is_known(trial: EncoderTrial) -> None:
+    """``schema`` is the :class:`gtl.graph.Schema` that the encoder was built for."""
+    schema = getattr(trial.encoder, "schema", None)
+    require(
+        isinstance(schema, Schema),
+        f"the attribute `schema` is {schema!r}",
+        "a gtl.graph.Schema; set self.schema = schema in the constructor",
+    )
+    require(schema == trial.schema, f"the attribute `schema` is {schema}", f"{trial.schema}")
 
 
 def one_vector_per_node(trial: EncoderTrial) -> None:
@@ -252,6 +265,7 @@ def saving_and_loading_changes_nothing(trial: EncoderTrial) -> None:
 
 
 ENCODER_LAWS = (
+    the_schema_is_known,
     one_vector_per_node,
     one_layer_per_block,
     renumbering_nodes_renumbers_rows,

@@ -19,6 +19,7 @@ from gtl.data.dataset import Dataset
 from gtl.errors import ConfigError, DataError
 from gtl.roles import Encoder, Task, Weighting
 from gtl.run_folder import CANDIDATES, RunFolder
+from gtl.train.defaults import training_settings, with_defaults
 from gtl.train.device import module_device
 from gtl.train.evaluate import evaluate
 from gtl.train.footprint import footprint
@@ -52,12 +53,13 @@ def finetune(
     head: Any = "linear",
     readout: Any = "mean",
     links: Mapping[str, Any] | None = None,
-    epochs: int = 50,
+    epochs: int | None = None,
     batch_size: int = 32,
     fan_out: Sequence[int | None] | None = None,
-    lr: float = 1e-3,
+    lr: float | None = None,
     rates: Mapping[str, float] | None = None,
-    weight_decay: float = 0.0,
+    weight_decay: float | Mapping[str, float] | None = None,
+    patience: int | None = None,
     optimizer: str = "adam",
     meta_share: float = 0.0,
     guard: bool = True,
@@ -68,11 +70,13 @@ def finetune(
 ) -> Model:
     """Train an encoder and a head on a labeled target, with auxiliary tasks if wanted.
 
-    The epoch is chosen on validation data and the test split is looked at once, at the end.
+    The epoch is chosen on validation data and the test split is looked at once, at the end. What
+    is not given has the value of :mod:`gtl.train.defaults` for the level of the data.
 
     Args:
-        encoder: Name, mapping with options, instance (trained in place), pre-training run or its
-            folder, or a published checkpoint.
+        encoder: Name or mapping with options (other options are as in
+            :func:`gtl.train.defaults.encoder_defaults`), instance (trained in place), pre-training
+            run or its folder, or a published checkpoint.
         dataset: Labeled data with the splits ``train``, ``valid`` and ``test``.
         auxiliary: Auxiliary tasks: names, mappings with options, or instances. Tasks that were
             pre-trained with the encoder go on from there.
@@ -88,17 +92,20 @@ def finetune(
             some), ``corrupt`` (``both``, ``one`` or ``second`` end), ``remove`` the links of a
             batch from its graph (true), ``features`` of a pair (``product``, ``mean``, ``l1`` or
             ``l2``).
-        epochs: Passes over the training split.
+        epochs: Passes over the training split, at most; 50 by default, 300 at node level.
         batch_size: Items per step; 0 means all at once (at node level always so without
             ``fan_out``). At link level each step encodes the whole graph, so a batch should have
             thousands of pairs.
         fan_out: For node-level data that is too large to be seen whole: how many incoming edges a
             node draws at each hop from the nodes of a batch, a number for each layer of the
             encoder, such as ``[10, 10]``; ``None`` among them draws all.
-        lr: Learning rate.
+        lr: Learning rate; 1e-3 by default, 1e-2 at node level.
         rates: Learning rates of parts that have another: ``encoder``, ``head``, or an adapter or
             an auxiliary task by its name, such as ``{"head": 5e-3, "layerwise": 1e-3}``.
-        weight_decay: Weight decay.
+        weight_decay: Weight decay of everything, or by part: the names of ``rates`` and ``first``,
+            the encoder's first layer. By default 0, at node level ``{"first": 5e-4}``.
+        patience: Epochs without a better validation value after which training ends; 0, the
+            default but at node level, where it is 100, for never.
         optimizer: ``adam``, ``adamw`` or ``sgd`` (momentum 0.9).
         meta_share: Share of the training split set aside to judge look-aheads; 0 means that
             alternating halves of each batch do.
@@ -119,9 +126,13 @@ def finetune(
         GtlError: On any unusable argument, before anything is written.
     """
     dataset = as_dataset(dataset)
+    chosen = training_settings(
+        dataset.level, epochs=epochs, lr=lr, weight_decay=weight_decay, patience=patience
+    )
     check_labels(dataset)
     with Session("finetune", dataset, seed=seed, device=device, out=out, resume=resume) as session:
-        base, trained = session.encoder(encoder)
+        features = dataset.contents.node_features()
+        base, trained = session.encoder(with_defaults(encoder, dataset.level, features))
         fan_out = check_fan_out(fan_out, dataset, base)
         base = session.adapted(base, adapter)
         items = set_aside(dataset, meta_share, session.rng)
@@ -131,7 +142,9 @@ def finetune(
         helpers = as_auxiliary(auxiliary, dataset, base, trained)
         model = session.placed(TaskModel(base, {TARGET: target, **helpers}))
         start = Start(model, before_tasks, RandomState.of(session.rng))
-        settings = Settings(epochs, batch_size, fan_out, lr, weight_decay, optimizer, rates)
+        settings = Settings(
+            batch_size=batch_size, fan_out=fan_out, optimizer=optimizer, rates=rates, **chosen
+        )
         settings.check(model)
         weightings = as_weightings(weighting, used=bool(helpers))
         answer = Model(base, target, labels=LabelNames.of(dataset), fan_out=fan_out)
@@ -150,7 +163,7 @@ def finetune(
         named = weightings_by_name(weightings, choose, target_only=bool(guard and helpers))
         candidates = candidates_of(named, start, dataset, items, settings, seed, folder, resume)
         cache_vectors(base, dataset, items)
-        best, *others = select(candidates, epochs, f"finetune {dataset.spec}")
+        best, *others = select(candidates, settings.epochs, f"finetune {dataset.spec}")
         shown = best if best.name != TARGET_ONLY or not others else others[0]
         model.load_state_dict(best.training.finish(), strict=False)
         answer.history, answer.folder = shown.training.history.epochs, folder
@@ -248,6 +261,7 @@ def candidates_of(
             seed=seed,
             target=TARGET,
             fan_out=settings.fan_out,
+            patience=settings.patience,
             meta_items=items.meta,
             validate=_validation(model, dataset, settings.fan_out),
             folder=folder if alone else _folder_below(folder, name, how, tasks, resume),

@@ -26,7 +26,7 @@ from gtl.roles import Batch, View, Weighting
 from gtl.run_folder import RunFolder
 from gtl.train.device import module_device
 from gtl.train.model import load_part
-from gtl.train.optimizers import build_optimizer, parts_of
+from gtl.train.optimizers import FIRST, build_optimizer, parts_of
 from gtl.train.step import Step, TaskModel
 
 log = logging.getLogger(__name__)
@@ -59,9 +59,10 @@ class Settings:
         batch_size: Items per step; 0 means all at once.
         fan_out: Neighbors to sample at each hop; ``None`` for no sampling.
         lr: Learning rate.
-        weight_decay: Weight decay.
+        weight_decay: Weight decay of everything, or by part.
         optimizer: A key of :data:`gtl.train.optimizers.OPTIMIZERS`.
         rates: Learning rates of parts that have another, by part.
+        patience: Epochs without a better validation value after which training ends; 0 for never.
 
     Raises:
         ConfigError: If a number is out of its range.
@@ -71,19 +72,23 @@ class Settings:
     batch_size: int
     fan_out: Sequence[int | None] | None
     lr: float
-    weight_decay: float
+    weight_decay: float | Mapping[str, float]
     optimizer: str
     rates: Mapping[str, float] | None = None
+    patience: int = 0
 
     def __post_init__(self) -> None:
         check_positive(epochs=self.epochs, lr=self.lr)
-        check_not_negative(batch_size=self.batch_size, weight_decay=self.weight_decay)
+        check_not_negative(batch_size=self.batch_size, patience=self.patience)
 
     def optimizer_of(self, model: TaskModel) -> torch.optim.Optimizer:
-        """An optimizer of a model's parameters; rates of parts that it lacks are left out."""
-        parts = parts_of(model).values()
+        """An optimizer of a model's parameters; settings of parts that it lacks are left out."""
+        parts = {*parts_of(model).values(), FIRST}
         rates = {name: rate for name, rate in (self.rates or {}).items() if name in parts}
-        return build_optimizer(model, self.optimizer, self.lr, self.weight_decay, rates)
+        decay = self.weight_decay
+        if isinstance(decay, Mapping):
+            decay = {name: value for name, value in decay.items() if name in parts}
+        return build_optimizer(model, self.optimizer, self.lr, decay, rates)
 
     def to_json(self) -> dict[str, Any]:
         """All settings by name, for ``config.json``."""
@@ -120,6 +125,7 @@ class Job:
         validate: Value of ``data.metric`` on validation data, ``None`` without such data.
         folder: Where to log and save, or ``None``.
         title: For the progress bar.
+        patience: Epochs without a better validation value after which training ends; 0 for never.
     """
 
     model: TaskModel
@@ -137,6 +143,7 @@ class Job:
     validate: Callable[[], float | None] = lambda: None
     folder: RunFolder | None = None
     title: str = ""
+    patience: int = 0
 
     @property
     def steps_per_epoch(self) -> int:
@@ -202,24 +209,35 @@ class Training:
         """Epochs done."""
         return len(self.history.epochs)
 
+    @property
+    def has_stopped(self) -> bool:
+        """Whether ``patience`` epochs in a row were no better on validation data."""
+        if not self.job.patience or not self.history.best:
+            return False
+        return self.epoch > self.history.best["epoch"] + self.job.patience
+
     def advance(self, epochs: int, progress: Progress | None = None) -> None:
-        """Train until ``epochs`` epochs are done, in all.
+        """Train until ``epochs`` epochs are done, in all, or validation data end the training.
 
         Args:
-            epochs: How far to go; nothing happens if the training is there already.
+            epochs: How far to go; nothing happens if the training is there already, or has
+                stopped.
             progress: Where the steps are counted.
 
         Raises:
             GtlError: If a loss stops being finite.
         """
         checkpoint.set_random_state(self.random)
-        while self.epoch < epochs:
+        while self.epoch < epochs and not self.has_stopped:
             self._train_epoch(progress)
             self.random = checkpoint.random_state()
-            if time.monotonic() - self._saved >= CHECKPOINT_SECONDS or self.epoch == epochs:
+            is_last = self.epoch == epochs or self.has_stopped
+            if is_last or time.monotonic() - self._saved >= CHECKPOINT_SECONDS:
                 self.save()
             if progress is not None:
                 progress.show(**self._shown())
+                if is_last:
+                    progress.update((epochs - self.epoch) * self.steps_per_epoch)
 
     def save(self) -> None:
         """Write a checkpoint, if there is a folder."""

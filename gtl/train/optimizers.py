@@ -1,10 +1,10 @@
-"""Optimizers by name, and learning rates of single parts."""
+"""Optimizers by name, with learning rates and weight decays of single parts."""
 
 from __future__ import annotations
 
 import warnings
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -17,13 +17,14 @@ from gtl.errors import ConfigError, GtlWarning
 from gtl.train.step import TaskModel
 
 OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
+FIRST = "first"  # the layer of the encoder that reads the features
 
 
 def build_optimizer(
     model: TaskModel,
     name: str,
     lr: float,
-    weight_decay: float,
+    weight_decay: float | Mapping[str, float],
     rates: Mapping[str, float] | None = None,
 ) -> torch.optim.Optimizer:
     """An optimizer of the parameters that may move.
@@ -32,11 +33,13 @@ def build_optimizer(
         model: Encoder and tasks.
         name: A key of :data:`OPTIMIZERS`.
         lr: Learning rate.
-        weight_decay: Weight decay.
+        weight_decay: Weight decay of everything, or of some parts, by the names of
+            :func:`parts_of` or :data:`FIRST`, the encoder's first layer; other parts have none.
         rates: Learning rates of some parts, by the names of :func:`parts_of`.
 
     Raises:
-        ConfigError: If the name is unknown, a rate is for no part, or nothing may move.
+        ConfigError: If the name is unknown, a rate or a weight decay is for no part or outside its
+            range, or nothing may move.
     """
     if name not in OPTIMIZERS:
         raise ConfigError(f"unknown optimizer {name!r}; known: {', '.join(OPTIMIZERS)}")
@@ -45,8 +48,13 @@ def build_optimizer(
     if not trained:
         raise ConfigError("no parameter may move; unfreeze some or attach an adapter")
     extra = {"momentum": 0.9} if name == "sgd" else {}
-    groups: Any = trained if not rates else _by_rate(model, lr, rates)
-    return OPTIMIZERS[name](groups, lr=lr, weight_decay=weight_decay, **extra)
+    decay = 0.0 if isinstance(weight_decay, Mapping) else weight_decay
+    if not decay >= 0:
+        raise ConfigError(f"`weight_decay` is {decay}, expected 0 or more")
+    groups: Any = trained
+    if rates or isinstance(weight_decay, Mapping):
+        groups = _groups(model, lr, rates or {}, weight_decay)
+    return OPTIMIZERS[name](groups, lr=lr, weight_decay=decay, **extra)
 
 
 def warn_if_frozen(encoder: nn.Module) -> None:
@@ -76,23 +84,62 @@ def parts_of(model: TaskModel) -> dict[str, str]:
     return parts
 
 
-def _by_rate(model: TaskModel, lr: float, rates: Mapping[str, float]) -> list[dict[str, Any]]:
-    """The parameters that may move, in groups of one learning rate each."""
-    parts, groups, moving = parts_of(model), defaultdict(list), set()
+def first_layer(encoder: nn.Module) -> str:
+    """Beginning of the names of the parameters of the layer that reads the features.
+
+    That is the input embedding or, if it has no parameters, the first block.
+    """
+    embed = getattr(encoder, "embed", None)
+    learned = embed is not None and any(True for _ in embed.parameters())
+    return "embed." if learned else "blocks.0."
+
+
+def _groups(
+    model: TaskModel,
+    lr: float,
+    rates: Mapping[str, float],
+    weight_decay: float | Mapping[str, float],
+) -> list[dict[str, Any]]:
+    """The parameters that may move, in groups of one learning rate and weight decay each."""
+    parts = parts_of(model)
+    decays = weight_decay if isinstance(weight_decay, Mapping) else {}
+    rest = 0.0 if isinstance(weight_decay, Mapping) else weight_decay
+    _check_parts("rates", rates, parts.values())
+    _check_parts("weight_decay", decays, [*parts.values(), FIRST])
     for name, rate in rates.items():
-        if name not in parts.values():
-            raise ConfigError(
-                f"`rates` names {name!r}, which is no part of this training; parts: "
-                f"{', '.join(dict.fromkeys(parts.values()))}"
-            )
         if not rate > 0:
             raise ConfigError(f"the rate of {name!r} is {rate}, expected a positive number")
+    for name, decay in decays.items():
+        if not decay >= 0:
+            raise ConfigError(f"the weight decay of {name!r} is {decay}, expected 0 or more")
+    groups: dict[tuple[float, float], list[nn.Parameter]] = defaultdict(list)
+    first = f"encoder.{first_layer(model.encoder)}"
+    moving = {FIRST}  # a frozen first layer has nothing to decay, which is no mistake
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             part = next(part for start, part in parts.items() if name.startswith(start))
-            groups[rates.get(part, lr)].append(parameter)
+            decay = decays.get(part, rest)
+            if name.startswith(first):
+                decay = decays.get(FIRST, decay)
+            groups[rates.get(part, lr), decay].append(parameter)
             moving.add(part)
-    for name in rates:
-        if name not in moving:
-            raise ConfigError(f"`rates` names {name!r}, of which nothing may move; leave it out")
-    return [{"params": group, "lr": rate} for rate, group in groups.items()]
+    for option, given in (("rates", rates), ("weight_decay", decays)):
+        for name in given:
+            if name not in moving:
+                raise ConfigError(
+                    f"`{option}` names {name!r}, of which nothing may move; leave it out"
+                )
+    return [
+        {"params": group, "lr": rate, "weight_decay": decay}
+        for (rate, decay), group in groups.items()
+    ]
+
+
+def _check_parts(option: str, given: Mapping[str, float], parts: Iterable[str]) -> None:
+    known = list(dict.fromkeys(parts))
+    for name in given:
+        if name not in known:
+            raise ConfigError(
+                f"`{option}` names {name!r}, which is no part of this training; parts: "
+                f"{', '.join(known)}"
+            )

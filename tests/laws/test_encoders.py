@@ -21,12 +21,19 @@ from gtl.testing import (
 )
 
 SMALL = {"width": 6, "depth": 3}
+RAW = {"width": 6, "depth": 2, "embedding": None, "input_dropout": 0.2}
 JUMPY = {"width": 4, "depth": 2, "jk": "concat", "norm": "layer", "residual": True, "dropout": 0.2}
 # Options worth trying, where they are not those of every encoder.
 CASES: dict[str, list[dict[str, object]]] = {
-    "gin": [SMALL, JUMPY, {**SMALL, "learn_eps": True, "jk": "sum"}],
-    "sage": [SMALL, JUMPY, {**SMALL, "aggregator": "gcn", "normalize": True, "jk": "max"}],
-    "gat": [SMALL, JUMPY, {**SMALL, "merge": "concat"}],
+    "gin": [SMALL, JUMPY, RAW, {**SMALL, "learn_eps": True, "jk": "sum"}],
+    "sage": [
+        SMALL,
+        JUMPY,
+        {**JUMPY, **RAW},
+        {**SMALL, "aggregator": "gcn", "normalize": True, "jk": "max"},
+    ],
+    "gcn": [SMALL, JUMPY, RAW],
+    "gat": [SMALL, JUMPY, {**JUMPY, **RAW}, {**SMALL, "merge": "concat"}],
     "rgcn": [
         {**SMALL, "decomposition": None},
         {**JUMPY, "decomposition": "block", "bases": 2},
@@ -84,6 +91,12 @@ class Good(Encoder):
 
     def forward(self, graph):
         return self.layers(graph)[-1]
+
+
+class ForgetsItsSchema(Good):
+    def __init__(self, schema, width=4):
+        super().__init__(schema, width)
+        del self.schema
 
 
 class OneVectorPerGraph(Good):
@@ -185,6 +198,7 @@ class KeepsWeightsToItself(Good):
 
 
 BROKEN = {
+    "the_schema_is_known": ForgetsItsSchema,
     "one_vector_per_node": OneVectorPerGraph,
     "one_layer_per_block": ForgetsTheInput,
     "renumbering_nodes_renumbers_rows": CountsNodes,
@@ -209,6 +223,14 @@ def test_an_encoder_that_does_everything_right_passes():
 
 def test_an_instance_is_tried_on_its_own_schema():
     check_encoder(Good(POINTS))
+
+
+@pytest.mark.parametrize("schema", [None, "points"])
+def test_an_instance_without_a_schema_is_caught(schema):
+    encoder = Good(POINTS)
+    encoder.schema = schema
+    with pytest.raises(LawError, match=rf"`the_schema_is_known`.*`schema` is {schema!r}.*set self"):
+        check_encoder(encoder)
 
 
 def test_each_law_has_an_encoder_that_breaks_it():

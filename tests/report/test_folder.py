@@ -438,8 +438,8 @@ def test_candidates_of_a_run_are_part_of_it_and_the_selected_ones_are_counted(ru
         (inner / "config.json").write_text((folder / "config.json").read_text())
     found = report(runs, plots=False)
     assert [len(m.runs) for m in _methods(found).values()] == [3, 3]
-    selected = "of 3 runs of aux_ts validation selected target only in 2, aux_ts (auxiliary_weight=1.0) in 1"
-    assert found.comparison.notes == (f"demo:shapes: {selected}",)
+    selected = "validation selected target only in 2, aux_ts (auxiliary_weight=1.0) in 1"
+    assert found.comparison.notes == (f"demo:shapes: of 3 runs of aux_ts {selected}",)
 
 
 def test_a_list_of_weightings_has_a_title(write_run, tmp_path):

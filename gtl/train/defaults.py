@@ -1,0 +1,106 @@
+"""Settings that fine-tuning uses where none were given, by the level of the data.
+
+Graph-level defaults are those of molecular pre-training (Hu et al. 2020): deep, wide, batch norm.
+Node-level ones are those of Kipf and Welling 2017 for one graph with few labels: two layers, the
+first of which reads the features, dropout, no norm, weight decay on the first layer. What was
+compared on validation data is in ``benchmarks/node_level.py``.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+_TRAINING: dict[str, dict[str, Any]] = {
+    "graph": {"lr": 1e-3, "epochs": 50, "weight_decay": 0.0, "patience": 0},
+    "node": {"lr": 1e-2, "epochs": 300, "weight_decay": {"first": 5e-4}, "patience": 100},
+}
+_NODE_ENCODER: dict[str, Any] = {
+    "width": 64,
+    "depth": 2,
+    "norm": None,
+    "input_dropout": 0.5,
+    "dropout": 0.5,
+}
+_NODE_ENCODERS: dict[str, dict[str, Any]] = {
+    name: _NODE_ENCODER for name in ("gcn", "sage", "gat", "gin")
+}
+
+
+def training_defaults(level: str) -> dict[str, Any]:
+    """Learning rate, epochs, weight decay and patience of fine-tuning.
+
+    Args:
+        level: ``"graph"``, ``"node"`` or ``"edge"``.
+
+    Returns:
+        ``lr``; ``epochs``, the most of them; ``weight_decay``, of everything or by part, as
+        :func:`gtl.train.optimizers.build_optimizer` takes it; ``patience``, epochs without a better
+        validation value after which training ends, 0 for never.
+
+    Example:
+        >>> training_defaults("node")["lr"], training_defaults("graph")["lr"]
+        (0.01, 0.001)
+    """
+    return copy.deepcopy(_TRAINING["node" if level == "node" else "graph"])
+
+
+def encoder_defaults(level: str, name: str, features: Tensor | None = None) -> dict[str, Any]:
+    """Options of an encoder that was given by name.
+
+    Args:
+        level: ``"graph"``, ``"node"`` or ``"edge"``.
+        name: Name of the encoder.
+        features: Node features of the data ``(n, d)``. Floating ones are read by the first layer
+            itself and, if never negative (counts of words), divided by their sum, node by node.
+            Categorical ones have an embedding.
+
+    Returns:
+        Options that replace the encoder's own defaults; empty where those are right.
+
+    Example:
+        >>> encoder_defaults("node", "gcn")["depth"], encoder_defaults("graph", "gcn")
+        (2, {})
+    """
+    options = dict(_NODE_ENCODERS.get(name, {})) if level == "node" else {}
+    if options and features is not None and features.is_floating_point():
+        return {**options, "embedding": None, "normalize_features": bool((features >= 0).all())}
+    return options
+
+
+def training_settings(level: str, **given: Any) -> dict[str, Any]:
+    """:func:`training_defaults` with what was given in their place; ``None`` is not given.
+
+    Example:
+        >>> training_settings("graph", lr=0.1, epochs=None)["lr"]
+        0.1
+    """
+    chosen = {name: value for name, value in given.items() if value is not None}
+    return {**training_defaults(level), **chosen}
+
+
+def with_defaults(encoder: Any, level: str, features: Tensor | None = None) -> Any:
+    """What was given for an encoder, completed by the defaults of the level.
+
+    Args:
+        encoder: A registered name, a mapping with ``name`` and options, which go before the
+            defaults entry by entry, or anything else, which is returned as it is.
+        level: ``"graph"``, ``"node"`` or ``"edge"``.
+        features: Node features of the data.
+
+    Example:
+        >>> with_defaults({"name": "gcn", "width": 16}, "node")["width"]
+        16
+    """
+    given = {"name": encoder} if isinstance(encoder, str) else encoder
+    if not isinstance(given, Mapping) or "name" not in given:
+        return encoder
+    options = encoder_defaults(level, str(given["name"]), features)
+    if not options:
+        return encoder
+    if given.get("embedding") is not None:
+        options.pop("normalize_features", None)  # which is for raw features
+    return {**options, **given}
