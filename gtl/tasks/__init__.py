@@ -2,6 +2,7 @@
 
 from gtl.tasks.self_supervised.attribute_generation import AttributeGeneration
 from gtl.tasks.self_supervised.attribute_masking import AttributeMasking
+from gtl.tasks.self_supervised.bootstrap import Bootstrap
 from gtl.tasks.self_supervised.clustering import Clustering
 from gtl.tasks.self_supervised.context_prediction import ContextPrediction
 from gtl.tasks.self_supervised.contrast import Contrast
@@ -13,7 +14,7 @@ from gtl.tasks.self_supervised.motif import Motif
 from gtl.tasks.self_supervised.pair_distance import PairDistance
 from gtl.tasks.self_supervised.pair_similarity import PairSimilarity
 from gtl.tasks.self_supervised.partition import Partition
-from gtl.tasks.self_supervised.whitening import Bootstrap
+from gtl.tasks.self_supervised.whitening import Whitening
 from gtl.tasks.supervised import Supervised
 
 __all__ = [
@@ -32,4 +33,5 @@ __all__ = [
     "PairSimilarity",
     "Partition",
     "Supervised",
+    "Whitening",
 ]

@@ -165,6 +165,7 @@ def test_no_step_does_work_in_proportion_to_the_graph(monkeypatch):
         "edge_generation",
         "attribute_generation",
         "bootstrap",
+        "whitening",
         "pair_distance",
         "pair_similarity",
         "clustering",

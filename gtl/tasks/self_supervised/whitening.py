@@ -1,4 +1,4 @@
-"""Bootstrap: agree with oneself about two copies, no negatives (Thakoor et al. 2022, BGRL)."""
+"""Whitening: equal vectors of a node in two augmented copies (Ermolov et al. 2021, W-MSE)."""
 
 from __future__ import annotations
 
@@ -15,24 +15,20 @@ _RIDGE = 1e-3  # added to a covariance whose mean eigenvalue is 1
 _TINY = 1e-6
 
 
-class Bootstrap(Task):
-    """Makes two augmented copies and lets each node's two vectors agree.
+class Whitening(Task):
+    """Makes the whitened vectors of a node in two augmented copies agree.
 
     One sample is a node, of at most ``nodes`` drawn from the batch. Edges of each copy are dropped
     and features masked; both copies are one disjoint graph. Vectors are projected to ``width``
     columns, whitened over all samples of both copies, and the loss is one minus the cosine of a
     node's two whitened vectors, in ``[0, 2]``.
 
-    What keeps all vectors from becoming equal is the whitening (Ermolov et al. 2021): equal vectors
-    whiten to zero and cost 1, as much as random ones. In the published method it is a second
-    encoder, a slow average of the first, whose vectors are the targets. That does not go together
-    with one pass through one shared encoder. Nor would the usual way without it, vectors of the
-    same encoder held constant: the direction of the step would then not be the derivative of the
-    loss, and whatever looks ahead by comparing losses would be misled without notice. With
-    whitening the loss has true derivatives, and no predictor is needed.
+    Whitening keeps all vectors from becoming equal: equal vectors whiten to zero and cost 1, as
+    much as random ones. So neither negatives nor a second encoder are needed, and unlike the loss
+    of ``bootstrap``, whose targets are constants, this one has true derivatives everywhere.
 
-    With fewer samples than twice ``width`` whitening makes all of them nearly orthogonal, and there
-    is little to learn; choose a smaller ``width`` for small batches.
+    With fewer samples than twice ``width``, whitened vectors are nearly orthogonal and there is
+    little to learn; choose a smaller ``width`` for small batches.
 
     Args:
         rate: Share of the edges, and of the features, that each copy lacks, in ``(0, 1)``.

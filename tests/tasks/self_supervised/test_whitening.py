@@ -1,4 +1,4 @@
-"""Bootstrap: two copies agree, and vectors do not become equal."""
+"""Whitening: two copies agree, and vectors do not become equal."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from torch import nn
 from gtl.errors import ConfigError
 from gtl.graph import Columns, Graph, Schema, ops
 from gtl.roles import Batch, View
-from gtl.tasks import Bootstrap
+from gtl.tasks import Whitening
 from gtl.tasks.self_supervised.whitening import whitened
 from gtl.testing import check_task
 
 SCHEMA = Schema(node=Columns(width=3))
 
 
-def ready(schema: Schema = SCHEMA, width: int = 2, **options: object) -> Bootstrap:
+def ready(schema: Schema = SCHEMA, width: int = 2, **options: object) -> Whitening:
     """Without a projection."""
-    task = Bootstrap(**options)  # type: ignore[arg-type]
+    task = Whitening(**options)  # type: ignore[arg-type]
     task.setup(schema, width)
     task.projection = nn.Sequential()
     return task.double()
@@ -30,8 +30,8 @@ def losses_of(nodes: torch.Tensor) -> torch.Tensor:
 
 
 def test_it_obeys_the_laws_of_tasks() -> None:
-    check_task(Bootstrap())
-    check_task(Bootstrap(rate=0.5, width=5, nodes=29))
+    check_task(Whitening())
+    check_task(Whitening(rate=0.5, width=5, nodes=29))
 
 
 def test_whitened_columns_are_uncorrelated_whatever_the_scale(rng) -> None:
@@ -63,7 +63,7 @@ def test_equal_vectors_cost_as_much_as_random_ones(rng) -> None:
 
 def test_training_does_not_make_vectors_equal(path, rng) -> None:
     graph = Graph.batch([path(n, x=torch.randn(n, 11, generator=rng)) for n in (23, 31, 41)])
-    task = Bootstrap(width=4)
+    task = Whitening(width=4)
     task.setup(Schema(node=Columns(width=11)), 5)
     lift, pass_on = nn.Linear(11, 5), nn.Linear(5, 5)
     optimizer = torch.optim.Adam(
@@ -96,8 +96,8 @@ def test_copies_keep_all_nodes_and_lack_edges_and_features(path, rng) -> None:
 
 def test_wrong_options_are_named(path, rng) -> None:
     with pytest.raises(ConfigError, match="`rate` is 1"):
-        Bootstrap(rate=1)
+        Whitening(rate=1)
     with pytest.raises(ConfigError, match="`width` is 0"):
-        Bootstrap(width=0)
+        Whitening(width=0)
     with pytest.raises(ConfigError, match=r"call `task\.setup"):
-        Bootstrap().view(Batch(path(3)), rng)
+        Whitening().view(Batch(path(3)), rng)
