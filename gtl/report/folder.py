@@ -51,9 +51,10 @@ def report(
 
     Runs that differ in nothing but their seed are repetitions of one method. A method's title names
     the settings in which it differs from others: ``target only``, ``aux_ts``,
-    ``aux_ts (auxiliary_weight=1)``, ``pre-trained + equal``. Differences to the reference are paired by seed and come with their
-    95 % interval (:func:`gtl.report.compare.paired`); ``better`` and ``worse`` stand only where the
-    difference is significant: the interval leaves out 0. Runs that have not ended are listed.
+    ``aux_ts (auxiliary_weight=1)``, ``pre-trained + equal``. Differences to the reference are
+    paired by seed and come with their 95 % interval (:func:`gtl.report.compare.paired`); ``better``
+    and ``worse`` stand only where the difference is significant: the interval leaves out 0. Runs
+    that have not ended are listed.
 
     Args:
         folder: Folder with run folders, at any depth.
