@@ -48,6 +48,7 @@ RENAMED: dict[str, str] = {
     "entrants": "candidates",
 }
 FOLDERS = {"race": "candidates"}  # likewise, for parts of paths
+INSIDE = {"mass=": "auxiliary_weight="}  # likewise, inside texts
 # Keys that are not compared: they measure the machine.
 LEFT_OUT = {"seconds", "peak_memory_bytes"}
 
@@ -561,7 +562,10 @@ def read(path: Path) -> Any:
 def renamed(value: Any) -> Any:
     """The same with new names for old ones; what is neither text nor a collection is left alone."""
     if isinstance(value, str):
-        parts = RENAMED.get(value, value).split("/")
+        value = RENAMED.get(value, value)
+        for former, present in INSIDE.items():
+            value = value.replace(former, present)
+        parts = value.split("/")
         return "/".join(FOLDERS.get(part, part) for part in parts)
     if isinstance(value, dict):
         return {renamed(key): renamed(item) for key, item in value.items()}

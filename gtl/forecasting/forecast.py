@@ -24,10 +24,11 @@ from gtl.forecasting.forecaster import Forecaster, base_of, body_of
 from gtl.forecasting.horizons import errors, mean_of, windows_of
 from gtl.run_folder import RunFolder
 from gtl.train.footprint import footprint
-from gtl.train.loop import Job, Settings
+from gtl.train.loop import Job
 from gtl.train.loop import train as train_job
 from gtl.train.model import TARGET
 from gtl.train.session import Session
+from gtl.train.settings import Settings
 from gtl.train.step import TaskModel
 
 MEMORIES = (None, "gru")

@@ -26,10 +26,11 @@ from gtl.progress import Progress
 from gtl.roles import Encoder
 from gtl.run_folder import RunFolder
 from gtl.train.device import module_device
+from gtl.train.epoch_means import Averages
 from gtl.train.evaluate import evaluate
 from gtl.train.footprint import footprint
 from gtl.train.labels import LabelNames
-from gtl.train.loop import Averages, Batches, Job, PassOver, Training
+from gtl.train.loop import Batches, Job, PassOver, Training
 from gtl.train.model import TARGET, Model, build_target
 from gtl.train.optimizers import warn_if_frozen
 from gtl.train.resolve import as_dataset

@@ -24,7 +24,7 @@ from gtl.train.device import module_device
 from gtl.train.evaluate import evaluate
 from gtl.train.footprint import footprint
 from gtl.train.labels import LabelNames
-from gtl.train.loop import Job, Settings, Training
+from gtl.train.loop import Job, Training
 from gtl.train.model import TARGET, Model
 from gtl.train.resolve import as_dataset, as_tasks, check_fan_out
 from gtl.train.selection import (
@@ -37,6 +37,7 @@ from gtl.train.selection import (
     weightings_by_name,
 )
 from gtl.train.session import Session
+from gtl.train.settings import Settings
 from gtl.train.step import TaskModel
 from gtl.train.target import TrainingItems, check_labels, link_options, set_aside, target_task
 

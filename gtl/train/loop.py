@@ -6,8 +6,8 @@ import copy
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
@@ -15,9 +15,7 @@ from torch import Tensor
 
 from gtl import checkpoint
 from gtl.adapters.adapted import frozen_names
-from gtl.checks import check_not_negative, check_positive
 from gtl.data.dataset import Dataset
-from gtl.errors import GtlError
 from gtl.graph import Graph
 from gtl.graph.sample import draw_numbers
 from gtl.metrics import is_better
@@ -25,8 +23,8 @@ from gtl.progress import Progress
 from gtl.roles import Batch, View, Weighting
 from gtl.run_folder import RunFolder
 from gtl.train.device import module_device
+from gtl.train.epoch_means import Averages, EpochMeans
 from gtl.train.model import load_part
-from gtl.train.optimizers import FIRST, build_optimizer, parts_of
 from gtl.train.step import Step, TaskModel
 
 log = logging.getLogger(__name__)
@@ -48,60 +46,6 @@ class Batches(Protocol):
         rng: torch.Generator | None = None,
     ) -> Graph:
         """The Graph of some items, with their labels."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Settings of the training steps that a user gives by name.
-
-    Attributes:
-        epochs: Passes over the training items.
-        batch_size: Items per step; 0 means all at once.
-        fan_out: Neighbors to sample at each hop; ``None`` for no sampling.
-        lr: Learning rate.
-        weight_decay: Weight decay of everything, or by part.
-        optimizer: A key of :data:`gtl.train.optimizers.OPTIMIZERS`.
-        rates: Learning rates of parts that have another, by part.
-        patience: Epochs without a better validation value after which training ends; 0 for never.
-
-    Raises:
-        ConfigError: If a number is out of its range.
-    """
-
-    epochs: int
-    batch_size: int
-    fan_out: Sequence[int | None] | None
-    lr: float
-    weight_decay: float | Mapping[str, float]
-    optimizer: str
-    rates: Mapping[str, float] | None = None
-    patience: int = 0
-
-    def __post_init__(self) -> None:
-        check_positive(epochs=self.epochs, lr=self.lr)
-        check_not_negative(batch_size=self.batch_size, patience=self.patience)
-
-    def optimizer_of(self, model: TaskModel) -> torch.optim.Optimizer:
-        """An optimizer of a model's parameters; settings of parts that it lacks are left out."""
-        parts = {*parts_of(model).values(), FIRST}
-        rates = {name: rate for name, rate in (self.rates or {}).items() if name in parts}
-        decay = self.weight_decay
-        if isinstance(decay, Mapping):
-            decay = {name: value for name, value in decay.items() if name in parts}
-        return build_optimizer(model, self.optimizer, self.lr, decay, rates)
-
-    def to_json(self) -> dict[str, Any]:
-        """All settings by name, for ``config.json``."""
-        settings = asdict(self)
-        return {**settings, "rates": dict(self.rates) if self.rates else None}
-
-    def check(self, model: TaskModel) -> None:
-        """Refuse settings that do not fit the model with all of its tasks.
-
-        Raises:
-            ConfigError: As :func:`gtl.train.optimizers.build_optimizer`.
-        """
-        build_optimizer(model, self.optimizer, self.lr, self.weight_decay, self.rates)
 
 
 @dataclass
@@ -167,7 +111,6 @@ class History:
     seconds: float = 0.0
 
 
-Averages = dict[str, dict[str, float | None]]
 PassOver = Callable[[Job, int, Progress | None], Averages]
 
 
@@ -334,7 +277,7 @@ def train(job: Job) -> History:
 
 def train_on_batches(job: Job, epoch: int, progress: Progress | None) -> Averages:
     """Train on all items once; mean losses, weights and consistency by task."""
-    means = _Means(job.model.tasks.keys())
+    means = EpochMeans(job.model.tasks.keys())
     done, total = epoch * job.steps_per_epoch, job.epochs * job.steps_per_epoch
     for batch in batches(job.items, job.batch_size, job.rng):
         means.add(*train_step(job, batch), job.weighting.consistency)
@@ -379,43 +322,6 @@ def batches(items: Tensor, size: int, rng: torch.Generator) -> Iterator[Tensor]:
     """Shuffled batches of item numbers; ``size`` 0 means one batch of all."""
     order = items[torch.randperm(len(items), generator=rng)]
     yield from order.split(size or max(len(items), 1))
-
-
-class _Means:
-    """Mean loss, weight and consistency of each task over an epoch."""
-
-    def __init__(self, tasks: Iterable[str]):
-        tasks = list(tasks)
-        self._sums = {name: torch.zeros((), dtype=torch.float64) for name in tasks}
-        self._counts = dict.fromkeys(tasks, 0)
-        self._weights = dict.fromkeys(tasks, 0.0)
-        self._consistency: dict[str, float] = {}
-        self._steps = 0
-
-    def add(
-        self, step: Step, weights: Mapping[str, float], consistency: Mapping[str, float]
-    ) -> None:
-        for name, losses in step.losses.items():
-            self._sums[name] += losses.detach().double().sum().cpu()
-            self._counts[name] += len(losses)
-        for name, weight in weights.items():
-            self._weights[name] += weight
-        self._steps += 1
-        for name, cosine in consistency.items():
-            self._consistency[name] = self._consistency.get(name, 0.0) + cosine
-
-    def line(self, epoch: int) -> Averages:
-        losses: dict[str, float | None] = {}
-        for name, total in self._sums.items():
-            losses[name] = float(total) / self._counts[name] if self._counts[name] else None
-            if not math.isfinite(losses[name] or 0.0):
-                raise GtlError(
-                    f"the loss of {name!r} is {losses[name]} in epoch {epoch}; "
-                    "lower the learning rate (lr) or check the data"
-                )
-        weights = {name: weight / max(self._steps, 1) for name, weight in self._weights.items()}
-        consistency = {name: c / max(self._steps, 1) for name, c in self._consistency.items()}
-        return {"losses": losses, "weights": weights, "consistency": consistency}  # type: ignore[dict-item]
 
 
 def _meta_view(job: Job, device: torch.device) -> View | None:

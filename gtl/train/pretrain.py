@@ -9,11 +9,12 @@ from typing import Any
 from gtl.catalog import TASKS, WEIGHTINGS
 from gtl.train.device import module_device
 from gtl.train.footprint import footprint
-from gtl.train.loop import Job, Settings, train
+from gtl.train.loop import Job, train
 from gtl.train.model import encoder_config
 from gtl.train.resolve import as_dataset, as_tasks, check_fan_out
 from gtl.train.run import Run
 from gtl.train.session import Session
+from gtl.train.settings import Settings
 from gtl.train.step import TaskModel
 
 
