@@ -21,7 +21,15 @@ _GROUPS = {
     "run": ("seed", "device", "out", "resume"),
 }
 _SWITCHES = (
-    *("--resume", "--footprint", "--difference", "--frozen", "--overwrite", "--allow_changed"),
+    *(
+        "--resume",
+        "--footprint",
+        "--difference",
+        "--frozen",
+        "--overwrite",
+        "--allow_changed",
+        "--per_task",
+    ),
 )
 
 
@@ -58,7 +66,27 @@ def read(data: Any, root: Path | None = None, seed: int = 0) -> Any:
             "reader as --data.OPTION (gtl list data shows them)"
         )
     spec = str(options.pop("spec"))
-    return load(spec, root=root, **{"seed": seed, **options})
+    return load(spec, root=root, **{"seed": seed, **_typed(spec, options)})
+
+
+def _typed(spec: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of a reader, converted to its types; unknown ones are left to :func:`gtl.load`."""
+    from jsonargparse import ArgumentError, ArgumentParser
+
+    from gtl.data.loading import SCHEMES, reader
+
+    scheme = spec.partition(":")[0]
+    if scheme not in SCHEMES:
+        return dict(options)
+    parser = ArgumentParser(exit_on_error=False)
+    skip = {"name", "root", "seed"}
+    names = parser.add_function_arguments(reader(scheme), skip=skip, fail_untyped=False)
+    known = {name: value for name, value in options.items() if name in names}
+    try:
+        typed = parser.parse_object(known, defaults=False).as_dict()
+    except ArgumentError as error:
+        raise ConfigError(f"{scheme}: {error.message}; see: gtl list {scheme}") from error
+    return {**options, **typed}
 
 
 def pretrain(data: Any, root: Path | None, **options: Any) -> str:
@@ -268,6 +296,9 @@ def _add_use_of_run(parser: Any, part: str) -> None:
 
 def _add_evaluation(parser: Any) -> None:
     parser.add_argument("--metrics", type=list[str], default=[], help="metrics to add")
+    parser.add_argument(
+        "--per_task", type=bool, default=False, help="add the metric of each label column"
+    )
     parser.add_argument(
         "--allow_changed",
         type=bool,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import inspect
 import json
-import re
 
 import numpy as np
 import pytest
 import scipy.sparse
 
 from gtl import cli
+from gtl.data.loading import SCHEMES, reader
 
 SMILES = [
     "CCO",
@@ -55,9 +55,9 @@ def _refusal(capsys, *words):
 
 def test_pretrain_finetune_evaluate_predict_in_a_row(table, tmp_path, capsys):
     pre, fine, out = tmp_path / "pre", tmp_path / "fine", tmp_path / "out.csv"
-    data = ["--data", f"smiles:{table}", "--smiles-column", "smiles"]
+    data = ["--data", f"smiles:{table}", "--data.smiles-column", "smiles"]
     assert _run("pretrain", *data, *SMALL, "--tasks", "[infomax]", "--out", pre) == 0
-    labeled = [*data, "--target", "ring"]
+    labeled = [*data, "--data.target", "ring"]
     assert (
         _run(
             "finetune",
@@ -77,7 +77,7 @@ def test_pretrain_finetune_evaluate_predict_in_a_row(table, tmp_path, capsys):
     capsys.readouterr()
     assert _run("evaluate", fine) == 0
     assert json.loads(capsys.readouterr().out)["rocauc"] == results["test"]
-    assert _run("evaluate", fine, *labeled, "--part", "test") == 0
+    assert _run("evaluate", fine, *labeled, "--split", "test") == 0
     assert json.loads(capsys.readouterr().out)["rocauc"] == results["test"]
     assert _run("predict", fine, *data, "--out", out) == 0
     lines = out.read_text().splitlines()
@@ -88,10 +88,11 @@ def test_a_list_of_smiles_is_pretrained_on(tmp_path):
     pytest.importorskip("rdkit")
     path = tmp_path / "molecules.smi"
     path.write_text("\n".join(SMILES * 2) + "\n")
-    words = ["--data", "smiles:molecules.smi", "--root", tmp_path, "--duplicates", "drop"]
+    words = ["--data", "smiles:molecules.smi", "--root", tmp_path, "--data.duplicates", "drop"]
     run = tmp_path / "run"
     assert (
-        _run("pretrain", *words, "--workers", 1, *SMALL, "--tasks", "[infomax]", "--out", run) == 0
+        _run("pretrain", *words, "--data.workers", 1, *SMALL, "--tasks", "[infomax]", "--out", run)
+        == 0
     )
     options = json.loads((run / "config.json").read_text())["data_options"]
     assert options == {"seed": 0, "duplicates": "drop"}
@@ -122,7 +123,7 @@ def test_report_compares_what_finetune_left(tmp_path, capsys):
 def test_options_may_come_from_a_file(table, tmp_path):
     config = tmp_path / "job.yaml"
     config.write_text(
-        f"data: smiles:{table}\ntarget: ring\nepochs: 1\nout: {tmp_path / 'run'}\n"
+        f"data:\n  spec: smiles:{table}\n  target: ring\nepochs: 1\nout: {tmp_path / 'run'}\n"
         "encoder: {name: gcn, width: 8, depth: 1}\n"
     )
     assert _run("finetune", "--config", config) == 0
@@ -143,30 +144,66 @@ def test_a_graph_from_a_file_is_split_and_normalized_as_told(tmp_path, capsys):
         **arrays,
     )
     words = ["finetune", "--data", "npz:ring", "--root", tmp_path, *SMALL]
-    shots = ["--labels-per-class", 4, "--valid", 12, "--test", 20, "--normalize", "true"]
+    shots = [
+        "--data.labels-per-class",
+        4,
+        "--data.valid",
+        12,
+        "--data.test",
+        20,
+        "--data.normalize",
+        "true",
+    ]
     assert _run(*words, *shots, "--out", tmp_path / "shots") == 0
     config = json.loads((tmp_path / "shots" / "config.json").read_text())
     assert config["data_options"]["valid"] == 12 and config["data_options"]["normalize"] is True
     capsys.readouterr()
     assert _run("evaluate", tmp_path / "shots", "--root", tmp_path) == 0
     assert json.loads(capsys.readouterr().out)["items"] == 20
-    shares = ["--fractions", "[0.5, 0.25, 0.25]", "--out", tmp_path / "shares"]
+    shares = ["--data.fractions", "[0.5, 0.25, 0.25]", "--out", tmp_path / "shares"]
     assert _run(*words, *shares) == 0
     capsys.readouterr()
     assert "two ways to split" in _refusal(capsys, *words, *shots, *shares)
 
 
-@pytest.mark.parametrize("scheme", ["npz", "tu", "mat", "typed"])
-def test_every_option_of_a_reader_reaches_the_command_line(scheme):
-    from gtl.data.loading import _reader
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_every_option_of_a_reader_is_listed_with_a_description(scheme, capsys):
+    assert _run("list", scheme) == 0
+    lines = capsys.readouterr().out.splitlines()
+    for name, parameter in inspect.signature(reader(scheme)).parameters.items():
+        if parameter.kind is parameter.KEYWORD_ONLY:
+            (place,) = [i for i, line in enumerate(lines) if line.startswith(f"  {name} (")]
+            assert lines[place + 1].startswith("      "), f"{scheme}: {name} has no description"
 
-    reader = inspect.signature(_reader(scheme)).parameters.values()
-    options = {p.name for p in reader if p.kind is p.KEYWORD_ONLY}
-    assert options <= set(inspect.signature(cli.read).parameters)
-    shown = inspect.getdoc(cli.read)
-    for option in options:
-        (line,) = re.findall(rf"^    {option}: .*(?:\n        .*)*", shown, flags=re.M)
-        assert f"{scheme}:" in line, f"the help on {option} does not say that it is for {scheme}:"
+
+def test_the_config_of_a_run_starts_it_again(table, tmp_path):
+    words = ["--data", f"smiles:{table}", "--data.target", "ring", *SMALL]
+    helped = ["--auxiliary", "infomax", "--weighting", "{name: aux_ts, refresh: 2}"]
+    assert _run("finetune", *words, *helped, "--seed", 3, "--out", tmp_path / "first") == 0
+    config = tmp_path / "first" / "config.json"
+    assert _run("finetune", "--config", config, "--out", tmp_path / "again") == 0
+    first, again = (
+        json.loads((tmp_path / name / "results.json").read_text()) for name in ("first", "again")
+    )
+    assert first["selection"] == again["selection"] and first["test"] == again["test"]
+
+
+def test_the_help_of_finetune_fits_two_screens(capsys):
+    with pytest.raises(SystemExit):
+        _run("finetune", "--help")
+    shown = capsys.readouterr().out
+    assert len(shown.splitlines()) <= 120
+    for group in ("data", "parts:", "training:", "run:"):
+        assert f"\n{group}" in shown
+
+
+def test_list_shows_the_options_of_a_part(capsys):
+    assert _run("list", "gin") == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("encoder gin:") and "  width (default: 300)" in shown
+    assert _run("list", "prototype") == 0
+    shown = capsys.readouterr().out
+    assert "head prototype:" in shown and "few-shot method prototype:" in shown
 
 
 def test_list_shows_every_part_with_a_line(capsys):
@@ -181,10 +218,13 @@ def test_list_shows_every_part_with_a_line(capsys):
 def test_predictions_are_not_overwritten(table, tmp_path, capsys):
     out = tmp_path / "out.csv"
     out.write_text("mine")
-    assert "not overwritten" in _refusal(
+    assert "allow it with --overwrite" in _refusal(
         capsys, "predict", tmp_path, "--data", f"smiles:{table}", "--out", out
     )
     assert out.read_text() == "mine"
+    nowhere = tmp_path / "nowhere" / "out.csv"
+    words = ["predict", tmp_path, "--out", nowhere]
+    assert "there is no folder" in _refusal(capsys, *words)
 
 
 @pytest.mark.parametrize(
@@ -192,23 +232,40 @@ def test_predictions_are_not_overwritten(table, tmp_path, capsys):
     [
         (["finetune"], "data"),
         (["finetun"], "finetun"),
-        (["finetune", "--data", "smiles:nowhere.csv", "--target", "y"], "nowhere.csv"),
+        (["finetune", "--data", "smiles:nowhere.csv", "--data.target", "y"], "nowhere.csv"),
         (["finetune", "--data", "smile:a.csv"], "smiles"),
-        (["finetune", "--data", "TABLE", "--target", "rng"], "ring"),
-        (["finetune", "--data", "TABLE", "--target", "ring", "--smiles-column", "smile"], "smiles"),
+        (["finetune", "--data", "TABLE", "--data.target", "rng"], "ring"),
+        (
+            [
+                "finetune",
+                "--data",
+                "TABLE",
+                "--data.target",
+                "ring",
+                "--data.smiles-column",
+                "smile",
+            ],
+            "smiles",
+        ),
         (["finetune", "--data", "TABLE"], "no labels"),
-        (["finetune", "--data", "TABLE", "--target", "ring", "--encoder", "ginn"], "gin"),
-        (["finetune", "--data", "TABLE", "--target", "ring", "--auxiliary", "[infomx]"], "infomax"),
-        (["finetune", "--data", "TABLE", "--target", "ring", "--weighting", "aux"], "aux_ts"),
-        (["finetune", "--data", "TABLE", "--target", "ring", "--epochs", "many"], "epochs"),
-        (["finetune", "--data", "TABLE", "--target", "ring", "--epohcs", "3"], "epohcs"),
+        (["finetune", "--data", "TABLE", "--data.target", "ring", "--encoder", "ginn"], "gin"),
+        (
+            ["finetune", "--data", "TABLE", "--data.target", "ring", "--auxiliary", "[infomx]"],
+            "infomax",
+        ),
+        (["finetune", "--data", "TABLE", "--data.target", "ring", "--weighting", "aux"], "aux_ts"),
+        (["finetune", "--data", "TABLE", "--data.target", "ring", "--epochs", "many"], "epochs"),
+        (["finetune", "--data", "TABLE", "--data.target", "ring", "--epohcs", "3"], "epohcs"),
         (["finetune", "--data", "ogb:ogbg-molbace", "--root", "."], "ogbg"),
         (["finetune", "--data", "npz:photo", "--root", "."], "photo.npz"),
-        (["finetune", "--data", "tu:MUTAG", "--root", ".", "--folds", "10"], "MUTAG_*.txt"),
+        (["finetune", "--data", "tu:MUTAG", "--root", ".", "--data.folds", "10"], "MUTAG_*.txt"),
         (["finetune", "--data", "mat:acmv9", "--root", "."], "acmv9.mat"),
-        (["finetune", "--data", "typed:acm", "--root", ".", "--features", "[p]"], "hetero/acm"),
-        (["finetune", "--data", "demo:shapes", "--folds", "10"], "no option 'folds'"),
-        (["finetune", "--data", "tu:MUTAG", "--fold", "first"], "fold"),
+        (
+            ["finetune", "--data", "typed:acm", "--root", ".", "--data.features", "[p]"],
+            "hetero/acm",
+        ),
+        (["finetune", "--data", "demo:shapes", "--data.folds", "10"], "no option 'folds'"),
+        (["finetune", "--data", "tu:MUTAG", "--data.fold", "first"], "fold"),
         (["evaluate", "nowhere"], "nowhere"),
         (["report"], "folder"),
         (["report", "nowhere"], "nowhere"),
@@ -227,14 +284,22 @@ def test_an_undefined_metric_is_refused_before_training(tmp_path, capsys):
     table = tmp_path / "one.csv"
     rows = [f"{s},{int(i == 0)}" for i, s in enumerate(SMILES * 8)]
     table.write_text("\n".join(["smiles,y", *rows]) + "\n")
-    words = ["finetune", "--data", f"smiles:{table}", "--target", "y", "--out", tmp_path / "run"]
+    words = [
+        "finetune",
+        "--data",
+        f"smiles:{table}",
+        "--data.target",
+        "y",
+        "--out",
+        tmp_path / "run",
+    ]
     assert "validation" in _refusal(capsys, *words)
     assert not (tmp_path / "run").exists()
 
 
 def test_a_truncated_checkpoint_is_answered_in_one_line(table, tmp_path, capsys):
     run = tmp_path / "run"
-    data = ["--data", f"smiles:{table}", "--target", "ring"]
+    data = ["--data", f"smiles:{table}", "--data.target", "ring"]
     assert _run("finetune", *data, *SMALL, "--out", run) == 0
     path = run / "checkpoint.safetensors"
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
@@ -334,7 +399,7 @@ def test_an_existing_run_is_refused(table, tmp_path, capsys):
         "finetune",
         "--data",
         f"smiles:{table}",
-        "--target",
+        "--data.target",
         "ring",
         *SMALL,
         "--out",

@@ -89,6 +89,10 @@ class Items(ABC):
         """Features of all nodes ``(n, d)``, where items are nodes that have some."""
         return None
 
+    def validate(self) -> None:
+        """Check the one graph, where there is one; packed graphs were checked when packed."""
+        return None
+
     def queries(self, index: Tensor) -> Any:
         """Group of each item in which a ranking metric compares it, NumPy ``(b,)``, or ``None``."""
         return None
@@ -226,6 +230,10 @@ class NodeItems(Items):
             return None, 0
         return fan_out or [None] * depth, batch_size or _NODES
 
+    def validate(self) -> None:
+        """See :class:`Items`."""
+        self.graph.validate()
+
     def checksum(self) -> str:
         """See :class:`Items`."""
         return PackedGraphs.pack([self.graph.unlabeled()]).checksum()
@@ -297,6 +305,10 @@ class PairItems(Items):
     ) -> tuple[Sequence[int | None] | None, int]:
         """The whole graph, many pairs at a time."""
         return None, batch_size or _PAIRS
+
+    def validate(self) -> None:
+        """See :class:`Items`."""
+        self.graph.validate()
 
     def checksum(self) -> str:
         """See :class:`Items`."""

@@ -15,7 +15,7 @@ from gtl.checks import check_positive
 from gtl.data.dataset import Dataset
 from gtl.errors import ConfigError, DataError
 from gtl.graph import Graph
-from gtl.metrics import score, score_by_ogb
+from gtl.metrics import score, score_by_ogb, scores_by_column
 from gtl.roles import Encoder
 from gtl.run_kinds import load_run
 from gtl.train.device import module_device
@@ -33,6 +33,7 @@ def evaluate(
     split: str = "test",
     *,
     metrics: Sequence[str] = (),
+    per_task: bool = False,
     allow_changed: bool = False,
     fan_out: Sequence[int | None] | None = None,
     batch_size: int | None = None,
@@ -51,6 +52,7 @@ def evaluate(
         dataset: Labeled data.
         split: ``train``, ``valid``, ``test`` or ``all``.
         metrics: Metrics to add to the data set's own, keys of :data:`gtl.metrics.METRICS`.
+        per_task: Add the data set's metric of each label column.
         allow_changed: Evaluate also on data of the name that the model was trained on which is not
             the same any more: some items of its test split may have been trained on.
         fan_out: Of nodes, sample so many neighbors at each hop instead of reading all of them; the
@@ -58,8 +60,9 @@ def evaluate(
         batch_size: Graphs at a time, or nodes with their neighborhoods.
 
     Returns:
-        The data set's metric by name, then those of ``metrics``, and ``items``, how many were
-        evaluated.
+        The data set's metric by name, then those of ``metrics``, ``items``, how many were
+        evaluated, and, if wanted, ``tasks``: the metric by the name of the column, ``None`` where
+        it is undefined.
 
     Raises:
         DataError: If there are no labels, the split is empty or missing, labels or features are
@@ -82,7 +85,12 @@ def evaluate(
         value = score_by_ogb(name, aligned.metric, labels, outputs, queries)
     else:
         value = score(aligned.metric, labels, outputs, queries)
-    return {aligned.metric: value, **values, "items": len(index)}
+    found = {aligned.metric: value, **values, "items": len(index)}
+    if per_task:
+        scores = scores_by_column(aligned.metric, labels, outputs, queries)
+        names = dataset.label_names or [str(number) for number in range(len(scores))]
+        found["tasks"] = dict(zip(names, scores))
+    return found
 
 
 def predict(

@@ -48,7 +48,7 @@ def finetune(
     encoder: Any,
     dataset: Dataset,
     *,
-    auxiliary: Sequence[Any] = (),
+    auxiliary: Any = (),
     weighting: Any = "aux_ts",
     adapter: Any = None,
     head: Any = "linear",
@@ -79,8 +79,8 @@ def finetune(
             :func:`gtl.train.defaults.encoder_defaults`), instance (trained in place), pre-training
             run or its folder, or a published checkpoint.
         dataset: Labeled data with the splits ``train``, ``valid`` and ``test``.
-        auxiliary: Auxiliary tasks: names, mappings with options, or instances. Tasks that were
-            pre-trained with the encoder go on from there.
+        auxiliary: Auxiliary tasks: a name, a mapping with options, an instance, or a list of those.
+            Tasks that were pre-trained with the encoder go on from there.
         weighting: How much each task, each sample, counts; without auxiliary tasks it is not used.
             Several (a list, or one with :attr:`gtl.roles.Weighting.choices`, as ``aux_ts`` has)
             are candidates among which validation data select; without any the first is used.
@@ -211,7 +211,7 @@ def as_weightings(weighting: Any, used: bool) -> list[Weighting]:
 
 
 def as_auxiliary(
-    auxiliary: Sequence[Any], dataset: Dataset, encoder: Encoder, trained: Mapping[str, Task]
+    auxiliary: Any, dataset: Dataset, encoder: Encoder, trained: Mapping[str, Task]
 ) -> dict[str, Task]:
     """The auxiliary tasks by name.
 

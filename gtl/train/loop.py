@@ -6,6 +6,7 @@ import copy
 import logging
 import math
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -16,6 +17,7 @@ from torch import Tensor
 from gtl import checkpoint
 from gtl.adapters.adapted import frozen_names
 from gtl.data.dataset import Dataset
+from gtl.errors import GtlWarning
 from gtl.graph import Graph
 from gtl.graph.sample import draw_numbers
 from gtl.metrics import is_better
@@ -179,7 +181,7 @@ class Training:
                 self.save()
             if progress is not None:
                 progress.show(**self._shown())
-                if is_last:
+                if self.epoch < epochs and is_last:
                     progress.update((epochs - self.epoch) * self.steps_per_epoch)
 
     def save(self) -> None:
@@ -195,6 +197,7 @@ class Training:
 
     def finish(self) -> dict[str, Tensor]:
         """The weights of the chosen epoch, which the model is given too."""
+        self._warn_of_idle_tasks()
         weights = {**self._weights(frozen=True), **self.history.best["model"]}
         self.job.model.load_state_dict(weights)
         return weights
@@ -213,6 +216,18 @@ class Training:
         history.epochs.append(line)
         if job.folder is not None:
             job.folder.log(line)
+
+    def _warn_of_idle_tasks(self) -> None:
+        """Warn of tasks that had no sample in any epoch."""
+        lines = [line["losses"] for line in self.history.epochs]
+        for name, _ in self.job.model.named_tasks():
+            if lines and all(line.get(name) is None for line in lines):
+                warnings.warn(
+                    f"the task {name!r} had no sample in the whole training and taught nothing; "
+                    "leave it out, or check what it needs of the data",
+                    GtlWarning,
+                    stacklevel=3,
+                )
 
     def _choose(self, epoch: int, valid: float | None) -> None:
         """Keep the present weights as the best; without values the latest always are, uncopied."""

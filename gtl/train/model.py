@@ -171,9 +171,11 @@ class Model(nn.Module):
         names = config.get("labels")
         labels = None if names is None else LabelNames.from_json(names)
         model = Model(encoder, target, labels, config.get("fan_out"))
-        model.results = read_json(folder / "results.json")
+        ended = folder / "results.json"
+        model.results = read_json(ended) if ended.is_file() else {}
         model.history = read_metrics(folder)
-        model.trained_on = {"spec": config["data"], "checksum": config["data_checksum"]}
+        if "data" in config:
+            model.trained_on = {"spec": config["data"], "checksum": config["data_checksum"]}
         return model.eval()
 
 

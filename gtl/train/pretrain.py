@@ -21,7 +21,7 @@ from gtl.train.step import TaskModel
 def pretrain(
     encoder: Any,
     data: Any,
-    tasks: Sequence[Any] = ("attribute_masking", "context_prediction"),
+    tasks: Any = ("attribute_masking", "context_prediction"),
     *,
     weighting: Any = "equal",
     epochs: int = 20,

@@ -3,30 +3,34 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from gtl.adapters.freezing import unfreeze
 from gtl.catalog import ENCODERS, TASKS
 from gtl.data.dataset import Dataset
+from gtl.data.in_memory import as_dataset_in_memory
 from gtl.data.series import Series
 from gtl.errors import ConfigError, UnknownPartError
-from gtl.graph import Graph, Schema
-from gtl.graph.pack import PackedGraphs
+from gtl.graph import Schema
 from gtl.roles import Encoder, Task
 from gtl.train.run import Run
 
 
 def as_dataset(data: Any) -> Dataset:
-    """A Dataset of what was given: a Dataset, a Graph (or DGLGraph, ...), or many graphs.
+    """A Dataset of what was given.
 
-    A single Graph becomes a node-level set or, if it has ``pairs``, a link-level one; packed
-    graphs or a list become a graph-level one. All are unlabeled.
+    Args:
+        data: A Dataset, or what :func:`gtl.data.in_memory.as_dataset_in_memory` reads: a graph of
+            any library with its labels and masks, many graphs, or SMILES.
+
+    Raises:
+        ConfigError: If it is the spec of a data set that was not loaded, or a series.
+        DataError: If it is nothing that can be read as graphs.
     """
     if isinstance(data, Dataset):
-        if data.graph is not None:
-            data.graph.validate()
+        data.contents.validate()
         return data
     if isinstance(data, (str, Path)):
         raise ConfigError(f"`data` is {str(data)!r}; load it first: gtl.load({str(data)!r})")
@@ -34,19 +38,7 @@ def as_dataset(data: Any) -> Dataset:
         raise ConfigError(
             f"{data.spec} is a series; forecast it with gtl.forecast, or give its `snapshots`"
         )
-    if isinstance(data, PackedGraphs):
-        return Dataset("memory", graphs=data)
-    from gtl.graph.convert import as_graph
-
-    if isinstance(data, (list, tuple)):
-        return Dataset("memory", graphs=PackedGraphs.pack([as_graph(graph) for graph in data]))
-    graph: Graph = as_graph(data)
-    if graph.pairs is not None:
-        bare = graph.unlabeled().replace(sizes=None)
-        return Dataset("memory", graph=bare, level="edge", pairs=graph.pairs)
-    if graph.sizes is not None:
-        return Dataset("memory", graphs=PackedGraphs.pack([graph]))
-    return Dataset("memory", graph=graph.unlabeled(), level="node")
+    return as_dataset_in_memory(data)
 
 
 def as_encoder(encoder: Any, schema: Schema) -> tuple[Encoder, Mapping[str, Task]]:
@@ -88,11 +80,18 @@ def origin_of(encoder: Any) -> str | None:
 
 
 def as_tasks(
-    parts: Iterable[Any], data: Dataset, encoder: Encoder, trained: Mapping[str, Task]
+    parts: Any, data: Dataset, encoder: Encoder, trained: Mapping[str, Task]
 ) -> dict[str, Task]:
-    """Tasks by name, set up for the data; trained ones are taken over where the options agree."""
+    """Tasks by name, set up for the data; trained ones are taken over where the options agree.
+
+    Args:
+        parts: A task, or several: names, mappings with options, or instances.
+        data: What they are for.
+        encoder: Likewise.
+        trained: Tasks that were trained with the encoder.
+    """
     tasks: dict[str, Task] = {}
-    for part in parts:
+    for part in [parts] if isinstance(parts, (str, Mapping, Task)) else parts:
         options = {"name": part} if isinstance(part, str) else part
         if isinstance(options, Mapping) and options.get("name") == "supervised":
             options = {"kind": data.kind, "outputs": data.num_outputs, **options}

@@ -295,7 +295,7 @@ def test_the_command_line_trains_judges_and_answers_for_links(ddi, tmp_path, cap
     links = "{negatives: 2, remove: false}"
     run("finetune", *job, "--links", links, "--head", "mlp", "--out", folder)
     assert "hits@20" in run("evaluate", folder, "--root", ddi.parent)
-    run("predict", folder, "--root", ddi.parent, "--part", "test", "--out", out)
+    run("predict", folder, "--root", ddi.parent, "--split", "test", "--out", out)
     lines = out.read_text().splitlines()
     assert lines[0] == "item,src,dst,prediction" and len(lines) == 30
     data = gtl.load("ogb:ogbl-ddi", root=ddi.parent)
