@@ -97,7 +97,7 @@ class SpatioTemporal(Adapter):
         """
         if sites.embed is None:
             raise ConfigError(
-                "spatio_temporal runs blocks of a gtl.roles.Encoder to graphs along time; derive "
+                "spatio_temporal runs blocks of a gtl.roles.Encoder on graphs along time; derive "
                 "the encoder from that class"
             )
         for site in sites.blocks:
