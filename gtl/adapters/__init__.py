@@ -1,4 +1,4 @@
-"""Adapters turn a frozen encoder into one with a few trainable parts."""
+"""Adapters: a few trainable parameters in and around a frozen encoder."""
 
 from gtl.adapters.adapted import Adapted, AdaptedEncoder, AdaptedModule
 from gtl.adapters.attachment import (

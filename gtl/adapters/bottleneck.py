@@ -1,4 +1,4 @@
-"""The E-adapter: after each layer a small map that a frozen layer lacks.
+"""The E-adapter: a small trained map after each layer of a frozen encoder.
 
 Otake et al. 2023, "Parameter efficient transfer learning for various speech processing tasks"; the
 adapter itself is that of Houlsby et al. 2019.
@@ -17,15 +17,15 @@ from gtl.roles import Adapter, Sites
 
 
 class Bottleneck(Adapter):
-    """After each block ``h + up(act(down(norm(h))))``, with ``up`` at zero to begin with.
+    """A bottleneck after each block, ``h + up(act(down(norm(h))))``, with ``up`` zero at first.
 
     The published adapter has its layer norm at the end and starts ``up`` near zero. But a layer
-    norm brings whatever it is given to length 1: of a branch that is nearly zero only the ``eps``
-    of the norm keeps it small, and the first steps are as large as if it were not. So here the
-    norm comes before; ``norm="after"`` is the published place.
+    norm scales every input to unit variance: a branch that is nearly zero stays small only because
+    of the ``eps`` of the norm, and the first steps change the output as much as those of a large
+    branch. So here the norm comes first; ``norm="after"`` is the published place.
 
     Args:
-        hidden: Columns of the bottleneck; ``None`` means an eighth of the block's.
+        hidden: Columns of the bottleneck; ``None`` means an eighth of those of the block.
         activation: ``"relu"``, ``"gelu"`` or ``"none"``.
         norm: ``"before"``, ``"after"`` or ``None``.
         dropout: Probability of dropping a value inside the bottleneck.

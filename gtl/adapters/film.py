@@ -1,8 +1,8 @@
-"""FiLM: a scale and a shift for each column after each normalization, the smallest of adapters.
+"""FiLM: a trained scale and shift of each column after each normalization.
 
 FiT (Shysheya et al. 2023, "FiT: Parameter efficient few-shot transfer learning for personalized and
 federated image classification") learns these 2 dL numbers and nothing else (but a head's) of a
-frozen network; the layer is that of Perez et al. 2018.
+frozen network, fewer than any other adapter here; the layer is that of Perez et al. 2018.
 """
 
 from __future__ import annotations
@@ -20,32 +20,32 @@ class FiLM(Adapter):
     """Feature-wise linear modulation: ``(1 + scale) * z + shift`` of every normalized ``z``.
 
     It acts on each normalization inside a block, before the activation, and on the output of a
-    block that has none. Scales are kept as what they add to 1, so that weight decay pulls towards
-    the frozen encoder. Where every normalization has weights of its own, both can be merged.
+    block that has none. A parameter is the difference of a scale from 1, so that weight decay
+    pulls towards the frozen encoder. Where every normalization has weights, both can be merged.
 
     Attributes:
-        scale: By place, ``(d,)``, zeros at first.
+        scale: By site, ``(d,)``, zeros at first.
         shift: Likewise.
     """
 
     def setup(self, sites: Sites) -> None:
-        """Make ``2 d`` parameters for each place."""
-        places = _places(sites)
-        self.paths = [place.path for place in places]
-        self.scale = nn.ParameterList(torch.zeros(place.width) for place in places)
-        self.shift = nn.ParameterList(torch.zeros(place.width) for place in places)
-        self.mergeable = all(_affine(place) for place in places)
+        """Make ``2 d`` parameters for each site."""
+        acting = _sites_of_film(sites)
+        self.paths = [site.path for site in acting]
+        self.scale = nn.ParameterList(torch.zeros(site.width) for site in acting)
+        self.shift = nn.ParameterList(torch.zeros(site.width) for site in acting)
+        self.mergeable = all(_is_affine(site) for site in acting)
 
     def wraps(self) -> Mapping[str, Callable[..., Tensor]]:
-        """Modulate the output of each place."""
+        """Modulate the output of each site."""
         return {path: partial(self._modulate, i) for i, path in enumerate(self.paths)}
 
     def merge(self, sites: Sites) -> None:
         """Multiply the weights of the normalizations and move their biases."""
         if not self.mergeable:
             super().merge(sites)
-        for place, scale, shift in zip(_places(sites), self.scale, self.shift):
-            weight, bias = place.module.weight, place.module.bias
+        for site, scale, shift in zip(_sites_of_film(sites), self.scale, self.shift):
+            weight, bias = site.module.weight, site.module.bias
             weight.mul_(1 + scale)  # type: ignore[operator]
             bias.mul_(1 + scale).add_(shift)  # type: ignore[operator]
 
@@ -54,18 +54,17 @@ class FiLM(Adapter):
         return torch.addcmul(normalized + self.shift[i], normalized, self.scale[i])
 
 
-def _places(sites: Sites) -> list[Site]:
-    return [
-        place for block, norms in zip(sites.blocks, sites.norms) for place in (norms or [block])
-    ]
+def _sites_of_film(sites: Sites) -> list[Site]:
+    """The normalizations of each block, or the block itself if it has none."""
+    return [site for block, norms in zip(sites.blocks, sites.norms) for site in (norms or [block])]
 
 
-def _affine(place: Site) -> bool:
-    """Whether the module ends in a weight and a bias for each column."""
-    weight, bias = getattr(place.module, "weight", None), getattr(place.module, "bias", None)
+def _is_affine(site: Site) -> bool:
+    """Whether the module is a normalization with a weight and a bias for each column."""
+    weight, bias = getattr(site.module, "weight", None), getattr(site.module, "bias", None)
     return (
-        "Norm" in type(place.module).__name__
+        "Norm" in type(site.module).__name__
         and isinstance(weight, nn.Parameter)
         and isinstance(bias, nn.Parameter)
-        and weight.shape[-1] == bias.shape[-1] == place.width
+        and weight.shape[-1] == bias.shape[-1] == site.width
     )

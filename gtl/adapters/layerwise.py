@@ -1,8 +1,9 @@
-"""The L-adapter: every layer reaches the head, which otherwise sees the last one alone.
+"""The L-adapter: a trained weighted sum of all layers, added to the output of the last one.
 
 Otake et al. 2023, "Parameter efficient transfer learning for various speech processing tasks". What
 it computes for graphs is a jumping knowledge network (Xu et al. 2018) on a frozen encoder. Deep
-layers smooth over neighbors; a task whose labels neighbors do not share finds its features below.
+layers smooth over neighbors; where neighbors have different labels, lower layers are the better
+features.
 """
 
 from __future__ import annotations
@@ -18,16 +19,17 @@ from gtl.roles import Adapter, Sites
 
 
 class Layerwise(Adapter):
-    """``sum_l softmax(a)_l p_l`` with ``p_l = norm(act(down_l(h_l)))`` of every layer ``l``.
+    """A weighted sum of maps of every layer, ``sum_l softmax(a)_l norm(act(down_l(h_l)))``.
 
     The input embedding is a layer too. The published adapter puts this sum in the place of the
-    encoder's output, so a new one forgets what the last layer says. Here, unless ``residual`` is
-    false, the sum goes through a map that starts at zero and is added to the encoder's output: so
-    a new one changes nothing, and the width stays. With ``residual=False``, the published form,
-    the width of the output is ``hidden``, and it says something else from the start.
+    encoder's output, so an untrained one loses the output of the last layer. Here, unless
+    ``residual`` is false, the sum goes through a map that starts at zero and is added to the
+    encoder's output: an untrained one changes nothing, and the width stays. With
+    ``residual=False``, the published form, the output has ``hidden`` columns and differs from that
+    of the encoder from the start.
 
     Args:
-        hidden: Columns of ``p_l``; ``None`` means an eighth of the encoder's width.
+        hidden: Columns of the maps; ``None`` means an eighth of the encoder's width.
         activation: ``"relu"``, ``"gelu"`` or ``"none"``.
         residual: Whether the sum is added to the encoder's output.
 
@@ -45,13 +47,13 @@ class Layerwise(Adapter):
         """Make a map for each layer.
 
         Raises:
-            ConfigError: If a module from elsewhere returns anything but one tensor of vectors.
+            ConfigError: If the module does not return one tensor of vectors.
         """
         layers = [*([] if sites.embed is None else [sites.embed]), *sites.blocks]
         if not sites.width:
             raise ConfigError("layerwise needs an encoder that returns one tensor of vectors")
         hidden = default_hidden(sites.width) if self.hidden is None else self.hidden
-        self.down = nn.ModuleList(nn.Linear(place.width, hidden) for place in layers)
+        self.down = nn.ModuleList(nn.Linear(site.width, hidden) for site in layers)
         self.norms = nn.ModuleList(nn.LayerNorm(hidden) for _ in layers)
         self.depth = nn.Parameter(torch.full((len(layers),), 1 / len(layers)))
         self.up = nn.Linear(hidden, sites.width) if self.residual else None
@@ -62,14 +64,14 @@ class Layerwise(Adapter):
             nn.init.zeros_(self.up.bias)
 
     def output(self, layers: list[Tensor], out: Tensor) -> Tensor:
-        """The weighted sum of what each layer says, ``(n, width)``."""
+        """The output with the weighted sum of all layers, ``(n, width)``."""
         weights = self.depth.softmax(0)
-        said = [
+        mapped = [
             norm(self.activation(down(h))) for norm, down, h in zip(self.norms, self.down, layers)
         ]
-        total = torch.stack(said, -1) @ weights  # (n, hidden)
+        total = torch.stack(mapped, -1) @ weights  # (n, hidden)
         return total if self.up is None else out + self.up(total)
 
     def findings(self) -> dict[str, Any]:
-        """Which depth the task uses: the weight of each layer, the embedding's first."""
+        """The weight of each layer, the embedding's first: which depth the task uses."""
         return {"depth": [round(weight, 4) for weight in self.depth.softmax(0).tolist()]}

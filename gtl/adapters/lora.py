@@ -16,16 +16,17 @@ from gtl.roles import Adapter, Sites
 
 
 class LoRA(Adapter):
-    """Matrices ``W`` of every block become ``W + (alpha / rank) up down``, ``up`` at zero.
+    """Changes of low rank to each matrix of a block, ``W + (alpha / rank) up down``.
 
-    All that a layer calls ``weight``: not the bases of ``rgcn`` or the relations of ``hgt``.
-    ``down`` has ``rank`` rows and ``up`` as many columns; where a layer keeps a matrix for each
-    type, each has its own. The mean of several such adapters is not the mean of what they do: send
-    the products, or use ``parallel``.
+    ``up`` is zero at first. Matrices are all parameters called ``weight``: not the bases of
+    ``rgcn`` or the relations of ``hgt``. ``down`` has ``rank`` rows and ``up`` as many columns;
+    where a layer has a matrix for each type, each gets its own. The mean of the parameters of
+    several such adapters is not the mean of their changes: in federated learning, average the
+    products, or use ``parallel``.
 
     Args:
-        rank: Rank of the changes; less for matrices that have less.
-        alpha: Size of the changes; ``None`` means ``rank``, a factor of 1.
+        rank: Rank of the changes; lower for matrices with fewer rows or columns.
+        alpha: Factor of the changes times ``rank``; ``None`` means ``rank``, a factor of 1.
 
     Raises:
         ConfigError: If an option is outside its range.
@@ -41,18 +42,18 @@ class LoRA(Adapter):
         self.scale = 1.0 if alpha is None else alpha / rank
 
     def setup(self, sites: Sites) -> None:
-        """Make two thin matrices for each one in the blocks.
+        """Make two matrices of low rank for each one in the blocks.
 
         Raises:
             ConfigError: If the blocks have no matrices.
         """
         matrices = all_matrices(sites, "lora")
         self.paths = [block.path for block in sites.blocks]
-        self.down = nn.ModuleList(self._thin(weights, rows=False) for weights in matrices)
-        self.up = nn.ModuleList(self._thin(weights, rows=True) for weights in matrices)
+        self.down = nn.ModuleList(self._factors(weights, rows=False) for weights in matrices)
+        self.up = nn.ModuleList(self._factors(weights, rows=True) for weights in matrices)
 
     def wraps(self) -> Mapping[str, Callable[..., Tensor]]:
-        """Call each block with other matrices."""
+        """Call each block with changed matrices."""
         return {path: partial(self._around, i) for i, path in enumerate(self.paths)}
 
     def merge(self, sites: Sites) -> None:
@@ -66,8 +67,8 @@ class LoRA(Adapter):
         up, down = self.up[i], self.down[i]
         return [self.scale * (left @ right) for left, right in zip(up, down)]  # type: ignore[call-overload]
 
-    def _thin(self, weights: list[Tensor], rows: bool) -> nn.ParameterList:
-        """Zero matrices with all the rows, or random ones with all the columns."""
+    def _factors(self, weights: list[Tensor], rows: bool) -> nn.ParameterList:
+        """The left factors, zero, or the right ones, random as PyTorch starts a linear map."""
         made = nn.ParameterList()
         for weight in weights:
             *types, n, d = weight.shape

@@ -1,4 +1,4 @@
-"""Parallel adapters: a second way beside the frozen one, linear so that means of it mean something.
+"""Parallel adapters: a trained map beside each frozen one, linear so that it can be averaged.
 
 Rebuffi et al. 2018 ("Efficient parametrization of multi-domain deep neural networks"); their use in
 federated learning, where adapters of many clients are averaged, is that of "Adaptive
@@ -26,20 +26,21 @@ KINDS = ("linear", "bottleneck")
 class Parallel(Adapter):
     """A linear map beside every linear map, or a bottleneck beside every block; zero at first.
 
-    ``kind="linear"``: each matrix ``W`` that a layer calls ``weight`` (not the bases of ``rgcn`` or
-    the relations of ``hgt``) becomes ``W + scale A``. As the paper's 1x1 convolution beside a 3x3
-    one, ``A`` is as wide as ``W`` and has fewer parameters: zero outside ``groups`` blocks on
-    its diagonal (fewer where so many do not divide its sides). Its rank may be full and it is
-    linear in its parameters, so it can be merged, and the mean of several adapters does what they
-    do on average.
+    ``kind="linear"``: each matrix ``W`` that is a parameter called ``weight`` (not the bases of
+    ``rgcn`` or the relations of ``hgt``) becomes ``W + scale A``. Like the paper's 1x1 convolution
+    beside a 3x3 one, ``A`` is as wide as ``W`` and has fewer parameters: it is zero outside
+    ``groups`` blocks on its diagonal (fewer if that number does not divide its sides). Its rank may
+    be full and it is linear in its parameters, so it can be merged, and the mean of the parameters
+    of several adapters gives the mean of their changes.
 
     ``kind="bottleneck"``: ``block(graph, h) + scale up(act(down(h)))`` of the block's input.
 
     Args:
         kind: ``"linear"`` or ``"bottleneck"``.
-        groups: Of a linear one, blocks on the diagonal.
-        hidden: Of a bottleneck, its columns; ``None`` means an eighth of the block's.
-        activation: Of a bottleneck, ``"relu"``, ``"gelu"`` or ``"none"``.
+        groups: For ``"linear"``: blocks on the diagonal. With 8, ``A`` has an eighth of the
+            parameters of ``W``.
+        hidden: For ``"bottleneck"``: its columns; ``None`` means an eighth of those of the block.
+        activation: For ``"bottleneck"``: ``"relu"``, ``"gelu"`` or ``"none"``.
         scale: Factor of what is added.
 
     Raises:
@@ -68,7 +69,7 @@ class Parallel(Adapter):
         """Make the maps beside each block.
 
         Raises:
-            ConfigError: If a linear one finds no matrices, or a bottleneck no input of a block.
+            ConfigError: If there are no matrices, or a block has no input for its bottleneck.
         """
         self.paths = [block.path for block in sites.blocks]
         if self.kind == "linear":
@@ -79,8 +80,8 @@ class Parallel(Adapter):
             return
         if not all(block.inputs for block in sites.blocks):
             raise ConfigError(
-                "a block takes no node vectors by position that an adapter could read; hand them "
-                "over so, or use 'bottleneck'"
+                "a block takes no node vectors by position that an adapter could read; pass them "
+                "by position, or use 'bottleneck'"
             )
         self.maps = nn.ModuleList(
             BottleneckMap(block.inputs, block.width, self.hidden, self.activation, norm=None)
@@ -106,7 +107,7 @@ class Parallel(Adapter):
         return call(*inputs) + self.scale * self.maps[i](h)
 
     def _changes(self, i: int) -> list[Tensor]:
-        return [self.scale * _on_the_diagonal(blocks) for blocks in self.maps[i]]  # type: ignore[attr-defined]
+        return [self.scale * _block_diagonal(blocks) for blocks in self.maps[i]]  # type: ignore[attr-defined]
 
     def _zeros(self, weight: Tensor) -> nn.Parameter:
         *types, n, d = weight.shape
@@ -114,11 +115,11 @@ class Parallel(Adapter):
         return nn.Parameter(torch.zeros(*types, groups, n // groups, d // groups))
 
 
-def _on_the_diagonal(blocks: Tensor) -> Tensor:
+def _block_diagonal(blocks: Tensor) -> Tensor:
     """Matrices ``(..., g n, g d)`` with blocks ``(..., g, n, d)`` on their diagonals.
 
     Example:
-        >>> _on_the_diagonal(torch.tensor([[[1.0, 2.0]], [[3.0, 4.0]]]))
+        >>> _block_diagonal(torch.tensor([[[1.0, 2.0]], [[3.0, 4.0]]]))
         tensor([[1., 2., 0., 0.],
                 [0., 0., 3., 4.]])
     """

@@ -1,4 +1,4 @@
-"""Prompts: a learned vector added to every node's features, the only change a task may ask for.
+"""Prompts: trained vectors that are added to the embedded features of every node.
 
 Fang et al. 2023, "Universal prompt tuning for graph neural networks" (GPF, and GPF-plus).
 """
@@ -15,10 +15,11 @@ from gtl.roles import Adapter, Sites
 
 
 class Prompt(Adapter):
-    """Adds a vector to the embedded features of each node, or a mixture of several.
+    """A vector added to the embedded features of each node, or a mixture of several.
 
-    The paper adds it to the features themselves. After an embedding that is linear this is the
-    same with another vector; and categories, which most molecules have, can be moved only there.
+    The paper adds it to the features themselves. After a linear embedding this is equivalent to
+    another vector; and to categories, which most molecules have as features, nothing can be added
+    before they are embedded.
 
     With ``count`` above 1 each node adds ``sum_j softmax_j(<a_j, h>) p_j`` of its own embedding
     ``h`` (GPF-plus).
@@ -44,11 +45,12 @@ class Prompt(Adapter):
         """
         if sites.embed is None:
             raise ConfigError(
-                "prompt adds to the embedded features, and a module from elsewhere does not say "
-                "where it embeds; use another adapter, or derive it from gtl.roles.Encoder"
+                "prompt adds to the embedded features, and where a module embeds is known only if "
+                "it derives from gtl.roles.Encoder; derive it, or use another adapter"
             )
         self.path, width = sites.embed.path, sites.embed.width
         self.vectors = nn.Parameter(torch.zeros(self.count, width))
+        # The name is part of saved states.
         self.ask = nn.Linear(width, self.count, bias=False) if self.count > 1 else None
 
     def wraps(self) -> Mapping[str, Callable[..., Tensor]]:

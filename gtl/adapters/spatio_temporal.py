@@ -1,9 +1,9 @@
-"""AIM: a frozen encoder of single graphs becomes one of sequences of graphs.
+"""AIM: adapters that turn a frozen encoder of single graphs into one of sequences of graphs.
 
-Yang et al. 2023 ("AIM: Adapting image models for efficient video action recognition"): the frozen
-layer that mixes what lies side by side mixes along time as well, once small adapters around it say
-how. There it is the attention of an image model; here it is any block of a graph encoder, run on
-the graph of a node's history (:func:`gtl.graph.time_graph.time_graph`).
+Yang et al. 2023 ("AIM: Adapting image models for efficient video action recognition"): a frozen
+layer that combines neighbors in space is applied along time too, with small trained adapters around
+it. In the paper it is the attention of an image model; here it is any block of a graph encoder,
+applied to the graph of each node's history (:func:`gtl.graph.time_graph.time_graph`).
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ class SpatioTemporal(Adapter):
     """Temporal, spatial and joint adaptation (Yang et al. 2023, Section 3).
 
     The graph is a batch of snapshots, ``history`` of them in a row being one window. With ``f`` a
-    frozen block, ``u`` what it adds to its input (its output, or less its input where it has a
-    residual connection), and ``A(z) = W' gelu(W z + b) + b'``, each block becomes
+    frozen block, ``u`` its update (its output, without its input where it has a residual
+    connection), and ``A(z) = W' gelu(W z + b) + b'``, each block becomes
 
     - temporal: ``h <- h + A_t(u(history of each node, h))``, the same ``f`` along time; with
       ``inlet`` it reads ``h + A_i(h)`` there;
@@ -40,21 +40,21 @@ class SpatioTemporal(Adapter):
     there is temporal adaptation. As ``W'`` and ``b'`` are zero at first, an untrained adapter gives
     the vectors that the frozen encoder gives snapshot by snapshot.
 
-    Where the paper adapts attention and MLP of a transformer's layer one after the other, a block
-    here is one piece, so the joint adapter stands beside the whole block.
+    The paper adapts attention and MLP of a transformer's layer one after the other. A block here
+    is not divided further, so the joint adapter is beside the whole block.
 
     Args:
         history: Steps of a window.
-        hidden: Columns inside each ``A``; an eighth of the block's by default.
+        hidden: Columns inside each ``A``; by default an eighth of those of the block.
         parts: Which of ``"temporal"``, ``"spatial"`` and ``"joint"``.
-        scale: Weight of the joint adapter.
-        causal: A step sees earlier ones alone; otherwise the whole window.
-        reach: How many steps away it sees; ``None`` for the whole window. Several numbers are
+        scale: Factor of the joint adapter, 0.5 in the paper.
+        causal: Edges along time lead from earlier steps to later ones alone; otherwise both ways.
+        reach: Longest edge along time in steps; ``None`` for the whole window. Several numbers are
             those of the blocks, in order.
-        inlet: A second temporal adapter for each block, before it, as the paper has where order
-            in time matters most (its ``num_tadapter=2``).
-        edge_type: Type of the edges along time, for encoders that tell types apart. Where edges
-            have features, theirs are zero.
+        inlet: A second temporal adapter for each block, before it, which the paper uses where the
+            order in time matters most (its ``num_tadapter=2``).
+        edge_type: Type of the edges along time, for encoders with edge types. Where edges have
+            features, those along time are zero.
 
     Raises:
         ConfigError: If an option is outside its range.
@@ -97,20 +97,20 @@ class SpatioTemporal(Adapter):
         """
         if sites.embed is None:
             raise ConfigError(
-                "spatio_temporal runs blocks of a gtl encoder on graphs along time; the encoder is "
-                "none, derive it from gtl.roles.Encoder"
+                "spatio_temporal runs blocks of a gtl.roles.Encoder on graphs along time; derive "
+                "the encoder from that class"
             )
-        for place in sites.blocks:
-            if place.inputs != place.width:
+        for site in sites.blocks:
+            if site.inputs != site.width:
                 raise ConfigError(
-                    f"{place.path} turns {place.inputs} columns into {place.width}; "
+                    f"{site.path} turns {site.inputs} columns into {site.width}; "
                     "spatio_temporal needs blocks that keep their number"
                 )
         self._check_edge_type(0 if sites.schema is None else sites.schema.edge_types)
         self.embed = sites.embed.path
-        self.paths = [place.path for place in sites.blocks]
+        self.paths = [site.path for site in sites.blocks]
         self.reaches = self._reach_of_each(len(self.paths))
-        widths = [place.width for place in sites.blocks]
+        widths = [site.width for site in sites.blocks]
         self.maps = nn.ModuleDict(
             {
                 part: nn.ModuleList(BottleneckMap(w, w, self.hidden, "gelu", None) for w in widths)
@@ -153,8 +153,7 @@ class SpatioTemporal(Adapter):
     def _check_edge_type(self, types: int) -> None:
         if self.edge_type and not types:
             raise ConfigError(
-                f"`edge_type` is {self.edge_type}, but the encoder tells no types of edges apart; "
-                "leave it out"
+                f"`edge_type` is {self.edge_type}, but the encoder has no edge types; leave it out"
             )
         if types and self.edge_type >= types:
             raise ConfigError(

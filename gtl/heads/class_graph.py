@@ -1,4 +1,4 @@
-"""Graphs of classes as heads are given them: without it, each would check and keep its own way."""
+"""Graphs of classes as options of heads: checked, and as lists for run folders."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def graphs_of_classes(graphs: Graphs, classes: int) -> list[Graph]:
     Raises:
         ConfigError: If there is none.
         ShapeError: If one has other than ``classes`` nodes or other than one weight an edge.
-        DataError: If an edge leads nowhere or its weight is not a finite number.
+        DataError: If an end of an edge is no class or its weight is not a finite number.
     """
     given = [graphs] if isinstance(graphs, Graph) else list(graphs)
     if not given:
@@ -32,18 +32,18 @@ def graphs_of_classes(graphs: Graphs, classes: int) -> list[Graph]:
 
 
 def edge_weights(graph: Graph) -> Tensor:
-    """Weights ``(m,)``, 1 where a graph has none."""
+    """Weights of the edges ``(m,)``; all 1 if the graph has none."""
     return torch.ones_like(graph.src) if graph.e is None else graph.e[:, 0]
 
 
 def as_triples(graph: Graph) -> list[list[float]]:
-    """Edges as ``[src, dst, weight]``: a plain option, which a run folder can remember."""
+    """Edges as lists ``[src, dst, weight]``, which can be stored in a run folder."""
     edges = zip(graph.src.tolist(), graph.dst.tolist(), edge_weights(graph).tolist())
     return [[src, dst, weight] for src, dst, weight in edges]
 
 
 def _graph_of_classes(given: Graph | Triples, classes: int) -> Graph:
-    """Only what is needed of a graph, made of triples if it is no Graph yet; checked."""
+    """A checked Graph of edges and weights alone, from a Graph or from triples."""
     graph = given if isinstance(given, Graph) else _from_triples(given, classes)
     if graph.num_nodes != classes:
         raise ShapeError(

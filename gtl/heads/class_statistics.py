@@ -1,7 +1,7 @@
-"""What features say about each class, in numbers that add up: without it, no parts are merged.
+"""Statistics of classes (counts, means, scatter) that can be computed in parts and added.
 
-Counts, means and centered outer products say the same as counts, sums and outer products, but
-lose no digits where features lie far from zero; the merge is exact (Chan, Golub & LeVeque 1979).
+Counts, means and centered outer products are equivalent to counts, sums and outer products, but
+lose no digits where features lie far from zero; the sum is exact (Chan, Golub & LeVeque 1979).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class ClassStatistics:
         counts: Samples of each class, ``(c,)``, in the dtype of the features.
         means: Mean of each class, ``(c, h)``; zeros for a class without samples.
         scatter: Sums of outer products of features less the mean of their class: ``(c, h, h)``
-            by class, ``(1, h, h)`` of all classes together, or ``(0, h, h)`` where not asked for.
+            by class, ``(1, h, h)`` of all classes together, or ``(0, h, h)`` if it is not computed.
     """
 
     counts: Tensor
@@ -33,7 +33,7 @@ class ClassStatistics:
     def of(
         cls, features: Tensor, labels: Tensor, classes: int, scatter: int = 0
     ) -> ClassStatistics:
-        """Statistics of samples; derivatives with respect to the features flow through them.
+        """Statistics of samples, differentiable with respect to the features.
 
         Args:
             features: Floats ``(b, h)``.
@@ -56,13 +56,13 @@ class ClassStatistics:
         return cls(counts, means, torch.stack([x.T @ x for x in parts]) if parts else empty)
 
     def __add__(self, other: ClassStatistics) -> ClassStatistics:
-        """Statistics of the samples of both."""
+        """Statistics of the samples of both together."""
         for name in ("means", "scatter"):
             one, two = getattr(self, name).shape, getattr(other, name).shape
             if one != two:
                 raise ShapeError(
-                    f"statistics with `{name}` {tuple(one)} and {tuple(two)} do not add up; "
-                    "take both for the same classes, features and kind of head"
+                    f"statistics with `{name}` {tuple(one)} and {tuple(two)} cannot be added; "
+                    "compute both for the same classes, features and kind of head"
                 )
         counts = self.counts + other.counts
         share = other.counts / counts.clamp(min=1)  # (c,)
@@ -85,7 +85,7 @@ class ClassStatistics:
 
 
 class ClassMemory(nn.Module):
-    """The statistics that a head was fitted to, and trained centers until then.
+    """The statistics that a head was fitted to; before that, centers that are trained.
 
     Args:
         width: Columns of the features.
@@ -105,15 +105,15 @@ class ClassMemory(nn.Module):
         self.register_buffer("scatter", torch.zeros(scatter, width, width))
 
     def means(self) -> Tensor:
-        """Means of the classes, ``(c, h)``: the fitted ones, or the centers."""
+        """Means of the classes ``(c, h)``: the fitted ones, or the centers if there are none."""
         return torch.where(self.counts.sum() > 0, self.fitted_means, self.centers)
 
     def read(self) -> ClassStatistics:
-        """What was fitted; all zeros before."""
+        """The statistics of the fit; all zeros before."""
         return ClassStatistics(self.counts, self.fitted_means, self.scatter)
 
     def measure(self, features: Tensor, labels: Tensor) -> ClassStatistics:
-        """Statistics of samples, as much of them as this memory holds."""
+        """Statistics of samples, with as many scatter matrices as this memory has."""
         classes, width = self.centers.shape
         if features.dim() == 2 and features.shape[1] != width:
             raise ShapeError(
@@ -122,16 +122,18 @@ class ClassMemory(nn.Module):
         return ClassStatistics.of(features, labels, classes, len(self.scatter))
 
     def write(self, statistics: ClassStatistics) -> None:
-        """Hold these statistics, on the device and in the dtype of the head.
+        """Store statistics, on the device and in the dtype of the head.
 
         Raises:
             ShapeError: If they are for other classes or features, or another kind of head.
             DataError: If a class has no samples; names the classes.
         """
-        for name, held in (("means", self.fitted_means), ("scatter", self.scatter)):
+        for name, own in (("means", self.fitted_means), ("scatter", self.scatter)):
             came = getattr(statistics, name).shape
-            if came != held.shape:
-                raise ShapeError(f"`{name}` is {tuple(came)}, this head has {tuple(held.shape)}")
+            if came != own.shape:
+                raise ShapeError(
+                    f"`{name}` is {tuple(came)}, expected {tuple(own.shape)} for this head"
+                )
         missing = (statistics.counts == 0).nonzero().flatten().tolist()
         if missing:
             raise DataError(

@@ -1,7 +1,7 @@
-"""Fitting without training: without it, each head with a closed form would say the same again.
+"""Base class of heads with a closed form, which are fitted to samples without training.
 
-Such a head is a function of statistics of its classes, and those of parts add up: so it learns
-from samples at once, from one batch after the other, or from what others measured.
+Such a head is a function of statistics of its classes, and statistics of parts can be added: so it
+is fitted to samples at once, batch by batch, or to statistics that were computed elsewhere.
 """
 
 from __future__ import annotations
@@ -17,19 +17,20 @@ Fitted = TypeVar("Fitted", bound="ClosedForm")
 
 
 class ClosedForm(Head):
-    """A head that is fitted to statistics of its classes; subclasses say what follows from them.
+    """A head that is fitted to statistics of its classes; subclasses compute scores from them.
 
     Attributes:
-        classes: The statistics it was fitted to, and trained centers until then.
+        classes: The statistics it was fitted to; before that, centers that are trained.
     """
 
     classes: ClassMemory
 
     def fit(self: Fitted, features: Tensor, labels: Tensor) -> Fitted:
-        """Learn from samples ``(b, width)`` with int64 labels ``(b,)``; returns the head.
+        """Fit to samples ``(b, width)`` with int64 labels ``(b,)``; returns the head.
 
-        Derivatives reach the features; fit under ``torch.no_grad()`` for a head to keep. What is
-        trained beside the centers, a scale or weights of covariances, stays as it is.
+        The fit is differentiable with respect to the features; call it under ``torch.no_grad()``
+        if no derivatives are needed. Other parameters, a scale or weights of covariances, stay as
+        they are.
 
         Raises:
             ShapeError: If a shape or dtype is another.
@@ -38,7 +39,7 @@ class ClosedForm(Head):
         return self.use(self.measure(features, labels))
 
     def measure(self, features: Tensor, labels: Tensor) -> ClassStatistics:
-        """What :meth:`fit` learns of samples; ``+`` merges it, and :meth:`use` takes it."""
+        """Statistics of samples as in :meth:`fit`, to be added and given to :meth:`use`."""
         return self.classes.measure(features, labels)
 
     def use(self: Fitted, statistics: ClassStatistics) -> Fitted:
@@ -48,9 +49,9 @@ class ClosedForm(Head):
         return self
 
     def settle(self) -> None:
-        """Work out what follows from new statistics; the default keeps nothing but them."""
+        """Compute values from new statistics; by default there are none."""
 
     @property
     def statistics(self) -> ClassStatistics:
-        """What the head was fitted to."""
+        """The statistics that the head was fitted to."""
         return self.classes.read()

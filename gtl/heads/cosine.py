@@ -1,6 +1,7 @@
-"""The scaled cosine classifier: without it, classes seen often would win by the length of weights.
+"""The scaled cosine classifier, whose scores do not depend on the length of class vectors.
 
-Gidaris & Komodakis 2018, Qi et al. 2018; the classifier of KGTN (Chen et al. 2020).
+Gidaris & Komodakis 2018, Qi et al. 2018; the classifier of KGTN (Chen et al. 2020). The weights of
+a linear classifier are longer for classes with many samples, which are then predicted too often.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ class Cosine(Head):
     Args:
         width: Columns of the features.
         outputs: Columns of the predictions.
-        scale: What the cosines are multiplied with at the start; trained with the rest.
+        scale: Initial factor of the cosines, trained with the rest; 10 in Gidaris & Komodakis.
     """
 
     def __init__(self, width: int, outputs: int, scale: float = 10.0):
@@ -33,7 +34,7 @@ class Cosine(Head):
 def unit_rows(x: Tensor) -> Tensor:
     """Rows of length 1, ``(b, h)``; a row of zeros stays as it is, and so does its gradient.
 
-    A small constant under the root would bend short rows and blow up the gradient at zero.
+    A small constant under the root would shorten short rows and make the gradient at zero huge.
 
     >>> unit_rows(torch.tensor([[3.0, 4.0], [0.0, 0.0]]))
     tensor([[0.6000, 0.8000],

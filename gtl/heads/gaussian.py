@@ -1,4 +1,4 @@
-"""Gaussian classes: without them, directions in which every class varies would count in full.
+"""Gaussian heads: a mean and a shrunk covariance for each class, or one covariance for all.
 
 The heads of FiT (Shysheya et al. 2023): a Gaussian per class with covariances shrunk by learned
 weights, ``kind="qda"``; one covariance for all, ``"lda"``; the means alone, ``"proto"``.
@@ -16,33 +16,34 @@ from gtl.errors import ConfigError
 from gtl.heads.class_statistics import ClassMemory, squared_distances
 from gtl.heads.closed_form import ClosedForm
 
+# Initial weights of the covariances by kind: those of FiT's code.
 _SHRINKAGE = {"qda": (0.5, 0.5, 1.0), "lda": (1.0, 1.0), "proto": ()}
 _TASKS = ("total", "within")
 _PRIORS = ("uniform", "empirical")
 
 
 class Gaussian(ClosedForm):
-    """Log-densities of a Gaussian per class (``"proto"``: minus the squared distance to its mean).
+    """Log-density of a Gaussian for each class; for ``"proto"`` minus the distance to its mean.
 
     The covariance of class ``i`` is ``e1 S_i + e2 S + e3 I`` (``"qda"``) or ``e2 S + e3 I``
     (``"lda"``), with the unbiased covariances ``S_i`` of its samples and ``S`` of the task. The
-    weights are trained as logarithms: FiT's ReLU has no gradient once a weight is negative, and
-    without ``e3`` few samples leave nothing to invert. A class with one sample has ``S_i = 0``;
+    parameters are their logarithms: FiT's ReLU has no gradient once a weight is negative, and with
+    few samples the matrix is singular if ``e3`` is 0. A class with one sample has ``S_i = 0``;
     FiT's code adds a number to every entry of the matrix there.
 
     Until :meth:`fit` the means are parameters and the covariance is ``e3 I``, so the head can be
-    trained like any other. ``"qda"`` holds a matrix per class; with many classes, take ``"lda"``.
+    trained like any other. ``"qda"`` stores a matrix per class; with many classes, use ``"lda"``.
 
     Args:
         width: Columns of the features.
         outputs: Number of classes.
         kind: ``"qda"``, ``"lda"`` or ``"proto"``.
-        task: What ``S`` is about: ``"total"``, the mean of all samples, as in FiT, so that
-            differences between classes count as variance too; or ``"within"``, the mean of each
-            class, as in textbooks.
+        task: Center of ``S``: ``"total"``, the mean of all samples, as in FiT, so that differences
+            between classes count as variance too; or ``"within"``, the mean of each class, as in
+            textbooks.
         prior: ``"uniform"``, or ``"empirical"`` to add the logarithm of each class's share.
-        shrinkage: Positive weights to begin with, ``(e1, e2, e3)`` or ``(e2, e3)``; FiT's by
-            default, ``(0.5, 0.5, 1)`` and ``(1, 1)``.
+        shrinkage: Initial weights, positive, ``(e1, e2, e3)`` or ``(e2, e3)``; FiT's by default,
+            ``(0.5, 0.5, 1)`` and ``(1, 1)``.
 
     Raises:
         ConfigError: If an option is outside its range.
@@ -109,17 +110,17 @@ class Gaussian(ClosedForm):
         """
         if self.kind == "proto":
             raise ConfigError("a head of kind 'proto' has no covariances; take 'lda' or 'qda'")
-        held, weights = self.statistics, self.shrinkage
-        samples, classes = held.counts.sum(), len(held.counts)
+        fitted, weights = self.statistics, self.shrinkage
+        samples, classes = fitted.counts.sum(), len(fitted.counts)
         if self.task == "total":
-            task = held.total() / (samples - 1).clamp(min=1)
+            task = fitted.total() / (samples - 1).clamp(min=1)
         else:
-            task = held.within() / (samples - classes).clamp(min=1)
+            task = fitted.within() / (samples - classes).clamp(min=1)
         eye = torch.eye(len(task), dtype=task.dtype, device=task.device)
         shrunk = (weights[-2] * task + weights[-1] * eye).unsqueeze(0)
         if self.kind == "qda":
-            spare = (held.counts - 1).clamp(min=1)
-            shrunk = shrunk + weights[0] * held.scatter / spare[:, None, None]
+            freedom = (fitted.counts - 1).clamp(min=1)
+            shrunk = shrunk + weights[0] * fitted.scatter / freedom[:, None, None]
         return shrunk + _rounding(shrunk) * eye
 
     def _log_prior(self) -> Tensor:
@@ -143,9 +144,10 @@ def _by_class(features: Tensor, means: Tensor, roots: Tensor) -> Tensor:
 
 
 def _rounding(matrices: Tensor) -> Tensor:
-    """What rounding may take from the least eigenvalue of each, ``(k, 1, 1)``.
+    """Bound of the rounding error of the smallest eigenvalue of each matrix, ``(k, 1, 1)``.
 
-    Beside features in the thousands, ``e3`` alone is less than that in float32.
+    Added to the diagonal so that none is singular: with features in the thousands, ``e3`` alone is
+    less than that in float32.
     """
     width = matrices.shape[-1]
     mean = matrices.diagonal(dim1=1, dim2=2).mean(1)

@@ -1,4 +1,4 @@
-"""The plain linear head: the baseline that every other head is compared with."""
+"""The linear head, the baseline of all others."""
 
 from __future__ import annotations
 

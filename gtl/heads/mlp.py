@@ -1,4 +1,4 @@
-"""A multi-layer perceptron as head: for features that a linear map cannot read off.
+"""A multi-layer perceptron as head.
 
 The predictor of OGB's link-level baselines (Hu et al. 2020) is one of three layers.
 """
@@ -14,7 +14,7 @@ from gtl.roles import Head
 
 
 class MLP(Head):
-    """Linear maps with ReLU and dropout between them.
+    """A multi-layer perceptron: linear maps with ReLU and dropout between them.
 
     Args:
         width: Columns of the features.

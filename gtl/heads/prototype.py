@@ -1,6 +1,6 @@
-"""Prototypes: without them, a class known from a handful of samples would need training.
+"""Prototypes: each class is represented by the mean of its samples, without training.
 
-Prototypical networks (Snell et al. 2017): a class is the mean of its samples.
+The classifier of prototypical networks (Snell et al. 2017).
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ SIMILARITIES = ("euclidean", "cosine")
 
 
 class Prototype(ClosedForm):
-    """Nearness to the mean of each class.
+    """Similarity to the mean of each class.
 
     Until :meth:`fit` the prototypes are parameters, trained like those of any head; after it they
-    stand. A single output, for a label that is yes or no, is never above 0 unless it is a cosine:
-    it ranks, but its sigmoid is no probability.
+    are fixed. With one output, for a binary label, the score is never above 0 unless it is a
+    cosine: it ranks samples, but its sigmoid is no probability.
 
     Args:
         width: Columns of the features.
         outputs: Number of classes.
         similarity: ``"euclidean"``, minus the squared distance, or ``"cosine"``, times a learned
             scale.
-        scale: Of cosines, to begin with.
+        scale: Initial factor of cosines.
 
     Raises:
         ConfigError: If ``similarity`` is unknown.

@@ -1,8 +1,9 @@
-"""Class means that borrow from related classes: without it, one sample would be taken at its word.
+"""Class means that are shrunk toward those of related classes.
 
 Empirical Bayes (Efron & Morris 1973) on a graph: means of classes are a Gaussian Markov random
-field, samples scatter about them, and the data themselves say how much the graph is worth. A class
-with few samples is moved toward what its neighbors make likely, one with many stays where it is.
+field, samples scatter about them, and the strength of the graph is estimated from the data. The
+mean of a class with few samples moves toward those of its neighbors, that of a class with many
+hardly at all.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ from gtl.heads.closed_form import ClosedForm
 from gtl.heads.cosine import unit_rows
 
 METRICS = ("within", "plain")
-_TIES = (0.3, 1.0, 3.0)  # how much a difference along an edge costs, beside the class's own spread
-_SHARES = (0.25, 0.5, 0.75, 1.0)  # of the spread of classes that follows the graph
+# Values that are tried; the most likely one is used, so a coarse grid is enough.
+_TIES = (0.3, 1.0, 3.0)  # precision of a difference along an edge, relative to a class's own
+_SHARES = (0.25, 0.5, 0.75, 1.0)  # of the variance of class means that follows the graph
 
 
 class Shrinkage(ClosedForm):
@@ -31,8 +33,8 @@ class Shrinkage(ClosedForm):
     covariance ``t K``, ``K = (1 - share) I + share (I + tie L)^-1`` with the graph's Laplacian
     ``L``, scaled to a diagonal of ones. The class vectors are the posterior means. ``s`` and ``t``
     come from the analysis of variance, ``tie`` and ``share`` are the most likely ones for the
-    means at hand, all classes together; a graph that says nothing gets the share 0. Directions of
-    edges do not matter, and neither do self-loops. Time goes with the cube of the number of
+    means at hand, all classes together; a graph that does not fit them gets the share 0. Edges
+    count in both directions and self-loops not at all. Time grows with the cube of the number of
     classes, in :meth:`fit` alone.
 
     Until :meth:`fit` the class vectors are parameters, trained like those of any head.
@@ -40,17 +42,18 @@ class Shrinkage(ClosedForm):
     Args:
         width: Columns of the features ``d``.
         outputs: Number of classes ``c``.
-        graphs: Of the classes, as for :class:`gtl.heads.KGTN`; of several the likeliest is used.
-            Weights are 0 or more.
-        strength: Share of the spread that follows the graph, 0 to 1, instead of the likeliest.
+        graphs: Graphs of the classes, as for :class:`gtl.heads.KGTN`; of several the most likely
+            one is used. Weights are 0 or more.
+        strength: Share of the variance that follows the graph, 0 to 1; ``None`` for the most
+            likely one.
         metric: ``"within"``: features are mapped so that classes scatter alike in all directions,
-            by their pooled covariance, itself shrunk toward that of a ball (Chen et al. 2010); or
+            by their pooled covariance, itself shrunk toward an isotropic one (Chen et al. 2010); or
             ``"plain"``.
-        scale: What cosines are multiplied with to begin with; it is learned.
+        scale: Initial factor of the cosines; it is learned.
 
     Attributes:
         vectors: Posterior means less the common mean, mapped, ``(c, d)``.
-        share: Share of the spread that follows the graph, ``()``.
+        share: Share of the variance that follows the graph, ``()``.
 
     Raises:
         ConfigError: If an option is outside its range, or there is no graph.
@@ -102,17 +105,17 @@ class Shrinkage(ClosedForm):
         return self.scale * unit_rows(mapped) @ unit_rows(vectors).T
 
     def settle(self) -> None:
-        """Class vectors from the statistics."""
-        held = self.statistics
-        self.map = _map(held, self.metric)
-        mapped = held.means @ self.map
-        spread = _spread(held, mapped, self.map)
-        field, self.share = self._likeliest(spread)
-        self.center = spread.mean @ held.means
+        """Compute class vectors from the statistics."""
+        fitted = self.statistics
+        self.map = _map(fitted, self.metric)
+        mapped = fitted.means @ self.map
+        spread = _spread(fitted, mapped, self.map)
+        field, self.share = self._most_likely(spread)
+        self.center = spread.mean @ fitted.means
         self.vectors = field @ (mapped - spread.mean @ mapped)
 
-    def _likeliest(self, spread: Spread) -> tuple[Tensor, Tensor]:
-        """The matrix ``(c, c)`` that shrinks means, and the share it stands for."""
+    def _most_likely(self, spread: Spread) -> tuple[Tensor, Tensor]:
+        """The matrix ``(c, c)`` that shrinks means, and its share of the graph."""
         found = []
         shares = _SHARES if self.strength is None else (self.strength,)
         for share in (0.0, *shares) if self.strength is None else shares:
@@ -134,7 +137,7 @@ class Shrinkage(ClosedForm):
 
 @dataclass(frozen=True)
 class Spread:
-    """How class means scatter, and how well they are known.
+    """The scatter of class means, and the variance of each estimate.
 
     Attributes:
         apart: Means less the common mean, mapped, ``(c, d)``.
@@ -149,58 +152,62 @@ class Spread:
     noise: Tensor
 
     def likelihood(self, prior: Tensor) -> float:
-        """Logarithm of the density of the means if true ones correlate so ``(c, c)``."""
+        """Log-density of the means under a prior correlation ``(c, c)`` of the true ones."""
         apart = self.apart.detach()
-        root = torch.linalg.cholesky(self._seen(prior).detach())
+        root = torch.linalg.cholesky(self._covariance(prior).detach())
         white = torch.linalg.solve_triangular(root, apart, upper=False)
         return float(-0.5 * white.square().sum() - apart.shape[1] * root.diagonal().log().sum())
 
     def posterior(self, prior: Tensor) -> Tensor:
-        """What turns means into posterior ones, ``(c, c)``."""
-        return torch.linalg.solve(self._seen(prior), self.between * prior).mT
+        """The matrix ``(c, c)`` that maps means to posterior means."""
+        return torch.linalg.solve(self._covariance(prior), self.between * prior).mT
 
-    def _seen(self, prior: Tensor) -> Tensor:
+    def _covariance(self, prior: Tensor) -> Tensor:
         return self.between * prior + torch.diag(self.noise)
 
 
-def _spread(held: ClassStatistics, mapped: Tensor, to: Tensor) -> Spread:
+def _spread(fitted: ClassStatistics, mapped: Tensor, to: Tensor) -> Spread:
     """Variances between and within classes by the analysis of variance."""
-    n, c, d = held.counts, *mapped.shape
+    n, c, d = fitted.counts, *mapped.shape
     total = n.sum()
-    rest = (to.T @ held.within() @ to).diagonal().sum()
+    rest = (to.T @ fitted.within() @ to).diagonal().sum()
     apart = mapped - (n @ mapped) / total
     between = (n * apart.square().sum(1)).sum() / d / max(c - 1, 1)
-    single = bool(total <= c)  # no class has two samples: half of what is seen is taken for noise
+    single = bool(total <= c)
+    # Where no class has two samples, noise cannot be estimated: half of the variance is assumed.
     within = between / 2 if single else rest / d / (total - c).clamp(min=1)
     each = (total - n.square().sum() / total) / max(c - 1, 1)
     true = (between - within) / each.clamp(min=1)
+    # An estimate of 0 or less would shrink all means to one point; the noise is never 0 either.
     true = torch.maximum(true, 1e-3 * within)
-    true = torch.where(true > 0, true, torch.ones_like(true))  # all samples are the same
+    true = torch.where(true > 0, true, torch.ones_like(true))  # all samples are equal
     noise = within / n + 1e-6 * true
     weight = 1 / (true + noise)
     weight = weight / weight.sum()
     return Spread(mapped - weight @ mapped, weight, true, noise)
 
 
-def _map(held: ClassStatistics, metric: str) -> Tensor:
-    """What makes the scatter within classes that of a ball, ``(d, d)``; upper triangular."""
-    d = held.means.shape[1]
-    eye = torch.eye(d, dtype=held.means.dtype, device=held.means.device)
-    spare = held.counts.sum() - len(held.counts)
-    within = held.within() / spare.clamp(min=1)
+def _map(fitted: ClassStatistics, metric: str) -> Tensor:
+    """A map that makes the scatter within classes isotropic, ``(d, d)``; upper triangular."""
+    d = fitted.means.shape[1]
+    eye = torch.eye(d, dtype=fitted.means.dtype, device=fitted.means.device)
+    freedom = fitted.counts.sum() - len(fitted.counts)
+    within = fitted.within() / freedom.clamp(min=1)
     size = within.diagonal().mean()
     if metric == "plain" or not bool(size > 0):
         return eye
-    ball = _roundness(within, spare)
-    shrunk = (1 - ball) * within + (ball + 1e-6) * size * eye
+    share = _isotropic_share(within, freedom)
+    # The small number keeps the matrix regular where features are linearly dependent.
+    shrunk = (1 - share) * within + (share + 1e-6) * size * eye
     root = torch.linalg.cholesky(shrunk / size)
     return torch.linalg.solve_triangular(root, eye, upper=False).T
 
 
-def _roundness(covariance: Tensor, samples: Tensor) -> Tensor:
-    """How far to shrink a covariance ``(d, d)`` of so many samples toward a ball's, ``()``.
+def _isotropic_share(covariance: Tensor, samples: Tensor) -> Tensor:
+    """Weight of an isotropic matrix in the estimate of a covariance ``(d, d)``, ``()``.
 
-    Oracle approximating shrinkage (Chen et al. 2010): 1 where it may well be a ball's.
+    Oracle approximating shrinkage (Chen et al. 2010): 1 if the samples do not contradict an
+    isotropic covariance.
     """
     squares, size = covariance.square().mean(), covariance.diagonal().mean() ** 2
     apart = (samples + 1) * (squares - size / len(covariance))

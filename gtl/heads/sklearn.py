@@ -1,4 +1,4 @@
-"""Heads as scikit-learn classifiers: for people who have features from elsewhere.
+"""Heads as scikit-learn classifiers, for features of any origin.
 
 >>> x, y = [[0.0, 1.0], [0.2, 0.9], [1.0, 0.1]], ["a", "a", "b"]
 >>> PrototypeClassifier().fit(x, y).predict([[0.1, 1.0]]).tolist()
@@ -27,7 +27,7 @@ _DTYPES = [np.float64, np.float32]
 
 
 class HeadClassifier(ClassifierMixin, BaseEstimator):
-    """A head behind scikit-learn's interface; subclasses say which and how it is fitted.
+    """A head with scikit-learn's interface; subclasses choose the head and fit it.
 
     Attributes:
         head_: The fitted head.
@@ -40,7 +40,7 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
         X, y = validate_data(self, X, y, dtype=_DTYPES)
         check_classification_targets(y)
         self.classes_, labels = np.unique(y, return_inverse=True)
-        with torch.random.fork_rng(devices=[]):  # what a head draws, its fitting replaces
+        with torch.random.fork_rng(devices=[]):  # random initial values are replaced by the fit
             self.head_ = self._fitted(torch.tensor(X), torch.from_numpy(labels))
         self.head_.eval().requires_grad_(False)
         return self
@@ -64,11 +64,11 @@ class HeadClassifier(ClassifierMixin, BaseEstimator):
 
 
 class PrototypeClassifier(HeadClassifier):
-    """Nearness to class means: :class:`gtl.heads.Prototype`.
+    """Similarity to class means: :class:`gtl.heads.Prototype`.
 
     Args:
         similarity: ``"euclidean"`` or ``"cosine"``.
-        scale: Of cosines.
+        scale: Factor of cosines.
     """
 
     def __init__(self, similarity: str = "euclidean", scale: float = 10.0):
@@ -86,9 +86,9 @@ class GaussianClassifier(HeadClassifier):
 
     Args:
         kind: ``"qda"``, ``"lda"`` or ``"proto"``.
-        task: What the shared covariance is about, ``"total"`` or ``"within"``.
+        task: Center of the shared covariance, ``"total"`` or ``"within"``.
         prior: ``"uniform"`` or ``"empirical"``.
-        shrinkage: Weights of the covariances; kept as they are given.
+        shrinkage: Weights of the covariances; they are not trained.
     """
 
     def __init__(
@@ -112,11 +112,11 @@ class GaussianClassifier(HeadClassifier):
 class CosineClassifier(HeadClassifier):
     """Scaled cosines, :class:`gtl.heads.Cosine`: weights imprinted, then trained.
 
-    Imprinted weights (Qi et al. 2018) are the class means of features of length 1; training takes
-    them to lower cross-entropy by L-BFGS, without randomness.
+    Imprinted weights (Qi et al. 2018) are the class means of features of length 1; training then
+    minimizes cross-entropy by L-BFGS, without randomness.
 
     Args:
-        scale: What cosines are multiplied with to begin with.
+        scale: Initial factor of the cosines.
         max_iter: Steps of training; 0 leaves the weights as they were imprinted.
 
     Attributes:

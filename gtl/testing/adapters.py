@@ -1,4 +1,4 @@
-"""The laws of an adapter: the frozen encoder stays what it is, and the adapter alone learns."""
+"""The laws of adapters: the frozen encoder stays as it is, and the adapter alone is trained."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ from gtl.testing.laws import (
 
 
 def _encoders() -> list[Encoder]:
-    """Small encoders that differ in what an adapter may hold on to."""
+    """Small encoders that differ in their sites."""
     return [
         GIN(MOLECULES, width=6, depth=2, dropout=0.3),
         GCN(POINTS, width=4, depth=2, norm="layer", jk="concat", residual=True),
@@ -59,8 +59,8 @@ def check_adapter(
 
     Args:
         adapter: The class, or a function that makes an adapter that was never attached.
-        encoders: What to try it on, copied, never changed; by default a GIN with batch norm and
-            dropout, a GCN with layer norm and all layers in its output, and an HGT.
+        encoders: Encoders to try it on, copied, never changed; by default a GIN with batch norm
+            and dropout, a GCN with layer norm and all layers in its output, and an HGT.
         skip: Names of laws that do not apply.
 
     Raises:
@@ -97,7 +97,7 @@ class AdapterTrial:
         return adapters.attach(self.base() if base is None else base, self.build())
 
     def trained(self, base: Encoder | None = None) -> AdaptedEncoder:
-        """An encoder with an adapter that is not as new."""
+        """An encoder with an adapter whose parameters were changed."""
         adapted = self.adapted(base)
         loosened(adapted.adapters)
         return adapted
@@ -136,7 +136,7 @@ def the_adapter_alone_may_move(trial: AdapterTrial) -> None:
 
 
 def training_leaves_the_encoder_alone(trial: AdapterTrial) -> None:
-    """Steps in train mode change no parameter and no buffer of the encoder, and leave no mark."""
+    """Steps in train mode change no parameter, buffer or attribute of the encoder."""
     base = trial.base()
     before = copied(base.state_dict())
     adapted = trial.adapted(base)
@@ -149,7 +149,7 @@ def training_leaves_the_encoder_alone(trial: AdapterTrial) -> None:
 
 
 def detaching_gives_the_encoder_back(trial: AdapterTrial) -> None:
-    """After training and detaching, outputs, state, mode and freedom are as before, exactly."""
+    """After training and detaching, outputs, state, mode and gradients are exactly as before."""
     base, graph = trial.base(), trial.graph()
     next(base.parameters()).requires_grad_(False)
     before, free = copied(base.state_dict()), [p.requires_grad for p in base.parameters()]
@@ -161,12 +161,12 @@ def detaching_gives_the_encoder_back(trial: AdapterTrial) -> None:
     require(same(before, back.state_dict()), "a changed state", "the same, bit for bit")
     require(back.training, "an encoder in eval mode", "the mode it was in")
     came = [p.requires_grad for p in back.parameters()]
-    require(came == free, "parameters that are free or frozen", "what they were before")
+    require(came == free, "other parameters that require gradients", "what they were before")
     require(same(back.eval()(graph), expected), "other vectors", "the encoder's")
 
 
 def it_learns(trial: AdapterTrial) -> None:
-    """Ten steps of training bring the output nearer to other vectors."""
+    """Ten steps of training bring the output closer to other vectors."""
     losses = _train(trial.adapted(), trial.graph(), steps=10)
     require(
         losses[-1] < losses[0],
@@ -176,7 +176,7 @@ def it_learns(trial: AdapterTrial) -> None:
 
 
 def gradients_reach_every_parameter(trial: AdapterTrial) -> None:
-    """Once it is not as new, every parameter of the adapter gets a finite gradient."""
+    """With changed parameters, every parameter of the adapter gets a finite gradient."""
     adapted, graph = trial.trained(), trial.graph()
     rng = generator(1)
     weight = torch.randn(adapted.width, generator=rng, dtype=torch.float64)
@@ -200,7 +200,7 @@ def derivatives_are_true(trial: AdapterTrial) -> None:
 
 
 def its_state_is_all_that_it_knows(trial: AdapterTrial) -> None:
-    """A new adapter on the same encoder answers alike, given the state of one or its file."""
+    """A new adapter with the state or the file of another gives the same vectors."""
     adapted, graph = trial.trained(), trial.graph()
     _train(adapted, graph)
     expected = adapted.eval()(graph)
@@ -229,7 +229,7 @@ def it_is_repeatable(trial: AdapterTrial) -> None:
 
 
 def merging_keeps_every_answer(trial: AdapterTrial) -> None:
-    """The merged encoder answers as the adapted one; what cannot be merged says so, unchanged."""
+    """The merged encoder gives the same vectors; what is not mergeable is refused, unchanged."""
     base, graph = trial.base(), trial.graph()
     before = copied(base.state_dict())
     adapted = trial.trained(base)
@@ -249,18 +249,18 @@ def merging_keeps_every_answer(trial: AdapterTrial) -> None:
 
 
 def adapted_it_is_an_encoder(trial: AdapterTrial) -> None:
-    """With the adapter on, the encoder obeys the laws of encoders."""
+    """With the adapter attached, the encoder obeys the laws of encoders."""
     adapted = trial.trained()
     for law in _OF_ENCODERS:
         law(EncoderTrial(adapted, adapted.schema))
 
 
 def a_copy_is_a_copy(trial: AdapterTrial) -> None:
-    """A deep copy answers alike, and training it does not change the original."""
+    """A deep copy gives the same vectors, and training it does not change the original."""
     adapted, graph = trial.trained(), trial.graph()
-    expected, twin = adapted.eval()(graph), copy.deepcopy(adapted)
-    require(same(twin(graph), expected), "other vectors of the copy", "the same")
-    _train(twin, graph)
+    expected, other = adapted.eval()(graph), copy.deepcopy(adapted)
+    require(same(other(graph), expected), "other vectors of the copy", "the same")
+    _train(other, graph)
     require(same(adapted.eval()(graph), expected), "a changed original", "no change")
 
 
@@ -289,7 +289,7 @@ ADAPTER_LAWS = (
 
 
 def _train(adapted: AdaptedEncoder, graph: Graph, steps: int = 3) -> list[float]:
-    """Bring the output nearer to random vectors; returns the losses before each step and after."""
+    """Bring the output closer to random vectors; returns the losses before each step and after."""
     adapted.train()
     goal = torch.randn(graph.num_nodes, adapted.width, generator=generator(4), dtype=torch.float64)
     moving = [p for p in adapted.parameters() if p.requires_grad]

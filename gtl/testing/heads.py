@@ -34,7 +34,7 @@ def check_head(
 
     Args:
         head: The class, or a function that makes a head of ``(width, outputs)``.
-        width: Columns of the features to try it on.
+        width: Columns of the features.
         outputs: Columns of the predictions.
         skip: Names of laws that do not apply.
 
@@ -51,7 +51,7 @@ def check_readout(
 
     Args:
         readout: The class, or a function that makes a readout for vectors of ``width`` columns.
-        width: Columns of the node vectors to try it on.
+        width: Columns of the node vectors.
         skip: Names of laws that do not apply.
 
     Raises:
@@ -111,7 +111,7 @@ class ReadoutTrial:
 
 
 def one_prediction_per_row(trial: HeadTrial) -> None:
-    """Features ``(b, h)`` give finite predictions ``(b, c)`` in their dtype, also no rows."""
+    """Features ``(b, h)`` give finite predictions ``(b, c)`` in their dtype, also for no rows."""
     for rows in (7, 1, 0):
         for dtype in (torch.float32, torch.float64):
             out = trial.head().to(dtype).eval()(trial.features(rows).to(dtype))
@@ -185,14 +185,14 @@ HEAD_LAWS = (
 
 
 def it_derives_from_readout(trial: ReadoutTrial) -> None:
-    """It derives from :class:`gtl.roles.Readout`, which checks what comes in."""
+    """It derives from :class:`gtl.roles.Readout`, which checks the shape of its input."""
     kind = type(trial.readout())
     parents = ", ".join(parent.__name__ for parent in kind.__bases__)
     require(issubclass(kind, Readout), f"a class derived from {parents}", "gtl.roles.Readout")
 
 
 def one_vector_per_graph(trial: ReadoutTrial) -> None:
-    """Each graph of a batch gives one finite row ``(width,)``, zero for an empty graph."""
+    """Each graph of a batch has one finite vector ``(width,)``, zeros for an empty graph."""
     readout, graph = trial.readout().eval(), trial.batch()
     nodes = trial.nodes(graph)
     out, expected = readout(graph, nodes), (4, readout.width)

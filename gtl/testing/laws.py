@@ -1,4 +1,4 @@
-"""How laws are run and what they compare with: without it each role would report in its own way."""
+"""Running of laws and the comparisons that they share."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def obey(subject: Any, trial: Trial, laws: Sequence[Law], skip: Collection[str] 
     Args:
         subject: The part, named in messages.
         trial: What each law is called with.
-        laws: Functions whose name and docstring say what they demand.
+        laws: Functions whose name and docstring state what they require.
         skip: Names of laws that do not apply.
 
     Raises:
         LawError: Naming the first law that is broken, what came and what was expected.
-        ConfigError: If ``skip`` names a law that there is not.
+        ConfigError: If ``skip`` has an unknown name.
     """
     names = {law.__name__ for law in laws}
     for name in skip:
@@ -51,7 +51,7 @@ def obey(subject: Any, trial: Trial, laws: Sequence[Law], skip: Collection[str] 
 
 
 def require(holds: bool | Tensor, came: str, expected: str) -> None:
-    """Raise a :class:`LawError` that says what came and what was expected unless ``holds``."""
+    """Raise a :class:`LawError` with what came and what was expected, unless ``holds``."""
     if not holds:
         raise LawError(f"{came}; expected {expected}")
 
@@ -95,7 +95,7 @@ def _equal(a: Tensor, b: Tensor) -> bool:
 
 
 def graph_fields(graph: Graph) -> dict[str, Any]:
-    """Fields of a graph by name, what it remembers left out."""
+    """Fields of a graph by name, without its cache."""
     names = [field.name for field in dataclasses.fields(graph)]
     return {name: getattr(graph, name) for name in names if not name.startswith("_")}
 
@@ -121,8 +121,8 @@ def generator(seed: int) -> torch.Generator:
 def loosened(module: nn.Module, seed: int = 0) -> nn.Module:
     """Move every parameter a little, in place.
 
-    Zero biases put a ReLU of an isolated node exactly on its kink, where differences and
-    derivatives rightly disagree.
+    With zero biases the input of a ReLU of an isolated node is exactly 0, where the function has no
+    derivative and differences rightly disagree with it.
     """
     rng = generator(seed)
     with torch.no_grad():
@@ -145,12 +145,12 @@ def require_true_derivatives(
 ) -> None:
     """Require that first and second derivatives agree with central differences in float64.
 
-    Checked along one random direction ``v`` of length 1 (a longer one would step over kinks): the
-    slope, and the whole vector Hessian times ``v``.
+    Checked along one random direction ``v`` of length 1 (a longer one would cross points without a
+    derivative): the slope, and the whole vector Hessian times ``v``.
 
     Args:
         value: Scalar function of tensors by name.
-        point: Where to look.
+        point: The tensors.
     """
     point = {name: tensor.detach().requires_grad_() for name, tensor in point.items()}
     size, v = 1e-5, _direction(point)
@@ -184,7 +184,7 @@ def _direction(point: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _require_near(name: str, came: Tensor, expected: Tensor, floor: float = 0.0) -> None:
-    """Within a ten-thousandth, apart from what rounding does to a difference of 1e-5."""
+    """Within 1e-4 relative, and the rounding error of a difference with steps of 1e-5."""
     require_finite(f"the {name}", came)
     error, size = float((came - expected).detach().norm()), float(expected.detach().norm())
     require(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import threading
 
 import pytest
 import torch
@@ -276,7 +275,7 @@ def test_an_adapter_that_wraps_what_is_not_there_is_refused(encoder):
         adapters.attach(encoder, part)
 
 
-def test_nothing_can_be_taken_off_or_read_where_nothing_is_attached(encoder):
+def test_nothing_can_be_detached_or_read_where_nothing_is_attached(encoder):
     for function in (adapters.detach, adapters.merge, adapters.adapter_state):
         with pytest.raises(ConfigError, match="a GIN has no adapters; attach one"):
             function(encoder)
@@ -307,7 +306,7 @@ def test_a_state_of_another_shape_or_kind_is_refused_and_changes_nothing(encoder
     assert all(torch.equal(state[name], after[name]) for name in state)
 
 
-def test_a_file_for_another_encoder_is_refused_and_taken_off_again(encoder, tmp_path):
+def test_a_file_for_another_encoder_is_refused_and_detached_again(encoder, tmp_path):
     from gtl import checkpoint
     from gtl.encoders import GIN
 
@@ -321,7 +320,7 @@ def test_a_file_for_another_encoder_is_refused_and_taken_off_again(encoder, tmp_
         adapters.load_adapter(encoder, tmp_path / "b.safetensors")
 
 
-def test_a_file_that_does_not_fit_leaves_in_use_what_was_in_use(encoder, tmp_path):
+def test_a_file_that_does_not_fit_leaves_the_active_adapter_active(encoder, tmp_path):
     from gtl.encoders import GIN
 
     wide = adapters.attach(GIN(MOLECULES, width=7, depth=3), "film")
@@ -334,19 +333,19 @@ def test_a_file_that_does_not_fit_leaves_in_use_what_was_in_use(encoder, tmp_pat
         assert adapted.active_adapter == before and set(adapted.adapters) == {"first", "second"}
 
 
-def test_an_encoder_is_free_again_when_the_last_adapter_lets_go(encoder):
+def test_an_encoder_is_unfrozen_when_the_last_adapter_is_detached(encoder):
     encoder.train()
     encoder.blocks[0].requires_grad_(False)
-    free = {name: p.requires_grad for name, p in encoder.named_parameters()}
+    required = {name: p.requires_grad for name, p in encoder.named_parameters()}
     first, second = adapters.attach(encoder, "film"), adapters.attach(encoder, "lora")
     assert adapters.detach(second) is encoder
     assert not encoder.training and not any(p.requires_grad for p in encoder.parameters())
     adapters.detach(first)
-    assert {name: p.requires_grad for name, p in encoder.named_parameters()} == free
+    assert {name: p.requires_grad for name, p in encoder.named_parameters()} == required
     assert encoder.training
 
 
-def test_an_adapted_encoder_that_is_gone_holds_nothing(encoder):
+def test_an_adapted_encoder_that_was_deleted_freezes_nothing(encoder):
     adapters.attach(encoder, "film")
     second = adapters.attach(encoder, "lora")
     assert all(p.requires_grad for p in adapters.detach(second).parameters())
@@ -400,25 +399,6 @@ def test_layers_reach_layerwise_in_their_order_however_the_module_calls_them():
     (part,) = adapted.parts()
     assert [layer.in_features for layer in part.down] == [2, 3]
     assert torch.equal(adapted(x), adapted.base(x))
-
-
-def test_threads_do_not_meet_in_one_encoder(encoder, graph):
-    adapted = adapters.attach(encoder, "film")
-    loosened(adapted.adapters)
-    expected, plain, wrong = adapted(graph), encoder(graph), []
-
-    def call():
-        for _ in range(20):
-            if not torch.equal(adapted(graph), expected):
-                wrong.append(1)
-
-    threads = [threading.Thread(target=call) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not wrong
-    assert torch.equal(encoder(graph), plain)
 
 
 def test_layers_that_are_one_module_are_named(encoder):
@@ -515,6 +495,18 @@ def test_the_former_names_of_the_active_adapter_still_work_and_warn(encoder):
         assert adapted.use(None) is adapted
     with pytest.warns(FutureWarning, match="`in_use` is now `active_adapter`"):
         assert adapted.in_use is None
+
+
+@pytest.mark.parametrize("key", ["active_adapter", "adapter_in_use"])
+def test_a_run_folder_remembers_that_no_adapter_is_active_also_under_the_former_key(encoder, key):
+    from pathlib import Path
+
+    from gtl.train.model import encoder_config, encoder_from_config
+
+    adapted = adapters.attach(encoder, "film").set_adapter(None)
+    config = encoder_config(adapted)
+    config[key] = config.pop("active_adapter")
+    assert encoder_from_config(config, Path()).active_adapter is None
 
 
 # -- modules that are shared or reached in another way ---------------------------------------------

@@ -363,7 +363,7 @@ def test_edges_along_time_are_of_a_type_that_the_encoder_knows():
         attach(encoder, {"name": "spatio_temporal", "history": 2, "edge_type": 3})
     adapted = attach(encoder, {"name": "spatio_temporal", "history": HISTORY, "edge_type": 2})
     assert bool(adapted(snapshots(TYPED)).isfinite().all())
-    with pytest.raises(ConfigError, match="`edge_type` is 1, but the encoder tells no types"):
+    with pytest.raises(ConfigError, match="`edge_type` is 1, but the encoder has no edge types"):
         attach(SAGE(PLAIN, width=8), {"name": "spatio_temporal", "history": 2, "edge_type": 1})
 
 
@@ -375,7 +375,7 @@ def test_a_batch_that_is_no_whole_window_is_refused():
 
 def test_it_needs_an_encoder_of_equal_blocks():
     net = nn.Sequential(nn.Linear(3, 3))
-    with pytest.raises(ConfigError, match="derive it from gtl"):
+    with pytest.raises(ConfigError, match=r"blocks of a gtl\.roles\.Encoder on graphs along time"):
         attach(
             net,
             {"name": "spatio_temporal", "history": 2},

@@ -105,7 +105,9 @@ def shapes_encoder(shapes):
 
 
 @pytest.mark.parametrize("adapter", [[], ["layerwise"]])
-def test_graphs_that_were_encoded_once_say_the_same_in_any_batch(shapes, shapes_encoder, adapter):
+def test_graphs_that_were_encoded_once_have_the_same_vectors_in_any_batch(
+    shapes, shapes_encoder, adapter
+):
     adapted = adapters.attach(shapes_encoder, adapter)
     with torch.no_grad():
         for parameter in adapted.adapters.parameters():
@@ -167,7 +169,7 @@ def test_after_a_change_of_weights_or_adapter_graphs_are_computed(shapes, shapes
     assert adapted(batch).shape == (batch.num_nodes, 1)
 
 
-def test_more_vectors_than_the_limit_are_not_kept(shapes, shapes_encoder, monkeypatch):
+def test_more_vectors_than_the_limit_are_not_cached(shapes, shapes_encoder, monkeypatch):
     monkeypatch.setattr("gtl.adapters.vector_cache.LIMIT", 100)
     adapted, passes = adapters.attach(shapes_encoder, []), []
     adapted.encode_once(shapes.graphs, torch.arange(10))
@@ -207,14 +209,14 @@ def test_training_a_head_encodes_each_graph_once(shapes, shapes_encoder, monkeyp
     ]
 
 
-def test_vectors_that_somebody_changed_are_computed_anew(encoder, graph):
+def test_vectors_that_were_changed_are_computed_anew(encoder, graph):
     adapted = adapters.attach(encoder, [])
     expected = adapted(graph).clone()
     adapted(graph).add_(1)
     assert torch.equal(adapted(graph), expected)
 
 
-def test_an_adapter_may_do_what_it_likes_with_the_list_of_layers(encoder, graph):
+def test_an_adapter_may_change_the_list_of_layers(encoder, graph):
     class Greedy(Adapter):
         def setup(self, sites):
             self.amount = torch.nn.Parameter(torch.zeros(()))
@@ -227,7 +229,7 @@ def test_an_adapter_may_do_what_it_likes_with_the_list_of_layers(encoder, graph)
         adapted(graph)
 
 
-def test_lower_precision_is_not_kept_for_later(encoder, graph):
+def test_lower_precision_is_not_cached_for_later(encoder, graph):
     adapted = adapters.attach(encoder, [])
     with torch.autocast("cpu", torch.bfloat16):
         lower = adapted(graph)
@@ -262,7 +264,7 @@ def points(count=90):
 @pytest.mark.parametrize(
     "options", [{}, {"auxiliary": ["infomax"], "weighting": "equal", "guard": False}]
 )
-def test_training_on_kept_vectors_is_resumed_bit_for_bit(tmp_path, options):
+def test_training_on_cached_vectors_is_resumed_bit_for_bit(tmp_path, options):
     data, encoder = points(), {"name": "gin", "width": 16, "depth": 3}
     options = {"adapter": "layerwise", "batch_size": 7, "lr": 1e-2, **options}
     whole = gtl.finetune(encoder, data, epochs=6, out=tmp_path / "whole", **options)

@@ -198,5 +198,7 @@ def test_impossible_options_are_named() -> None:
     with pytest.raises(ConfigError, match="no covariances"):
         Gaussian(5, 3, kind="proto").covariances()
     x, y = samples()
-    with pytest.raises(ShapeError, match=r"`scatter` is \(3, 5, 5\), this head has \(1, 5, 5\)"):
+    with pytest.raises(
+        ShapeError, match=r"`scatter` is \(3, 5, 5\), expected \(1, 5, 5\) for this"
+    ):
         Gaussian(5, 3).use(Gaussian(5, 3, kind="qda").measure(x, y))

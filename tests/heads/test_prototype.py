@@ -145,7 +145,7 @@ def test_what_cannot_be_fitted_is_named() -> None:
         head.fit(x[:, :4], y)
     with pytest.raises(ShapeError, match=r"`labels` is torch.int64 of shape \(23, 1\)"):
         head.fit(x, y.unsqueeze(1))
-    with pytest.raises(ShapeError, match="do not add up"):
+    with pytest.raises(ShapeError, match="cannot be added"):
         ClassStatistics.of(x, y, 3) + ClassStatistics.of(x, y, 3, 3)
     with pytest.raises(ConfigError, match="`similarity` is 'dot'"):
         Prototype(5, 3, similarity="dot")

@@ -8,7 +8,7 @@ import torch
 from gtl.data import CategoryGraph
 from gtl.errors import ConfigError, DataError
 from gtl.heads import Prototype, Shrinkage
-from gtl.heads.shrinkage import _roundness, _spread
+from gtl.heads.shrinkage import _isotropic_share, _spread
 from gtl.testing import check_head
 
 PATHS = [
@@ -135,10 +135,10 @@ def test_the_covariance_is_shrunk_as_scikit_learn_does() -> None:
     rows = torch.linalg.qr(torch.randn(spare, 23).double())[0] @ torch.linalg.cholesky(within).T
     _, expected = oas(rows.numpy(), assume_centered=True)
     assert torch.isclose(
-        _roundness(within / spare, torch.tensor(spare)), torch.tensor(expected).double()
+        _isotropic_share(within / spare, torch.tensor(spare)), torch.tensor(expected).double()
     )
     ball = torch.eye(23).double() + 1e-3 * torch.diag(torch.arange(23.0).double())
-    assert _roundness(ball, torch.tensor(29)) == 1
+    assert _isotropic_share(ball, torch.tensor(29)) == 1
 
 
 def test_with_many_samples_it_is_the_prototype_head_about_the_common_mean() -> None:
