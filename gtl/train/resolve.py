@@ -10,23 +10,24 @@ from typing import Any
 from gtl.adapters.freezing import unfreeze
 from gtl.catalog import ENCODERS, TASKS
 from gtl.data.dataset import Dataset
+from gtl.data.in_memory import as_dataset_in_memory
+from gtl.data.links import warn_of_known_links
 from gtl.data.series import Series
 from gtl.errors import ConfigError, UnknownPartError
-from gtl.graph import Graph, Schema
-from gtl.graph.pack import PackedGraphs
+from gtl.graph import Schema
 from gtl.roles import Encoder, Task
 from gtl.train.run import Run
 
 
 def as_dataset(data: Any) -> Dataset:
-    """A Dataset of what was given: a Dataset, a Graph (or DGLGraph, ...), or many graphs.
+    """A Dataset of a Dataset, of graphs of any library or SMILES, or of these with labels.
 
-    A single Graph becomes a node-level set or, if it has ``pairs``, a link-level one; packed
-    graphs or a list become a graph-level one. All are unlabeled.
+    See :func:`gtl.data.in_memory.as_dataset_in_memory`.
     """
     if isinstance(data, Dataset):
         if data.graph is not None:
             data.graph.validate()
+        warn_of_known_links(data)
         return data
     if isinstance(data, (str, Path)):
         raise ConfigError(f"`data` is {str(data)!r}; load it first: gtl.load({str(data)!r})")
@@ -34,19 +35,7 @@ def as_dataset(data: Any) -> Dataset:
         raise ConfigError(
             f"{data.spec} is a series; forecast it with gtl.forecast, or give its `snapshots`"
         )
-    if isinstance(data, PackedGraphs):
-        return Dataset("memory", graphs=data)
-    from gtl.graph.convert import as_graph
-
-    if isinstance(data, (list, tuple)):
-        return Dataset("memory", graphs=PackedGraphs.pack([as_graph(graph) for graph in data]))
-    graph: Graph = as_graph(data)
-    if graph.pairs is not None:
-        bare = graph.unlabeled().replace(sizes=None)
-        return Dataset("memory", graph=bare, level="edge", pairs=graph.pairs)
-    if graph.sizes is not None:
-        return Dataset("memory", graphs=PackedGraphs.pack([graph]))
-    return Dataset("memory", graph=graph.unlabeled(), level="node")
+    return as_dataset_in_memory(data)
 
 
 def as_encoder(encoder: Any, schema: Schema) -> tuple[Encoder, Mapping[str, Task]]:
