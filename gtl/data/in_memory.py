@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,8 @@ from gtl.errors import DataError
 from gtl.graph import Graph, PackedGraphs, as_graph
 from gtl.graph.constant import constant
 from gtl.suggest import nearest
+
+logger = logging.getLogger(__name__)
 
 _PART_NAMES = {
     "train": "train",
@@ -43,11 +46,15 @@ def dataset_from_graphs(
     e: str | None = None,
     on_invalid: str = "raise",
     spec: str = "memory",
+    carried: bool = True,
 ) -> Dataset:
-    """The data set of many graphs; see :meth:`gtl.data.Dataset.from_graphs`."""
+    """The data set of many graphs; see :meth:`gtl.data.Dataset.from_graphs`.
+
+    With ``carried=False`` labels that the graphs carry are not read.
+    """
     if isinstance(graphs, (str, bytes)):
         raise DataError(f"`graphs` is {graphs!r}; give a list of graphs, or a list of SMILES")
-    if labels is None:
+    if labels is None and carried:
         graphs, labels = _with_labels(graphs)
     packed, kept, smiles = _packed(graphs, x, e, on_invalid)
     given = len(packed) if kept is None else len(smiles)
@@ -81,11 +88,15 @@ def dataset_from_graph(
     fractions: Sequence[float] = FRACTIONS,
     mask_column: int = 0,
     spec: str = "memory",
+    carried: bool = True,
 ) -> Dataset:
-    """The data set of one graph's nodes or pairs; see :meth:`gtl.data.Dataset.from_graph`."""
+    """The data set of one graph's nodes or pairs; see :meth:`gtl.data.Dataset.from_graph`.
+
+    With ``carried=False`` labels and masks that the graph carries are not read.
+    """
     whole = _one_graph(graph, x, e)
     if pairs is None and whole.pairs is not None:
-        pairs, labels = whole.pairs, whole.y if labels is None else labels
+        pairs, labels = whole.pairs, whole.y if labels is None and carried else labels
     bare = whole.unlabeled().replace(sizes=None)
     if pairs is not None:
         ends = _pairs(pairs, spec)
@@ -97,10 +108,12 @@ def dataset_from_graph(
         )
         warn_of_known_links(data)
         return data
-    found = node_labels(graph, labels, bare.num_nodes, kind, class_names, spec)
+    found, parts = None, None
+    if labels is not None or carried:
+        found = node_labels(graph, labels, bare.num_nodes, kind, class_names, spec)
     if split is not None:
         parts = read_split(split, bare.num_nodes, spec)
-    else:
+    elif carried:
         parts = node_masks(graph, bare.num_nodes, mask_column, spec) or None
     fields = _fields(found, parts, seed, fractions)
     return Dataset(spec, graph=bare, level="node", metric=metric, names=tuple(names), **fields)
@@ -111,8 +124,10 @@ def as_dataset_in_memory(data: Any) -> Dataset:
 
     A graph of any library becomes a node-level set, or a link-level one if it has ``pairs``; a
     batch of graphs, packed graphs and a list of graphs or SMILES become a graph-level one. Labels
-    and masks that the graphs carry are read. A tuple ``(graphs, labels)`` or
-    ``(graphs, labels, split)`` is what :meth:`gtl.data.Dataset.from_graphs` (of one graph,
+    and masks that the graphs carry are read. Where they do not fit (labels of nodes in a list of
+    graphs) a log line tells why they are not used, since a pre-training needs none. A tuple
+    ``(graphs, labels)`` or ``(graphs, labels, split)`` is what
+    :meth:`gtl.data.Dataset.from_graphs` (of one graph,
     :meth:`gtl.data.Dataset.from_graph`) takes.
 
     Raises:
@@ -124,9 +139,17 @@ def as_dataset_in_memory(data: Any) -> Dataset:
     split: Any = None
     if isinstance(data, tuple) and len(data) in (2, 3) and not _is_item(data[1]):
         data, labels, split = (*data, None)[:3]
-    if _is_graph(data) and not _is_batch(data):
-        return dataset_from_graph(data, labels, split)
-    return dataset_from_graphs(data, labels, split)
+    single = _is_graph(data) and not _is_batch(data)
+    make: Callable[..., Dataset] = dataset_from_graph if single else dataset_from_graphs
+    if labels is not None:
+        return make(data, labels, split)
+    data = list(data) if isinstance(data, Iterator) else data
+    try:
+        return make(data, None, split)
+    except DataError as error:
+        found = make(data, None, split, carried=False)  # fails again if not for the labels
+        logger.warning("labels that the data carries are not used: %s", error)
+        return found
 
 
 def read_split(split: Mapping[str, Any], items: int, spec: str = "memory") -> dict[str, Tensor]:

@@ -110,28 +110,32 @@ class LabelNames:
         if dataset.kind != "binary" or labels.shape[1] != 1:
             raise self._other_kind(dataset)
         numbers = labels[:, 0].nan_to_num(-1).long()
-        names = dataset.class_names or (("0", "1") if self.class_names else ())
+        names = dataset.class_names or ("0", "1")
         return Aligned(self._renumbered(dataset, numbers, names), None, self.metric)
 
     def _renumbered(self, dataset: Dataset, labels: Tensor, names: Sequence[str]) -> Tensor:
         """Classes in the model's numbering; by number where either side has no names."""
         used = labels[labels >= 0].unique().tolist()
-        if not names or not self.class_names:
+        known = self.class_names
+        if all(name.isdecimal() for name in (*names, *known)):  # no names: numbers are the names
+            known = known or tuple(map(str, range(self.outputs)))
+            names = names or tuple(map(str, range(max(used, default=0) + 1)))
+        if not names or not known:
             classes = max(self.outputs, len(self.class_names))
             if used and max(used) >= classes:
                 raise DataError(
                     f"{dataset.spec} has class {max(used)}, the model knows {classes} classes"
                 )
             return labels
-        unknown = [names[number] for number in used if names[number] not in self.class_names]
+        unknown = [names[number] for number in used if names[number] not in known]
         if unknown:
             raise DataError(
                 f"{dataset.spec} has the classes {_listed(unknown)}, which the model was not "
-                f"trained on; it knows {_listed(self.class_names)}: leave those items out"
+                f"trained on; it knows {_listed(known)}: leave those items out"
             )
         table = torch.full((len(names) + 1,), -1)
         for number in used:
-            table[number] = self.class_names.index(names[number])
+            table[number] = known.index(names[number])
         return table[labels]
 
     def _columns(self, dataset: Dataset) -> Aligned:

@@ -11,6 +11,7 @@ from gtl.adapters.freezing import unfreeze
 from gtl.catalog import ENCODERS, TASKS
 from gtl.data.dataset import Dataset
 from gtl.data.in_memory import as_dataset_in_memory
+from gtl.data.links import warn_of_known_links
 from gtl.data.series import Series
 from gtl.errors import ConfigError, UnknownPartError
 from gtl.graph import Schema
@@ -31,6 +32,7 @@ def as_dataset(data: Any) -> Dataset:
     """
     if isinstance(data, Dataset):
         data.contents.validate()
+        warn_of_known_links(data)
         return data
     if isinstance(data, (str, Path)):
         raise ConfigError(f"`data` is {str(data)!r}; load it first: gtl.load({str(data)!r})")

@@ -274,6 +274,16 @@ def test_loops_take_graphs_and_labels_as_a_tuple():
     assert as_dataset_in_memory(node) is node
 
 
+def test_labels_that_do_not_fit_are_left_out_for_a_pretraining(pyg, caplog):
+    ends = torch.tensor([[0, 1], [1, 0]])
+    several = [pyg.Data(x=torch.ones(2, 1), edge_index=ends, y=torch.tensor([0, 1]))] * 3
+    data = as_dataset_in_memory(several)
+    assert data.level == "graph" and data.labels is None
+    assert "graph 0 of `graphs` has 2 rows of `y`" in caplog.text
+    with pytest.raises(DataError, match="cannot make a Graph"):
+        as_dataset_in_memory([7])
+
+
 def test_loops_take_a_batch_as_its_graphs_and_pairs_as_links():
     assert as_dataset_in_memory(Graph.batch(paths(3))).level == "graph"
     assert as_dataset_in_memory(path(3, pairs=torch.tensor([[0, 2]]))).level == "edge"
