@@ -1,6 +1,6 @@
-"""What the message-passing encoders share: convolution, norm, activation, dropout, and the stack.
+"""Blocks of convolution, norm, activation and dropout, and encoders that are stacks of them.
 
-The order within a block and the last block without activation follow Hu et al. 2020 ("Strategies
+The order within a block, and no activation in the last one, follow Hu et al. 2020 ("Strategies
 for Pre-training Graph Neural Networks"), the combination of layers Xu et al. 2018 ("Jumping
 Knowledge Networks").
 """
@@ -73,7 +73,7 @@ class Block(nn.Module):
     def _normalized(self, h: Tensor) -> Tensor:
         norm = self.norm
         if isinstance(norm, nn.BatchNorm1d) and self.training and len(h) < 2:
-            # One row has no variance: a graph of one node is seen as at prediction time.
+            # One row has no variance: a single node is normalized as at prediction time.
             mean, variance = norm.running_mean, norm.running_var
             return F.batch_norm(h, mean, variance, norm.weight, norm.bias, eps=norm.eps)
         return norm(h)
@@ -117,7 +117,7 @@ class Layered(Encoder):
         """Node vectors ``(n, width)``.
 
         Raises:
-            DataError: If the graph does not look as the schema says.
+            DataError: If the graph does not fit the schema.
         """
         layers = self.layers(graph)
         if isinstance(self.embed, RawFeatures):

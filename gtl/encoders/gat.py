@@ -1,4 +1,4 @@
-"""GAT, the encoder that chooses among neighbors (Velickovic et al. 2018; edges: Hu et al. 2020)."""
+"""Graph attention network (Velickovic et al. 2018; edge features: Hu et al. 2020)."""
 
 from __future__ import annotations
 

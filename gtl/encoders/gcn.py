@@ -1,4 +1,4 @@
-"""GCN, the smallest useful encoder: a normalized sum over neighbors (Kipf and Welling 2017)."""
+"""Graph convolutional network, a normalized sum over neighbors (Kipf and Welling 2017)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""GIN, the usual encoder of molecular pre-training (Xu et al. 2019; edges: Hu et al. 2020)."""
+"""Graph isomorphism network (Xu et al. 2019; edge features: Hu et al. 2020)."""
 
 from __future__ import annotations
 

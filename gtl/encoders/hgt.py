@@ -1,4 +1,4 @@
-"""HGT, attention in which types decide what is asked and what is sent (Hu, Dong et al. 2020)."""
+"""Heterogeneous graph transformer, attention by node and edge type (Hu, Dong et al. 2020)."""
 
 from __future__ import annotations
 
@@ -28,8 +28,9 @@ NORMS = ("layer", None)
 class HGT(Layered):
     """Heterogeneous graph transformer: attention with maps for types of nodes and of edges.
 
-    Head by head, node ``i`` of type ``t`` asks ``q_i = Q_t h_i``; the node ``j`` of type ``s`` at
-    the other end of an edge of type ``r`` answers ``k_j = K_s h_j`` and sends ``v_j = V_s h_j``:
+    In each head, node ``i`` of type ``t`` has the query ``q_i = Q_t h_i``; its neighbor ``j`` of
+    type ``s``, along an edge of type ``r``, has the key ``k_j = K_s h_j`` and the value
+    ``v_j = V_s h_j``:
 
     - attention is the softmax, over all incoming edges of ``i``, of ``mu_r <q_i, A_r k_j> /
       sqrt(columns)`` (Eq. 3);
@@ -39,8 +40,8 @@ class HGT(Layered):
 
     The authors' code has one prior ``mu`` for each type of edge (and head), as here; the paper has
     one for each combination with the types of both ends. Edge features, which the paper does not
-    have, add a vector to keys and messages. Its relative temporal encoding is not here: it needs
-    times of nodes, a Graph has times of edges.
+    have, add a vector to keys and messages. Its relative temporal encoding is left out: it needs
+    times of nodes, and a Graph has times of edges.
 
     Types are taken from ``node_type`` and ``edge_type``; a graph without them has one of each.
 

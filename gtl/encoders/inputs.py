@@ -1,9 +1,9 @@
-"""From feature columns to vectors: node embeddings, and edge tables without a vector per edge.
+"""Node embeddings and edge tables: feature columns as vectors.
 
 A convolution needs edge features only summed over the incoming edges of a node, and a sum of rows
-of a table is a count of categories times the table. So an edge table multiplies an ``(n, q)``
-matrix of counts, made once per graph and shared by all layers, where published code looks up and
-adds one vector per edge and layer.
+of a table is a count of categories times the table. So an edge table is multiplied by an
+``(n, q)`` matrix of counts, which is made once per graph and shared by all layers; published code
+looks up and adds one vector per edge and layer.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def _feature_input(columns: Columns, width: int) -> nn.Module:
 
 
 class LearnedVector(nn.Module):
-    """One learned vector for every node: what is left when nodes have no features."""
+    """One learned vector that all nodes share, where nodes have no features."""
 
     def __init__(self, width: int):
         super().__init__()
@@ -51,9 +51,9 @@ class LearnedVector(nn.Module):
 
 
 class TypedInput(nn.Module):
-    """What the features of a node give, plus a learned vector of its type.
+    """Embedding of the features of a node, plus a learned vector of its type.
 
-    The vector is all that a node has whose type has no features. Where types have features in
+    A node whose type has no features has this vector alone. Where types have features in
     columns of their own, zero elsewhere (:func:`gtl.graph.heterogeneous.join`), a
     :class:`Projection` and these vectors are an affine map for each type.
 
@@ -67,7 +67,7 @@ class TypedInput(nn.Module):
         super().__init__()
         self.features = features
         self.types = nn.Parameter(torch.zeros(types, width))
-        if features is None:  # beside features they start at 0: those may be small, and would drown
+        if features is None:  # beside features they start at 0, since features may be small
             nn.init.xavier_uniform_(self.types)
 
     def forward(self, graph: Graph) -> Tensor:

@@ -1,7 +1,7 @@
-"""The published molecular checkpoints of pretrain-gnns as encoders (Hu et al. 2020).
+"""Published molecular checkpoints of pretrain-gnns as encoders (Hu et al. 2020).
 
-Their layout is turned into gtl's weight by weight, without a wrapper: what is loaded is an ordinary
-encoder that can be trained, adapted and saved like any other.
+Their layout is turned into gtl's, weight by weight: the result is an ordinary encoder that can be
+trained, adapted and saved like any other.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def load_pretrained(
 
     Args:
         path: A ``.pth`` file.
-        kind: ``"gin"``, ``"gcn"``, ``"sage"`` or ``"gat"``; told from the contents if not given.
+        kind: ``"gin"``, ``"gcn"``, ``"sage"`` or ``"gat"``; inferred if not given.
         features: ``"pretrain_gnns"`` (atom type and chirality; bond type and direction) or
             ``"ogb"``.
         dropout: Probability of dropping a value after each layer.

@@ -1,4 +1,4 @@
-"""R-GCN, the encoder in which an edge's type decides what is sent (Schlichtkrull et al. 2018)."""
+"""Relational graph convolutional network (Schlichtkrull et al. 2018)."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class RGCN(Stack):
       no more relations than bases, since a basis would then add parameters instead of saving some.
 
     Edge types are taken from ``edge_type``; a graph without them has one relation. Node types
-    count in the input embedding alone. In a sampled graph means are over the edges that were drawn,
-    and a relation of which a node drew none is missing there.
+    are used in the input embedding alone. In a sampled graph means are over the edges that were
+    drawn, and a relation of which a node drew none is missing there.
 
     Args:
         schema: What graphs look like.

@@ -1,4 +1,4 @@
-"""GraphSAGE, the encoder whose scale does not grow with the degree (Hamilton et al. 2017)."""
+"""GraphSAGE, a mean over neighbors (Hamilton et al. 2017)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows by type: without them a typed layer would look up a matrix for every node or edge.
+"""Linear maps by node or edge type, on rows that are grouped by type.
 
 The nodes of one type, or those at one end of the edges of one relation, follow one another; each
 run of rows is one product with one matrix. The grouping depends on the graph alone and is

@@ -1,4 +1,4 @@
-"""The laws of an encoder: node vectors that depend on the graph, not on how it was written down."""
+"""Laws of encoders: one vector per node, which depends on the graph and not on its numbering."""
 
 from __future__ import annotations
 
