@@ -37,6 +37,7 @@ def _aux(weighting="aux_ts", names=("infomax",), **options):
 
 def test_data_seeds_versions_and_an_unused_weighting_make_no_method():
     other = {"data": "x", "seed": 3, "data_checksum": "d", "versions": {}, "data_options": {}}
+    other |= {"data_root": "/elsewhere", "labels": {"kind": "binary", "label_names": ["a"]}}
     one, two = all_settings([CONFIG, {**CONFIG, **other, "weighting": {"name": "aux_ts"}}])
     assert one == two
     assert is_target_only(one)
