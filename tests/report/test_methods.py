@@ -181,8 +181,8 @@ def _forecasts(*changes):
 
 def test_forecasts_are_named_by_encoder_adapter_and_memory_or_baseline():
     adapted = {"adapter": [{"name": "spatio_temporal", "history": 12}], "frozen": True}
-    gru = {"memory": "gru", "frozen": True}
-    assert _forecasts(LAST_VALUE, {}, adapted, gru, {**adapted, **gru}) == [
+    gru = {"memory": "gru", "frozen": True, "adapter": []}
+    assert _forecasts(LAST_VALUE, {}, adapted, gru, {**gru, **adapted}) == [
         "last_value",
         "gin",
         "gin + spatio_temporal",
@@ -202,6 +202,8 @@ def test_other_settings_of_forecasts_follow_in_brackets_where_they_differ():
     ]
     assert _forecasts(LAST_VALUE, {}, {}, slow) == ["last_value", "gin", "gin", "gin (lr=0.5)"]
     assert _forecasts({}, whole, wide) == ["gin", "gin + gru (frozen=false)", "gcn"]
+    frozen = {"adapter": [], "frozen": True}
+    assert _forecasts({}, {}, frozen) == ["gin", "gin", "gin (frozen=true)"]
 
 
 def test_a_forecast_is_no_target_only_run():
