@@ -55,7 +55,7 @@ class RunFolder:
     def _check_same(self, config: Mapping[str, Any], resume: bool) -> None:
         if not resume:
             raise CheckpointError(
-                f"{self.path} already has a run; pass resume=True (--resume) to go on with it, "
+                f"{self.path} already holds a run; pass resume=True (--resume) to go on with it, "
                 "or choose another folder"
             )
         before = read_json(self.path / "config.json")

@@ -17,6 +17,8 @@ _NOT_METHOD = {
 }
 _NAMED_IN_FORECASTS = ("baseline", "encoder", "adapter", "memory")
 _LEARNED_INSTEAD = ("adapter", "memory")  # beside these, an encoder is frozen by default
+_HEAD_ALONE = "head alone"  # a frozen encoder without adapters
+_NO_PART = (None, _HEAD_ALONE)
 _ABSENT = object()
 # Former names of options, in the configs of older runs.
 _PRESENT = {"mass": "auxiliary_weight"}
@@ -139,14 +141,14 @@ def _flatten(config: Mapping[str, Any]) -> dict[str, Any]:
             continue
         elif key == "guard" and (value or not config.get("tasks")):
             continue  # on by default
-        elif key == "frozen" and value == any(config.get(k) is not None for k in _LEARNED_INSTEAD):
+        elif key == "frozen" and value == any(config.get(k) for k in _LEARNED_INSTEAD):
             continue  # the default
         elif key == "weighting" and isinstance(value, list):  # candidates
             flat[key] = " or ".join(dict.fromkeys(str(part["name"]) for part in value))
             flat[f"{key}.choices"] = _frozen(value)
         elif key == "adapter":
             parts = list(value.values())[-1] if isinstance(value, Mapping) else value
-            flat[key] = " + ".join(part["name"] for part in parts) or "head alone"
+            flat[key] = " + ".join(part["name"] for part in parts) or _HEAD_ALONE
             for part in parts:
                 flat.update(_options(f"{key}.{part['name']}", part, config))
         elif isinstance(value, Mapping):
@@ -217,7 +219,7 @@ def _omitted(key: str, methods: Sequence[Settings]) -> dict[Any, Any]:
 
 def _base(method: Settings, several: bool) -> str:
     if is_forecast(method):
-        parts = [method[key] for key in _NAMED_IN_FORECASTS if key in method]
+        parts = [method[key] for key in _NAMED_IN_FORECASTS if method.get(key) not in _NO_PART]
         return " + ".join(map(str, parts)) or "forecast"
     words = []
     if "pretrained" in method:

@@ -99,6 +99,7 @@ def test_the_table_shows_validation_before_test_with_means_spreads_and_verdicts(
     assert gcs[0][8] == "+0.003" and len(gcs[0]) == 11  # not significant
     assert gcs[2][8] == "-0.310" and gcs[2][-1] == "better"  # lower is better
     assert overall == ["equal", "2.00", "1", "of", "2", "1", "of", "2"]
+    assert gcs[-1] == ["gcs", "1.50", "1", "of", "2", "0", "of", "2"]  # better, worse
     assert high_costs == low_costs == ["equal", "2,600", "9.8", "KiB", "4.0", "1.8", "KiB"]
 
 
@@ -190,6 +191,12 @@ def test_a_data_set_counts_as_tested_if_any_method_is(write_run, tmp_path):
     (data,) = found.comparison.data_sets
     assert data.part == "test" and data.methods[1].difference is None
     assert "no test value of b3, b5, b8" in found.text
+
+
+def test_decimals_follow_the_largest_value_of_either_split(write_run, tmp_path):
+    write_run("one", 0, 123.456, valid=1.23456, metric="mae")
+    (row,) = _lines(report(tmp_path / "runs", plots=False), "target only")
+    assert row == ["target", "only", "1", "1.2", "123.5"]
 
 
 def test_notes_name_the_run_that_counts_and_the_seed_of_other_data(found, write_run, tmp_path):

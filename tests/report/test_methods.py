@@ -37,6 +37,7 @@ def _aux(weighting="aux_ts", names=("infomax",), **options):
 
 def test_data_seeds_versions_and_an_unused_weighting_make_no_method():
     other = {"data": "x", "seed": 3, "data_checksum": "d", "versions": {}, "data_options": {}}
+    other |= {"data_root": "/elsewhere", "labels": {"kind": "binary", "label_names": ["a"]}}
     one, two = all_settings([CONFIG, {**CONFIG, **other, "weighting": {"name": "aux_ts"}}])
     assert one == two
     assert is_target_only(one)
@@ -180,8 +181,8 @@ def _forecasts(*changes):
 
 def test_forecasts_are_named_by_encoder_adapter_and_memory_or_baseline():
     adapted = {"adapter": [{"name": "spatio_temporal", "history": 12}], "frozen": True}
-    gru = {"memory": "gru", "frozen": True}
-    assert _forecasts(LAST_VALUE, {}, adapted, gru, {**adapted, **gru}) == [
+    gru = {"memory": "gru", "frozen": True, "adapter": []}
+    assert _forecasts(LAST_VALUE, {}, adapted, gru, {**gru, **adapted}) == [
         "last_value",
         "gin",
         "gin + spatio_temporal",
@@ -201,6 +202,8 @@ def test_other_settings_of_forecasts_follow_in_brackets_where_they_differ():
     ]
     assert _forecasts(LAST_VALUE, {}, {}, slow) == ["last_value", "gin", "gin", "gin (lr=0.5)"]
     assert _forecasts({}, whole, wide) == ["gin", "gin + gru (frozen=false)", "gcn"]
+    frozen = {"adapter": [], "frozen": True}
+    assert _forecasts({}, {}, frozen) == ["gin", "gin", "gin (frozen=true)"]
 
 
 def test_a_forecast_is_no_target_only_run():
