@@ -79,7 +79,7 @@ def _typed(spec: str, options: Mapping[str, Any]) -> dict[str, Any]:
     if scheme not in SCHEMES:
         return dict(options)
     parser = ArgumentParser(exit_on_error=False)
-    skip = {"name", "root", "seed"}
+    skip: set[str | int] = {"name", "root", "seed"}
     names = parser.add_function_arguments(reader(scheme), skip=skip, fail_untyped=False)
     known = {name: value for name, value in options.items() if name in names}
     try:

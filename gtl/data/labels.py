@@ -186,7 +186,8 @@ def _one_type(table: np.ndarray, known: np.ndarray, spec: str) -> np.ndarray:
         (int, -1, np.int64),
         (bool, False, np.bool_),
     ]
-    filler, dtype = next((rest for kind, *rest in fillers if kind in types), [-1, np.int64])
+    fitting: list[tuple[Any, Any]] = [rest for kind, *rest in fillers if kind in types]  # type: ignore[misc]
+    filler, dtype = fitting[0] if fitting else (-1, np.int64)
     return np.where(known, table, filler).astype(dtype)
 
 

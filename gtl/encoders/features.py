@@ -9,6 +9,7 @@ only they are dropped.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -139,7 +140,7 @@ def drop(values: Tensor, p: float) -> Tensor:
     return values * (torch.rand_like(values) >= p).to(values.dtype).div_(1 - p)
 
 
-def is_narrow(h: Tensor | SparseRows, width: int) -> bool:
+def is_narrow(h: Tensor | SparseRows, width: int) -> TypeGuard[Tensor]:
     """Whether rows are dense and have at most ``width`` columns: neighbors are summed first."""
     return isinstance(h, Tensor) and h.shape[1] <= width
 

@@ -85,7 +85,7 @@ def evaluate(
         value = score_by_ogb(name, aligned.metric, labels, outputs, queries)
     else:
         value = score(aligned.metric, labels, outputs, queries)
-    found = {aligned.metric: value, **values, "items": len(index)}
+    found: dict[str, Any] = {aligned.metric: value, **values, "items": len(index)}
     if per_task:
         scores = scores_by_column(aligned.metric, labels, outputs, queries)
         names = dataset.label_names or [str(number) for number in range(len(scores))]
