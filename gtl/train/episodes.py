@@ -238,7 +238,7 @@ def _job(
 
 def _like(head: ClosedForm, classes: int) -> ClosedForm:
     """A head of other classes with the same trained numbers, not copies of them."""
-    small = HEADS.build(HEADS.spec(head), head.classes.centers.shape[1], classes)
+    small: ClosedForm = HEADS.build(HEADS.spec(head), head.classes.centers.shape[1], classes)
     small.to(head.classes.centers)
     for name, parameter in head.named_parameters():
         if name != CENTERS:
@@ -305,7 +305,7 @@ def _halves(
 def _value(model: Model, data: Dataset, part: str) -> float | None:
     if not len(data.split.get(part, ())):
         return None
-    return evaluate(model, data, part)[data.metric]
+    return float(evaluate(model, data, part)[data.metric])
 
 
 def update_bytes(model: Model) -> dict[str, int]:

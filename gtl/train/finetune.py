@@ -284,7 +284,7 @@ def test_value(model: Model, dataset: Dataset) -> float | None:
     if not len(dataset.split.get("test", ())):
         return None
     try:
-        return evaluate(model, dataset, "test")[dataset.metric]
+        return float(evaluate(model, dataset, "test")[dataset.metric])
     except DataError as error:  # the training is not lost because a tiny test split has one class
         log.warning("no test result: %s", error)
         return None

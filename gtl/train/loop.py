@@ -159,7 +159,7 @@ class Training:
         """Whether ``patience`` epochs in a row were no better on validation data."""
         if not self.job.patience or not self.history.best:
             return False
-        return self.epoch > self.history.best["epoch"] + self.job.patience
+        return bool(self.epoch > self.history.best["epoch"] + self.job.patience)
 
     def advance(self, epochs: int, progress: Progress | None = None) -> None:
         """Train until ``epochs`` epochs are done, in all, or validation data end the training.

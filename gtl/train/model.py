@@ -53,7 +53,8 @@ class Predictor(nn.Module):
 
     def forward(self, graph: Graph, nodes: Tensor) -> Tensor:
         """Predictions ``(b, c)`` from node vectors ``(n, h)``."""
-        return self.head(self.features(graph, nodes))
+        predictions: Tensor = self.head(self.features(graph, nodes))
+        return predictions
 
 
 class Model(nn.Module):
@@ -235,7 +236,7 @@ def encoder_from_config(config: Mapping[str, Any], folder: Path) -> Encoder:
             f"{folder} was trained with the encoder class {spec['name']}, which is not registered; "
             "register it with @gtl.register_encoder and import it first"
         )
-    encoder = ENCODERS.build(spec, Schema.from_json(config["schema"]))
+    encoder: Any = ENCODERS.build(spec, Schema.from_json(config["schema"]))
     adapter = config.get("adapter")
     named = adapter if isinstance(adapter, Mapping) else {"default": adapter}
     for name, parts in named.items():
@@ -243,7 +244,8 @@ def encoder_from_config(config: Mapping[str, Any], folder: Path) -> Encoder:
     for key in ("active_adapter", "adapter_in_use"):  # the second in older run folders
         if key in config:
             encoder.set_adapter(config[key])
-    return encoder
+    built: Encoder = encoder
+    return built
 
 
 def load_part(part: nn.Module, state: Mapping[str, Tensor], prefix: str, folder: Path) -> None:

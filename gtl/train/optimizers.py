@@ -54,7 +54,8 @@ def build_optimizer(
     groups: Any = trained
     if rates or isinstance(weight_decay, Mapping):
         groups = _groups(model, lr, rates or {}, weight_decay)
-    return OPTIMIZERS[name](groups, lr=lr, weight_decay=decay, **extra)
+    built: torch.optim.Optimizer = OPTIMIZERS[name](groups, lr=lr, weight_decay=decay, **extra)
+    return built
 
 
 def warn_if_frozen(encoder: nn.Module) -> None:

@@ -76,7 +76,7 @@ def origin_of(encoder: Any) -> str | None:
     """Name of the run or checkpoint that an encoder is from, if it is from one."""
     folder = getattr(getattr(encoder, "folder", None), "path", None)
     if folder is not None:
-        return folder.name
+        return str(folder.name)
     is_path = isinstance(encoder, (str, Path)) and Path(encoder).exists()
     return Path(encoder).name if is_path else None
 

@@ -95,7 +95,8 @@ class Session:
         """The encoder, frozen and with adapters in use; itself if ``adapter`` is ``None``."""
         if adapter is None:
             return encoder
-        return self._undo.enter_context(attached(encoder, adapter))
+        adapted: Encoder = self._undo.enter_context(attached(encoder, adapter))
+        return adapted
 
     def placed(self, model: M) -> M:
         """The model, moved to the device of the run."""

@@ -127,7 +127,9 @@ class Step:
         # Buffers are handed in as copies: batch-norm statistics and queues see no replay.
         buffers = {name: value.clone() for name, value in self._buffers.items()}
         with _randomness(self._random):
-            losses, _ = functional_call(self.model, {**buffers, **parameters}, (views, self.target))
+            values = {**buffers, **parameters}
+            losses: dict[str, Tensor]
+            losses, _ = functional_call(self.model, values, (views, self.target))
         return losses
 
 
