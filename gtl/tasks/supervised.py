@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ from gtl.errors import ConfigError, DataError, ShapeError
 from gtl.graph import Graph, Schema, ops
 from gtl.graph.pairs import pair_features
 from gtl.roles import Batch, Head, Task, View
+from gtl.tasks.class_weights import balanced_weights, initial_weights
 from gtl.tasks.links import Links
 
 KINDS = ("binary", "multiclass", "regression")
@@ -44,6 +45,9 @@ class Supervised(Task):
         mean: Mean of the labels of a regression, ``(outputs,)``; see :meth:`standardize`.
         scale: Their spread, above zero, likewise.
         links: Options of :class:`gtl.tasks.links.Links`.
+        class_weights: How much the loss of an item of each class counts: a number for each class
+            (of binary labels for 0 and for 1), or ``"balanced"``, inverse to its share of the
+            training labels; see :meth:`balance`. ``None`` weighs all alike.
 
     Raises:
         ConfigError: If ``kind`` is unknown or a number is out of range.
@@ -51,6 +55,7 @@ class Supervised(Task):
 
     mean: Tensor
     scale: Tensor
+    weight_of_class: Tensor
 
     def __init__(
         self,
@@ -60,6 +65,7 @@ class Supervised(Task):
         mean: Tensor | None = None,
         scale: Tensor | None = None,
         links: Mapping[str, Any] | None = None,
+        class_weights: str | Sequence[float] | None = None,
     ):
         super().__init__()
         self.links = Links.of(links)
@@ -72,6 +78,10 @@ class Supervised(Task):
         self.register_buffer("mean", torch.zeros(outputs or 1))
         self.register_buffer("scale", torch.ones(outputs or 1))
         self._set_unit(mean, scale)
+        self.class_weights = class_weights
+        if class_weights is not None:
+            weights = initial_weights(class_weights, kind, outputs or 1)
+            self.register_buffer("weight_of_class", weights)
 
     def build(self, schema: Schema, width: int) -> None:
         """Make the default predictor, if none was given.
@@ -111,6 +121,17 @@ class Supervised(Task):
         self._set_unit(mean, scale.masked_fill(negligible, 1))
         return self
 
+    def balance(self, labels: Tensor) -> Supervised:
+        """Take the class weights ``"balanced"`` from labels; returns the task.
+
+        Args:
+            labels: Labels of the training items.
+        """
+        if self.class_weights == "balanced":
+            found = balanced_weights(labels, self.weight_of_class.shape)
+            self.weight_of_class.copy_(found)
+        return self
+
     def view(self, batch: Batch, rng: torch.Generator) -> View:
         """The graph itself and its labels; at link level without links and with negatives.
 
@@ -147,12 +168,14 @@ class Supervised(Task):
         return self._each(kind, predictions, y) + self._penalty(predictions)
 
     def _each(self, kind: str, predictions: Tensor, y: Tensor) -> Tensor:
+        weight = None if self.class_weights is None else self.weight_of_class.to(predictions)
         if kind == "multiclass":
-            return F.cross_entropy(predictions, y, reduction="none")
+            return F.cross_entropy(predictions, y, weight, reduction="none")
         known = _known(y)
         y = y.to(predictions.dtype).masked_fill(~known, 0)
         if kind == "binary":
-            each = F.binary_cross_entropy_with_logits(predictions, y, reduction="none")
+            factor = None if weight is None else weight[0] + y * (weight[1] - weight[0])
+            each = F.binary_cross_entropy_with_logits(predictions, y, factor, reduction="none")
         else:
             self._require_unit(predictions)
             each = (predictions - (y - self.mean.to(y)) / self.scale.to(y)).square()

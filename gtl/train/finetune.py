@@ -54,6 +54,7 @@ def finetune(
     head: Any = "linear",
     readout: Any = "mean",
     links: Mapping[str, Any] | None = None,
+    class_weights: Any = None,
     epochs: int | None = None,
     batch_size: int = 32,
     fan_out: Sequence[int | None] | None = None,
@@ -93,6 +94,8 @@ def finetune(
             some), ``corrupt`` (``both``, ``one`` or ``second`` end), ``remove`` the links of a
             batch from its graph (true), ``features`` of a pair (``product``, ``mean``, ``l1`` or
             ``l2``).
+        class_weights: How much the loss of each class counts: ``"balanced"`` (inverse to its share
+            of the training labels), or a number for each class, for binary labels of 0 and of 1.
         epochs: Passes over the training split, at most; 50 by default, 300 at node level.
         batch_size: Items per step; 0 means all at once (at node level always so without
             ``fan_out``). At link level each step encodes the whole graph, so a batch should have
@@ -138,7 +141,8 @@ def finetune(
         base = session.adapted(base, adapter)
         items = set_aside(dataset, meta_share, session.rng)
         links = link_options(links, dataset, items.train, batch_size)
-        target = target_task(base, dataset, items.train, head, readout, links)
+        how = (head, readout, links, class_weights)
+        target = target_task(base, dataset, items.train, *how)
         before_tasks = RandomState.of(session.rng)  # where a run without auxiliary tasks starts
         helpers = as_auxiliary(auxiliary, dataset, base, trained)
         model = session.placed(TaskModel(base, {TARGET: target, **helpers}))

@@ -121,6 +121,7 @@ class Model(nn.Module):
             "head": HEADS.spec(predictor.head),
             "readout": READOUTS.spec(predictor.readout),
             "links": asdict(target.links) if predictor.items is PairItems else None,
+            "class_weights": target.class_weights,
             "fan_out": self.fan_out,
         }
 
@@ -165,7 +166,7 @@ class Model(nn.Module):
                 )
         weights = best_weights(folder)
         encoder = encoder_from_config(config, folder)
-        how = config["head"], config["readout"], config.get("links")
+        how = config["head"], config["readout"], config.get("links"), config.get("class_weights")
         target = build_target(encoder, config["target"], *how)
         load_part(encoder, weights, "encoder.", folder)
         load_part(target, weights, f"tasks.{TARGET}.", folder)
@@ -186,6 +187,7 @@ def build_target(
     head: Any,
     readout: Any,
     links: Mapping[str, Any] | None = None,
+    class_weights: Any = None,
 ) -> Supervised:
     """The supervised task with its predictor.
 
@@ -195,6 +197,7 @@ def build_target(
         head: Name, mapping or instance.
         readout: Likewise; ignored when the items are not graphs.
         links: Options of :class:`gtl.tasks.links.Links`.
+        class_weights: As for :class:`gtl.tasks.Supervised`.
     """
     items = KINDS_OF_ITEMS[target["level"]]
     pair = Links.of(links).features if items is PairItems else None
@@ -202,7 +205,13 @@ def build_target(
     pool = READOUTS.build(readout, width) if items.has_readout else None
     width = getattr(pool, "width", width)
     predictor = Predictor(HEADS.build(head, width, target["outputs"]), pool, pair)
-    return Supervised(predictor, kind=target["kind"], outputs=target["outputs"], links=links)
+    return Supervised(
+        predictor,
+        kind=target["kind"],
+        outputs=target["outputs"],
+        links=links,
+        class_weights=class_weights,
+    )
 
 
 def encoder_config(encoder: Encoder) -> dict[str, Any]:

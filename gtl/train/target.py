@@ -116,11 +116,12 @@ def target_task(
     head: Any,
     readout: Any,
     links: Mapping[str, Any] | None,
+    class_weights: Any = None,
 ) -> Supervised:
-    """The supervised task with its predictor; labels are scaled by the training items alone."""
+    """The supervised task with its predictor; scale and weights are those of the training items."""
     assert dataset.labels is not None
-    target = build_target(encoder, shape_of(dataset), head, readout, links)
-    target.standardize(dataset.labels[train])
+    target = build_target(encoder, shape_of(dataset), head, readout, links, class_weights)
+    target.standardize(dataset.labels[train]).balance(dataset.labels[train])
     target.setup(dataset.schema, encoder.width)
     return target
 
