@@ -193,6 +193,16 @@ def test_a_data_set_counts_as_tested_if_any_method_is(write_run, tmp_path):
     assert "no test value of b3, b5, b8" in found.text
 
 
+def test_of_several_methods_on_the_target_alone_the_one_with_most_runs_is_the_reference(
+    write_run, tmp_path
+):
+    for seed in range(3):
+        write_run(f"narrow-{seed}", seed, encoder={"name": "gin", "width": 8})
+    write_run("wide", 0, encoder={"name": "gin", "width": 16})
+    found = report(tmp_path / "runs", plots=False)
+    assert found.comparison.reference == "target only (width=8)"
+
+
 def test_decimals_follow_the_largest_value_of_either_split(write_run, tmp_path):
     write_run("one", 0, 123.456, valid=1.23456, metric="mae")
     (row,) = _lines(report(tmp_path / "runs", plots=False), "target only")
