@@ -1,4 +1,4 @@
-"""The laws of an encoder: node vectors that depend on the graph, not on how it was written down."""
+"""Laws of an encoder, whose node vectors do not depend on the order of nodes and edges."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How laws are run and what they compare with: without it each role would report in its own way."""
+"""Runner of the laws, and the comparisons that they use."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def obey(subject: Any, trial: Trial, laws: Sequence[Law], skip: Collection[str] 
     Args:
         subject: The part, named in messages.
         trial: What each law is called with.
-        laws: Functions whose name and docstring say what they demand.
+        laws: Functions whose name and docstring state the law.
         skip: Names of laws that do not apply.
 
     Raises:
@@ -51,7 +51,7 @@ def obey(subject: Any, trial: Trial, laws: Sequence[Law], skip: Collection[str] 
 
 
 def require(holds: bool | Tensor, came: str, expected: str) -> None:
-    """Raise a :class:`LawError` that says what came and what was expected unless ``holds``."""
+    """Raise a :class:`LawError` with what came and what was expected unless ``holds``."""
     if not holds:
         raise LawError(f"{came}; expected {expected}")
 
