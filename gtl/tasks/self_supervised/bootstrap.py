@@ -148,7 +148,7 @@ class _Average(nn.Module):
             name = key.removeprefix(prefix)
             if key.startswith(prefix) and name not in self._buffers:
                 self.register_buffer(name, value.clone())
-        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)  # type: ignore[misc]
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
 
 def _key(name: str) -> str:
