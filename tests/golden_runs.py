@@ -43,6 +43,7 @@ import gtl
 # Old name -> new name, for whole strings: keys and values of what was recorded, folders of runs,
 # and the names of parts and options in the cases below.
 RENAMED: dict[str, str] = {
+    "bootstrap": "whitening",  # the task of that name is another one now
     "race": "selection",
     "winner": "selected",
     "entrants": "candidates",

@@ -1,4 +1,4 @@
-"""What is asked in a training step about links; without it, messages would tell the answers."""
+"""Training graph and negative pairs of a step at link level."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CORRUPT = ("both", "one", "second")
 
 @dataclass(frozen=True)
 class Links:
-    """The choices there are when items are pairs of nodes.
+    """Options of training on pairs of nodes.
 
     Attributes:
         negatives: Unjoined pairs drawn for each link of a batch; 0 where the training data has
@@ -27,8 +27,8 @@ class Links:
             of the link, by a coin, or its ``"second"`` end, for links with a direction (Bordes et
             al. 2013).
         remove: Whether the links of a batch are taken out of the graph that is encoded, in both
-            directions. Otherwise every link that is learned sits in the graph, while those that
-            are asked about later do not (Zhang and Chen 2018); published baselines leave them in.
+            directions. If not, every training link is an edge of the graph, while the links to
+            be predicted later are not (Zhang and Chen 2018); published baselines leave them in.
         features: The vector of a pair: ``"product"``, ``"mean"``, ``"l1"`` or ``"l2"`` of its
             nodes' vectors.
 
@@ -52,10 +52,10 @@ class Links:
 
     @staticmethod
     def of(options: Mapping[str, Any] | None) -> Links:
-        """Links of the options that a user gave.
+        """Links with the options that a user gave.
 
         Raises:
-            ConfigError: If there is no such option, too.
+            ConfigError: If there is no such option.
         """
         known = [field.name for field in fields(Links)]
         for name in options or {}:
@@ -63,7 +63,7 @@ class Links:
                 raise ConfigError(f"links have no option {name!r}; they have: {', '.join(known)}")
         return Links(**(options or {}))
 
-    def asked(self, graph: Graph, rng: torch.Generator) -> Graph:
+    def training_graph(self, graph: Graph, rng: torch.Generator) -> Graph:
         """The graph to encode in a training step, with negatives after the pairs that it had.
 
         Args:

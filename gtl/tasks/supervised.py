@@ -1,4 +1,4 @@
-"""The labeled target as a task, so that every signal, labels included, is weighed in one way."""
+"""Supervised task: the labeled target as a training signal."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class Supervised(Task):
       learning rate nor the balance with other tasks depends on the unit of the labels;
       :meth:`predict` answers in the unit of the labels.
 
-    Where items are pairs, a view is the graph without the links it asks about, and it asks about
-    unjoined pairs, too: see :class:`gtl.tasks.links.Links`.
+    Where items are pairs, a view is the graph without the links of the step, and unjoined pairs are
+    predicted with them: see :class:`gtl.tasks.links.Links`.
 
     Args:
         predictor: Module, ``predictor(graph, nodes) -> (items, outputs)``. Without one,
@@ -40,7 +40,7 @@ class Supervised(Task):
             are none, from the mean vectors of the graphs.
         kind: ``"binary"``, ``"multiclass"`` or ``"regression"``. Without one, int64 labels are
             classes and labels that are only zeros, ones and NaN are binary; others are an error,
-            since whether a batch of zeros and ones is a regression cannot be told from it.
+            since a batch of zeros and ones may be a regression, too.
         outputs: Columns of the predictions: label columns, or classes; 1 if not given.
         mean: Mean of the labels of a regression, ``(outputs,)``; see :meth:`standardize`.
         scale: Their spread, above zero, likewise.
@@ -144,7 +144,7 @@ class Supervised(Task):
                 "the graph has no labels `y`; use `graph.replace(y=...)` or a labeled data set"
             )
         if graph.pairs is not None:
-            graph = self.links.asked(graph, rng)
+            graph = self.links.training_graph(graph, rng)
         return View(graph, {"y": graph.y})
 
     def labeled(self, view: View) -> Tensor:
@@ -156,7 +156,7 @@ class Supervised(Task):
         """Loss of each item with a known label, ``(b,)``, and the penalty of the head, if any.
 
         Raises:
-            ConfigError: If the task was not set up, or the kind cannot be told from the labels.
+            ConfigError: If the task was not set up, or the labels do not determine the kind.
             ShapeError: If labels and predictions do not go together.
         """
         y = view.targets["y"]

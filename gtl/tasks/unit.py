@@ -1,4 +1,4 @@
-"""Vectors of length one: without a floor under it, zero vectors have no finite derivative."""
+"""Unit vectors with a finite derivative at zero."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Small graphs of every shape and a small encoder: what the laws are tried on."""
+"""Small graphs of several kinds and a small encoder, for the laws."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Example:
         return graph.replace(sizes=None, seeds=seeds, y=self._labels(len(seeds), rng))
 
     def corners(self) -> dict[str, Graph]:
-        """Graphs that trip what was written with ordinary ones in mind, by name."""
+        """Corner cases by name: empty graphs, single nodes, graphs without edges."""
         return {
             "a batch with an empty, a one-node and an ordinary graph": self.graph([0, 1, 5, 0]),
             "a graph without nodes": self.graph([0]),
@@ -104,7 +104,7 @@ def _types(count: int, rows: int, rng: torch.Generator) -> Tensor | None:
 
 
 class SmallEncoder(nn.Module):
-    """Embedding and one smooth round of message passing: the least that a task can be tried on.
+    """Embedding and one smooth round of message passing.
 
     Args:
         schema: What the graphs look like.
@@ -115,7 +115,7 @@ class SmallEncoder(nn.Module):
         super().__init__()
         self.schema, self.width = schema, width
         columns = schema.node or Columns(width=0)
-        # One more row a column: the category that stands for a masked value.
+        # One more row for each column: the category of a masked value.
         sizes = [count + 1 for count in columns.categories or ()]
         self.tables = nn.ModuleList(nn.Embedding(size, width) for size in sizes)
         self.lift = None if sizes else nn.Linear(max(columns.width, 1), width)

@@ -1,4 +1,4 @@
-"""The laws of a task: what a loop, a look-ahead and a resumed run silently rely on."""
+"""Laws of a task, which loops, look-aheads and resumed runs rely on."""
 
 from __future__ import annotations
 
@@ -100,12 +100,12 @@ class TaskTrial:
         return self.example.graph(_SIZES, seed=1).to(dtype=dtype)
 
     def refuses(self) -> None:
-        """Let the task say, with a ConfigError, that this data is not for it."""
+        """Raise the ConfigError of a task that does not take this data."""
         try:
             _view(self.model(), self.graph())
         except ConfigError:
             raise
-        except Exception as error:  # the laws make the same view and say what is wrong with it
+        except Exception as error:  # the laws make the same view and report the fault
             log.debug("left to the laws: %s", error)
 
 
@@ -227,7 +227,7 @@ def randomness_comes_from_the_generator(trial: TaskTrial) -> None:
     )
 
 
-def corner_graphs_are_welcome(trial: TaskTrial) -> None:
+def corner_graphs_are_accepted(trial: TaskTrial) -> None:
     """Empty graphs, one-node graphs and graphs without edges give finite losses and gradients."""
     for name, graph in trial.example.corners().items():
         model = trial.model()
@@ -273,14 +273,16 @@ def a_replay_leaves_no_trace(trial: TaskTrial) -> None:
     model = trial.model()
     _losses(model, _view(model, trial.graph(), seed=1))
     step = _step(model, _view(model, trial.graph(), seed=2))
-    twin = copy.deepcopy(model)
+    untouched = copy.deepcopy(model)
     for _ in range(2):
         replayed = step.replay({})["task"]
         require_close("a replayed loss", replayed, step.losses["task"].detach(), 1e-12)
-    require(same(model.state_dict(), twin.state_dict()), "a replay changed the state", "no trace")
+    require(
+        same(model.state_dict(), untouched.state_dict()), "a replay changed the state", "no trace"
+    )
     view = _view(model, trial.graph(), seed=3)
     require(
-        same(_losses(model, view), _losses(twin, _view(twin, trial.graph(), seed=3))),
+        same(_losses(model, view), _losses(untouched, _view(untouched, trial.graph(), seed=3))),
         "the step after a replay has other losses",
         "state in buffers, changed in place, so that a replay leaves no trace",
     )
@@ -346,7 +348,7 @@ TASK_LAWS = (
     a_view_is_a_valid_graph,
     one_seed_gives_one_view,
     randomness_comes_from_the_generator,
-    corner_graphs_are_welcome,
+    corner_graphs_are_accepted,
     large_and_zero_vectors_stay_finite,
     setup_twice_keeps_the_parameters,
     a_replay_leaves_no_trace,

@@ -200,7 +200,7 @@ BROKEN = {
     "a_view_is_a_valid_graph": PointsOutside,
     "one_seed_gives_one_view": IgnoresTheSeed,
     "randomness_comes_from_the_generator": DrawsGlobally,
-    "corner_graphs_are_welcome": DividesByTheEdges,
+    "corner_graphs_are_accepted": DividesByTheEdges,
     "large_and_zero_vectors_stay_finite": DividesByTheNorm,
     "setup_twice_keeps_the_parameters": StartsAfresh,
     "a_replay_leaves_no_trace": RemembersInAnAttribute,

@@ -39,7 +39,7 @@ def test_the_same_sizes_keep_the_parameters_and_others_are_refused(cls: type) ->
 def test_a_copy_is_set_up_too(cls: type) -> None:
     task = cls()
     task.setup(SCHEMA, 5)
-    twin = copy.deepcopy(task)
-    held = dict(twin.named_parameters())
-    twin.setup(SCHEMA, 5)
-    assert all(value is held[name] for name, value in twin.named_parameters())
+    copied = copy.deepcopy(task)
+    held = dict(copied.named_parameters())
+    copied.setup(SCHEMA, 5)
+    assert all(value is held[name] for name, value in copied.named_parameters())

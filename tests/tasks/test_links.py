@@ -1,4 +1,4 @@
-"""What a training step asks about links: what is removed, what is drawn, what a pair costs."""
+"""Training graph of a step at link level: removed links, negatives, losses of pairs."""
 
 from __future__ import annotations
 
@@ -15,21 +15,23 @@ from gtl.tasks import Supervised
 from gtl.tasks.links import Links
 
 
-def asked(graph: Graph, pairs: list, y: list, seed: int = 0, **options) -> Graph:
+def training_graph(graph: Graph, pairs: list, y: list, seed: int = 0, **options) -> Graph:
     graph = graph.replace(pairs=torch.tensor(pairs), y=torch.tensor(y).float().unsqueeze(1))
-    return Links.of(options).asked(graph, torch.Generator().manual_seed(seed))
+    return Links.of(options).training_graph(graph, torch.Generator().manual_seed(seed))
 
 
 def test_links_of_a_batch_leave_the_graph_and_other_edges_stay(path) -> None:
-    view = asked(path(7), [[2, 1], [4, 5], [0, 6]], [1, 1, 0])
+    view = training_graph(path(7), [[2, 1], [4, 5], [0, 6]], [1, 1, 0])
     assert not are_joined(view, torch.tensor([1, 4]), torch.tensor([2, 5])).any()
     assert view.num_edges == 12 - 4
-    assert asked(path(7), [[2, 1]], [1], remove=False).num_edges == 12
+    assert training_graph(path(7), [[2, 1]], [1], remove=False).num_edges == 12
 
 
 def test_negatives_follow_the_pairs_and_were_never_joined(path) -> None:
     for corrupt in ("both", "one", "second"):
-        view = asked(path(7), [[2, 1], [4, 5], [0, 6]], [1, 1, 0], negatives=3, corrupt=corrupt)
+        view = training_graph(
+            path(7), [[2, 1], [4, 5], [0, 6]], [1, 1, 0], negatives=3, corrupt=corrupt
+        )
         assert view.pairs[:3].tolist() == [[2, 1], [4, 5], [0, 6]]
         assert view.y.flatten().tolist() == [1, 1, 0] + [0] * 6
         one, other = view.pairs[3:].unbind(1)
@@ -42,7 +44,8 @@ def test_negatives_follow_the_pairs_and_were_never_joined(path) -> None:
 
 def test_a_coin_decides_which_end_stays(path) -> None:
     kept = {
-        int(asked(path(9), [[2, 3]], [1], seed, corrupt="one").pairs[1, 0]) for seed in range(9)
+        int(training_graph(path(9), [[2, 3]], [1], seed, corrupt="one").pairs[1, 0])
+        for seed in range(9)
     }
     assert kept == {2, 3}
 
@@ -50,7 +53,7 @@ def test_a_coin_decides_which_end_stays(path) -> None:
 def test_a_complete_graph_has_no_negatives() -> None:
     triangle = Graph(torch.tensor([0, 1, 2]), torch.tensor([1, 2, 0]), 3)
     for corrupt in ("both", "one"):
-        assert asked(triangle, [[0, 1]], [1], corrupt=corrupt).pairs.tolist() == [[0, 1]]
+        assert training_graph(triangle, [[0, 1]], [1], corrupt=corrupt).pairs.tolist() == [[0, 1]]
 
 
 def test_a_pair_is_a_sample_and_costs_its_cross_entropy(path) -> None:

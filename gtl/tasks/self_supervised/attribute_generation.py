@@ -1,4 +1,4 @@
-"""Attribute generation: features of a node that is new to its graph (Hu et al. 2020b, GPT-GNN)."""
+"""Attribute generation: features of a node new to its graph (Hu et al. 2020b, GPT-GNN)."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from gtl.tasks.self_supervised.features import Features
 
 
 class AttributeGeneration(Task):
-    """Puts a twin without features in the place of some nodes and generates what it lacks.
+    """Hides the features of some nodes, and their messages, and generates these features.
 
-    One sample is a replaced node. Its twin receives along the node's edges and sends nothing, so
-    the rest of the graph is encoded as if the node had not come yet, and the twin as if it came
-    last: what is learned is the features of a node given the graph that it joins. For floating
+    One sample is a hidden node. It receives messages along its edges and sends none, so the rest of
+    the graph is encoded as if the node were not there yet, and the node as if it were added last:
+    the features of a node are learned given the graph that it joins. For floating
     features the loss is ``(1 - cos) / temperature``, in ``[0, 2 / temperature]``; for categorical
     ones the cross-entropy averaged over ``columns``.
 
-    Here it departs from the published code. That adds the twin beside the node, and then the node's
-    own features come back to the twin through their common neighbors, from the second layer on; so
-    here the twin replaces it. Its loss is ``-cos / temperature``, which is negative when the
-    prediction is good; one is added to the cosine's place, so that sizes of losses compare. And
-    categorical features, which it does not have, get a loss that suits them.
+    Here it departs from the published code. That adds the node without features as a second node
+    beside the original, whose features then reach it through their common neighbors, from the
+    second layer on; so here it replaces the original. The published loss, ``-cos / temperature``,
+    is negative when the prediction is good; one is added to it here, so that sizes of losses
+    compare. And categorical features, which the code does not have, get a loss that suits them.
 
     Args:
-        rate: Share of the nodes of a batch that is replaced, in ``(0, 1]``; at least one node.
+        rate: Share of the nodes of a batch that is hidden, in ``(0, 1]``; at least one node.
         columns: Categorical columns to generate, ``None`` for all.
         temperature: What the cosine error of floating features is divided by, above 0.
 
@@ -60,10 +60,10 @@ class AttributeGeneration(Task):
         self.decoder = nn.Linear(width, sum(features.outputs))
 
     def view(self, batch: Batch, rng: torch.Generator) -> View:
-        """The graph with twins in the place of a random share of its nodes.
+        """The graph with a random share of its nodes hidden.
 
-        A twin has the mean features of the batch, or of its type there, or the codes for *masked*
-        where they are categorical.
+        A hidden node has the mean features of the batch, or of its type there; categorical ones
+        have the codes for *masked*.
 
         Raises:
             ConfigError: If the task was not set up, or the graph has no features.
@@ -81,7 +81,7 @@ class AttributeGeneration(Task):
         return View(view, {"nodes": nodes, "features": x.index_select(0, nodes)})
 
     def losses(self, nodes: Tensor, view: View) -> Tensor:
-        """Loss of each replaced node, ``(b,)``."""
+        """Loss of each hidden node, ``(b,)``."""
         decoder, truth = built(self, self.decoder), view.targets["features"]
         predicted = decoder(nodes.index_select(0, view.targets["nodes"]))  # (b, outputs)
         errors = built(self, self.features).errors(predicted, truth)

@@ -1,4 +1,4 @@
-"""Attribute masking: tell hidden features from their surroundings (Hu et al. 2020, 3.1.2)."""
+"""Attribute masking: prediction of hidden node features (Hu et al. 2020, 3.1.2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clustering: which kind of node this is by its features (You et al. 2020b; AutoSSL, 2022)."""
+"""Clustering: the cluster of a node by its features (You et al. 2020b; AutoSSL, 2022)."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class Clustering(Task):
     pass of its own beside a supervised task.
 
     Here it departs from the paper, which clusters the node's own features: with those in sight the
-    cluster of a molecule's atom is merely a coarser name for it. So the features are followed by
-    the mean features of the neighbors; ``hops=0`` clusters the own ones alone. Categorical columns
-    count as unit vectors.
+    cluster of a molecule's atom is only a coarser label of it. So the features are followed by
+    the mean features of the neighbors; ``hops=0`` clusters the node's own features only.
+    Categorical columns count as unit vectors.
 
     Args:
         clusters: Number of clusters, 2 or more.

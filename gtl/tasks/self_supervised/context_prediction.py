@@ -1,4 +1,4 @@
-"""Context prediction: tell which surroundings a neighborhood has (Hu et al. 2020, 3.1.1)."""
+"""Context prediction: a neighborhood and the ring around it (Hu et al. 2020, 3.1.1)."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class ContextPrediction(Task):
     cross-entropy of the right pair plus half the mean one of the wrong pairs.
 
     Substructures and contexts are cut out and become one disjoint graph. Here it departs from the
-    paper, where a second network encodes the contexts: one encoder reads both, and a linear map on
-    the side of the context plays the second network's part. That is one encoder pass, no second set
-    of weights to train and throw away, and both kinds of pieces train the encoder that is kept.
+    paper, where a second network encodes the contexts: one encoder reads both, and a linear map of
+    the context's vectors replaces the second network. That is one encoder pass without a second set
+    of weights, and both kinds of pieces train the encoder.
 
     Centers without a context are left out. With the published sizes, which go with an encoder of
     five layers, a center needs a node five hops away: small molecules have few. For a shallower
@@ -70,7 +70,7 @@ class ContextPrediction(Task):
         self.context: nn.Linear | None = None
 
     def build(self, schema: Schema, width: int) -> None:
-        """Make the linear map on the side of the context."""
+        """Make the linear map of the context's vectors."""
         self.context = nn.Linear(width, width)
 
     def view(self, batch: Batch, rng: torch.Generator) -> View:

@@ -1,4 +1,4 @@
-"""Contrast: find a graph's other augmented copy among many (You et al. 2020; Zhu et al. 2020)."""
+"""Contrast: the other augmented copy of an item (You et al. 2020; Zhu et al. 2020)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SAME_NODES = ("drop_edges", "mask_features")
 
 
 class Contrast(Task):
-    """Makes two augmented copies and tells which two belong together.
+    """Finds the other augmented copy of a graph, or of a node, among those of many.
 
     Both copies are one disjoint graph. Projected vectors are compared by their cosine divided by
     ``temperature``; the loss of an item is the cross-entropy of finding its other copy among all

@@ -1,4 +1,4 @@
-"""Edge generation: find a removed edge's other end among many nodes (Hu et al. 2020b, GPT-GNN)."""
+"""Edge generation: a removed edge's other end among many nodes (Hu et al. 2020b, GPT-GNN)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _TURNS = 4  # a step fills at most this part of the queue
 
 
 class EdgeGeneration(Task):
-    """Removes some edges and, from one end, picks the other out of nodes that are not joined to it.
+    """Finds the other end of a removed edge among nodes that are not joined to the first.
 
     One sample is a removed pair of nodes; both directions and parallel edges go. From one end
     ``u``, chosen by a coin, a node ``v`` scores ``cos(W h_u, h_v) / temperature``. The loss is the
@@ -52,7 +52,7 @@ class EdgeGeneration(Task):
         self.matcher: nn.Linear | None = None
 
     def build(self, schema: Schema, width: int) -> None:
-        """Make the map of the end that picks, and an empty queue."""
+        """Make the map of the first end, and an empty queue."""
         self.matcher = nn.Linear(width, width)
         self.register_buffer("queue", torch.zeros(self.length, width))
         self.register_buffer("seen", torch.zeros((), dtype=torch.int64))

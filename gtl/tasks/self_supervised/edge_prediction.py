@@ -1,4 +1,4 @@
-"""Edge prediction: tell removed edges from other pairs (Hamilton et al. 2017; Hu et al. 2020)."""
+"""Edge prediction: removed edges against other pairs (Hamilton et al. 2017; Hu et al. 2020)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _TINY = 1e-6  # keeps the derivatives of zero vectors finite
 
 
 class EdgePrediction(Task):
-    """Removes some edges and tells their ends from nodes that are not joined.
+    """Classifies pairs of nodes: ends of a removed edge, or never joined.
 
     One sample is a removed pair of nodes: both directions and parallel edges go, with their
     features; self-loops stay and are never sampled. The loss is half the cross-entropy of the pair
@@ -76,8 +76,8 @@ class _PairScore(nn.Module):
     vectors. That grows with the square of their size: vectors of a deep encoder with batch norm
     start with losses of many nats, small ones with scores near zero that learn nothing for long.
     Projected vectors are divided by their root mean square, so the score does not depend on the
-    scale of the encoder. It starts as a cosine, which knows that joined nodes are alike; weights of
-    the columns may become negative, since neighboring atoms often are not.
+    scale of the encoder. It starts as a cosine, which favors similar nodes; weights of
+    the columns may become negative, since neighboring atoms often differ.
     """
 
     def __init__(self, width: int):

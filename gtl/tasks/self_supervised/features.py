@@ -1,4 +1,4 @@
-"""Node features as something to hide and to predict, whichever kind they are."""
+"""Node features, categorical or floating: their masks and prediction errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Functional groups of molecules, read off OGB's categories of atoms and bonds."""
+"""Functional groups of molecules, from OGB's categories of atoms and bonds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Infomax: tell whether a node belongs to a graph (Velickovic et al. 2019; Sun et al. 2020)."""
+"""Infomax: a node and the summary of its graph (Velickovic et al. 2019; Sun et al. 2020)."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from gtl.tasks.checks import built
 
 
 class Infomax(Task):
-    """Matches nodes with the summary of their graph.
+    """Classifies pairs of a node and a summary: of the node's own graph, or of another.
 
     One sample is a node. The summary of a graph is the sigmoid of its mean node vector; a bilinear
     form scores a node with a summary; the loss is the mean of two cross-entropies, of the right
-    pair and of a wrong one. What is wrong depends on the batch:
+    pair and of a wrong one. The wrong pair depends on the batch:
 
     - several graphs: the node goes with the summary of its own graph and not with that of the
       next one (the last one's next is the first; empty graphs do not count). The view is the graph

@@ -1,4 +1,4 @@
-"""Masked autoencoder: rebuild hidden features from the neighbors' vectors (Hou et al. 2022)."""
+"""Masked autoencoder: hidden features from the neighbors' vectors (Hou et al. 2022)."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _TINY = 1e-9  # rounding may put a cosine above 1, where a power has no derivati
 
 
 class MaskedAutoencoder(Task):
-    """Masks many nodes, masks their vectors again, and decodes them from their neighbors' vectors.
+    """Masks many nodes and decodes their features from their neighbors' vectors.
 
-    One sample is a masked node. What tells it from attribute masking:
+    One sample is a masked node. The differences to attribute masking:
 
     - the vectors of the masked nodes are set to zero before they are decoded, and the decoder is a
       layer of message passing (the sum over a node and its neighbors, then two linear maps): so the

@@ -1,4 +1,4 @@
-"""Motif: which shapes and functional groups a graph contains (Rong et al. 2020, GROVER)."""
+"""Motif: rings and functional groups that a graph contains (Rong et al. 2020, GROVER)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NEIGHBORS = (1, 2, 3, 4)  # exactly so many, the last one: or more
 
 
 class Motif(Task):
-    """Predicts which motifs are there, all of them at once.
+    """Predicts which rings, degrees or functional groups a graph, or a node, has.
 
     What a sample is depends on the batch: of several graphs each that is not empty, described by
     the mean vector of its nodes, and a motif is there if it is anywhere in the graph; of one graph

@@ -1,4 +1,4 @@
-"""Pair distance: how many hops lie between two nodes (Jin et al. 2020; AutoSSL, 2022)."""
+"""Pair distance: the number of hops between two nodes (Jin et al. 2020; AutoSSL, 2022)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pair similarity: how alike two nodes' features are (Jin et al. 2020; AutoSSL, 2022)."""
+"""Pair similarity: the similarity of two nodes' features (Jin et al. 2020; AutoSSL, 2022)."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class PairSimilarity(Task):
     """Predicts the similarity of the features of two nodes of a graph from their vectors.
 
     One sample is a pair. For each of at most ``nodes`` drawn nodes, ``candidates`` others of its
-    graph and type are looked at, and the most and the least similar of them become two pairs: most
-    random pairs are about equally alike and would teach nothing but the mean. The similarity of
-    floating features is their cosine, that of categorical ones the share of the columns that agree.
-    The loss is the squared error of a linear map of ``|h_u - h_v|``. The view is the graph itself,
-    which costs no encoder pass of its own beside a supervised task.
+    graph and type are compared with it, and the most and the least similar of them become two
+    pairs: most random pairs are about equally similar, so that only the mean would be learned. The
+    similarity of floating features is their cosine, that of categorical ones the share of the
+    columns that agree. The loss is the squared error of a linear map of ``|h_u - h_v|``. The view
+    is the graph itself, which costs no encoder pass of its own beside a supervised task.
 
     Here it departs from the paper, which searches all pairs of the graph for the extremes.
 

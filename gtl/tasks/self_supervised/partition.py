@@ -1,4 +1,4 @@
-"""Partition: which part of the graph a node lies in (You et al. 2020b; AutoSSL's PAR, 2022)."""
+"""Partition: the part of the graph that holds a node (You et al. 2020b; AutoSSL's PAR, 2022)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Partition(Task):
     and few edges between them, and are remembered on the graph. The view is the graph itself, which
     costs no encoder pass of its own beside a supervised task.
 
-    The published method takes METIS. Here it can be chosen, but the default is one that finds the
+    The published method uses METIS. Here it can be chosen; the default is a method that finds the
     same parts again: see :func:`gtl.graph.partition.partition`.
 
     It is for a single graph. The parts of several graphs have no numbers in common that could be

@@ -1,4 +1,4 @@
-"""Attribute generation: what a twin sees, who sees it, and what it costs to be wrong."""
+"""Attribute generation: messages of hidden nodes, and losses by hand."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_categories_cost_the_mean_cross_entropy_of_all_columns() -> None:
     torch.testing.assert_close(losses, torch.tensor([log(4)], dtype=torch.float64))
 
 
-def test_a_twin_receives_and_sends_nothing(path, rng) -> None:
+def test_a_hidden_node_receives_and_sends_nothing(path, rng) -> None:
     graph = path(31, x=torch.arange(62.0).view(31, 2), e=torch.arange(60).unsqueeze(1))
     view = ready(FLOATS, rate=0.3).view(Batch(graph), rng)
     chosen = set(view.targets["nodes"].tolist())
@@ -65,7 +65,7 @@ def test_a_twin_receives_and_sends_nothing(path, rng) -> None:
     assert (left.x[view.targets["nodes"]] == graph.x.mean(0)).all()
 
 
-def test_nothing_of_a_node_comes_back_to_its_twin(path, rng) -> None:
+def test_no_feature_of_a_hidden_node_reaches_it_again(path, rng) -> None:
     graph = path(13, x=torch.randn(13, 2, dtype=torch.float64))
     view = ready(FLOATS, rate=0.2).view(Batch(graph), rng)
     h = view.graph.x.clone().requires_grad_()
@@ -77,7 +77,7 @@ def test_nothing_of_a_node_comes_back_to_its_twin(path, rng) -> None:
     assert not grad[nodes].any()  # no other node's vector knows them
 
 
-def test_categorical_twins_are_masked(path, rng) -> None:
+def test_categorical_features_of_hidden_nodes_are_masked(path, rng) -> None:
     graph = path(11, x=torch.stack([torch.arange(11) % 3, torch.arange(11) % 2], 1))
     view = ready(KINDS, rate=0.3).view(Batch(graph), rng)
     assert (view.graph.x[view.targets["nodes"]] == torch.tensor([3, 2])).all()
