@@ -192,7 +192,7 @@ def _reached(step: Step) -> dict[str, Tensor]:
 
 
 def every_reached_parameter_gets_a_gradient(trial: WeightingTrial) -> None:
-    """``.grad`` is finite for each trained parameter that a loss depends on, ``None`` for others."""
+    """``.grad`` is set and finite for trained parameters that a loss depends on, and no others."""
     job = trial.start()
     job.model.get_parameter("tasks.useful.map.bias").requires_grad_(False)
     for seed in range(6):
