@@ -3,20 +3,21 @@
 The operations that decide the speed have two kernels: DGL's where it runs, plain torch elsewhere
 (``GTL_KERNELS=dgl|torch`` chooses one). Other devices than a CPU and other numbers than floats of
 32 and 64 bits always use plain torch; weights on edges use :mod:`gtl.graph.kernels.sparse` with
-either. Everything here is differentiable twice on both. That is why the softmax is composed of
-small operations: DGL's fused softmax has silently wrong second derivatives on a CPU, by which a
-look-ahead through attention would be off by a tenth.
+either. Everything here is differentiable twice on both, and once in forward mode. That is why the
+softmax is composed of small operations: DGL's fused softmax has silently wrong second derivatives
+on a CPU, by which a look-ahead through attention would be off by a tenth.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from gtl.errors import ConfigError, ShapeError
 from gtl.graph.graph import Graph, rows_of
@@ -82,7 +83,7 @@ def sum_neighbors(graph: Graph, h: Tensor) -> Tensor:
         [0.0, 1.0, 2.0]
     """
     _require_rows("h", h, graph.num_nodes)
-    return _kernels(h).sum_neighbors(graph, h)
+    return _linear(lambda h: _kernels(h).sum_neighbors(graph, h), h)
 
 
 def weighted_sum_neighbors(graph: Graph, h: Tensor, weight: Tensor) -> Tensor:
@@ -103,7 +104,9 @@ def weighted_sum_neighbors(graph: Graph, h: Tensor, weight: Tensor) -> Tensor:
             f"`weight` has shape {tuple(weight.shape)} and `h` {tuple(h.shape)}, expected (m,) "
             "with (n, d), or (m, heads) with (n, heads, d)"
         )
-    return _kernels(h, weight).weighted_sum_neighbors(graph, h, weight)
+    return _bilinear(
+        lambda h, weight: _kernels(h, weight).weighted_sum_neighbors(graph, h, weight), h, weight
+    )
 
 
 def mean_neighbors(graph: Graph, h: Tensor) -> Tensor:
@@ -124,7 +127,7 @@ def max_neighbors(graph: Graph, h: Tensor) -> Tensor:
 def sum_edges(graph: Graph, values: Tensor) -> Tensor:
     """Sum of the values ``(m, ...)`` of each node's incoming edges, ``(n, ...)``."""
     _require_rows("values", values, graph.num_edges)
-    return _kernels(values).sum_edges(graph, values)
+    return _linear(lambda values: _kernels(values).sum_edges(graph, values), values)
 
 
 def dot_on_edges(graph: Graph, a: Tensor, b: Tensor) -> Tensor:
@@ -144,7 +147,7 @@ def dot_on_edges(graph: Graph, a: Tensor, b: Tensor) -> Tensor:
             f"`a` has shape {tuple(a.shape)} and `b` {tuple(b.shape)}, expected both to be "
             "(n, ..., d)"
         )
-    return _kernels(a, b).dot_on_edges(graph, a, b)
+    return _bilinear(lambda a, b: _kernels(a, b).dot_on_edges(graph, a, b), a, b)
 
 
 def softmax_on_edges(graph: Graph, scores: Tensor) -> Tensor:
@@ -209,8 +212,12 @@ def spread(values: Tensor, sizes: Tensor, total: int) -> Tensor:
 
 def _max_by(values: Tensor, owners: Tensor, groups: int) -> Tensor:
     """Largest row of each owner, column by column; zero for an owner without rows."""
-    flat = rows_of(values)
+    flat, tangent = forward_ad.unpack_dual(rows_of(values))
     top: Tensor = _MaxBy.apply(flat, owners, groups)
+    if tangent is not None:
+        winner = _winners(flat, owners, top)
+        of_winner = tangent.gather(0, winner.clamp(min=0)) if len(flat) else torch.zeros_like(top)
+        top = forward_ad.make_dual(top, of_winner.masked_fill(winner < 0, 0))
     return top.reshape(groups, *values.shape[1:])
 
 
@@ -230,15 +237,44 @@ class _MaxBy(torch.autograd.Function):
         flat, owners, top = ctx.saved_tensors
         if not len(flat):
             return grad[:0], None, None
-        with torch.no_grad():
-            index = owners.unsqueeze(1).expand_as(flat)
-            lost = flat < top.index_select(0, owners)  # false for NaN, which wins
-            rows = torch.arange(len(flat), device=flat.device, dtype=torch.float64)
-            rows = rows.unsqueeze(1).masked_fill(lost, -1)  # float64: integers scatter slowly
-            winner = rows.new_full(top.shape, -1).scatter_reduce_(0, index, rows, "amax").long()
+        winner = _winners(flat, owners, top)
         grad = grad.masked_fill(winner < 0, 0)
         scattered = grad.new_zeros(flat.shape).scatter_add(0, winner.clamp(min=0), grad)
         return scattered, None, None
+
+
+@torch.no_grad()
+def _winners(flat: Tensor, owners: Tensor, top: Tensor) -> Tensor:
+    """Number of the row that is the largest of each owner, column by column; -1 without rows."""
+    index = owners.unsqueeze(1).expand_as(flat)
+    lost = flat < top.index_select(0, owners)  # false for NaN, which wins
+    rows = torch.arange(len(flat), device=flat.device, dtype=torch.float64)
+    rows = rows.unsqueeze(1).masked_fill(lost, -1)  # float64: integers scatter slowly
+    return rows.new_full(top.shape, -1).scatter_reduce_(0, index, rows, "amax").long()
+
+
+def _linear(kernel: Callable[[Tensor], Tensor], values: Tensor) -> Tensor:
+    """Apply a linear kernel; in forward mode, which no kernel has, to the tangent as well."""
+    primal, tangent = forward_ad.unpack_dual(values)
+    if tangent is None:
+        return kernel(values)
+    dual: Tensor = forward_ad.make_dual(kernel(primal), kernel(tangent))
+    return dual
+
+
+def _bilinear(kernel: Callable[[Tensor, Tensor], Tensor], a: Tensor, b: Tensor) -> Tensor:
+    """Apply a kernel that is linear in each of two arguments; see :func:`_linear`."""
+    primal, other = forward_ad.unpack_dual(a), forward_ad.unpack_dual(b)
+    terms = []
+    if primal.tangent is not None:
+        terms.append(kernel(primal.tangent, other.primal))
+    if other.tangent is not None:
+        terms.append(kernel(primal.primal, other.tangent))
+    if not terms:
+        return kernel(a, b)
+    tangent = terms[0] if len(terms) == 1 else terms[0] + terms[1]
+    dual: Tensor = forward_ad.make_dual(kernel(primal.primal, other.primal), tangent)
+    return dual
 
 
 def _owners(sizes: Tensor, total: int) -> Tensor:

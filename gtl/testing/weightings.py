@@ -1,4 +1,4 @@
-"""The laws of a weighting: it stands where ``loss.backward()`` stood and leaves no other trace."""
+"""Laws of a weighting: it sets gradients, as ``loss.backward()`` does, and changes nothing else."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _WIDTH = 5
 def check_weighting(weighting: Weighting, skip: Collection[str] = ()) -> None:
     """Check that a weighting obeys the laws of its role.
 
-    It is tried on a small model with batch norm, dropout and a queue: a target, an auxiliary task
-    that helps, one that is noise, and one with a queue of its own.
+    The model is small and has batch norm and dropout. The tasks are a target, a useful auxiliary
+    task, one of noise, and one with a queue in a buffer.
 
     Args:
         weighting: The weighting, not yet set up; it is copied, never changed.
@@ -38,11 +38,11 @@ def check_weighting(weighting: Weighting, skip: Collection[str] = ()) -> None:
 
 
 class Fit(Task):
-    """Squared error of a linear map of some nodes' vectors; draws the nodes and the values.
+    """Squared error of a linear map of the vectors of random nodes.
 
     Args:
         samples: Nodes that have a value; 0 makes every view empty.
-        noise: How much of the values is noise, in ``[0, 1]``.
+        noise: Share of noise in the values, in ``[0, 1]``.
     """
 
     def __init__(self, samples: int = 6, noise: float = 0.0):
@@ -51,7 +51,7 @@ class Fit(Task):
         self.map, self.dropout = nn.Linear(_WIDTH, 1), nn.Dropout(0.3)
 
     def view(self, batch: Batch, rng: torch.Generator) -> View:
-        """Values are the sum of a node's features, more or less."""
+        """Values are the sum of a node's features, mixed with noise."""
         graph = batch.source
         nodes = torch.randperm(graph.num_nodes, generator=rng)[: self.samples]
         assert graph.x is not None
@@ -62,13 +62,13 @@ class Fit(Task):
 
     def losses(self, nodes: Tensor, view: View) -> Tensor:
         """Squared errors ``(b,)``."""
-        # Dropout acts on all nodes, so that the order of the samples decides nothing.
+        # Dropout acts on all nodes, so that the order of the samples has no influence.
         predictions = self.map(self.dropout(nodes))[view.targets["nodes"]]
         return (predictions.squeeze(1) - view.targets["values"]).square()
 
 
 class Remember(Task):
-    """Squared distance of each graph's mean vector to those of the step before, from a queue."""
+    """Squared distance of node vectors to those of the previous step, from a queue."""
 
     queue: Tensor
 
@@ -83,7 +83,7 @@ class Remember(Task):
         return View(graph, {})
 
     def losses(self, nodes: Tensor, view: View) -> Tensor:
-        """Squared distances ``(3,)``; the queue moves on."""
+        """Squared distances ``(3,)``; updates the queue."""
         now = self.map(nodes[:3])
         losses = (now - self.queue).square().mean(1)
         self.queue.copy_(now.detach())
@@ -91,7 +91,7 @@ class Remember(Task):
 
 
 class Noisy(nn.Module):
-    """A small encoder with batch norm and dropout, whose traces a replay must not leave."""
+    """A small encoder with batch norm and dropout, which a replay must not change."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -105,7 +105,7 @@ class Noisy(nn.Module):
 
 @dataclass(frozen=True)
 class WeightingTrial:
-    """A weighting beside a small model; every law starts from an untouched copy."""
+    """A weighting and a small model; every law starts from a new copy."""
 
     weighting: Weighting = field(repr=False)
 
@@ -135,8 +135,8 @@ class Job:
 
         Args:
             seed: Decides the graph, the views and the dropout.
-            held_out: Whether the target is judged on data of its own.
-            shuffled: Whether the samples come in another order.
+            held_out: Whether the meta loss has data of its own.
+            shuffled: Whether the samples are in another order.
         """
         torch.manual_seed(seed)
         graph = _graph(seed)
@@ -161,7 +161,7 @@ class Job:
         return weights
 
     def gradients(self) -> dict[str, Tensor]:
-        """What the parameters' ``.grad`` hold, where there is one."""
+        """Values of ``.grad`` of the parameters, where there is one."""
         return {
             name: tensor.grad.clone()
             for name, tensor in self.model.named_parameters()
@@ -180,7 +180,7 @@ def _shuffled(view: View) -> View:
 
 
 def _reached(step: Step) -> dict[str, Tensor]:
-    """Gradient of the sum of the mean losses at each parameter that any task reaches."""
+    """Gradient of the sum of the mean losses by each parameter that a loss depends on."""
     total = torch.stack([losses.mean() for losses in step.losses.values() if len(losses)]).sum()
     grads = torch.autograd.grad(
         total, list(step.parameters.values()), retain_graph=True, allow_unused=True
@@ -192,7 +192,7 @@ def _reached(step: Step) -> dict[str, Tensor]:
 
 
 def every_reached_parameter_gets_a_gradient(trial: WeightingTrial) -> None:
-    """``.grad`` is set and finite at each trainable parameter that a task reaches, only there."""
+    """``.grad`` is set and finite for trained parameters that a loss depends on, and no others."""
     job = trial.start()
     job.model.get_parameter("tasks.useful.map.bias").requires_grad_(False)
     for seed in range(6):
@@ -211,7 +211,7 @@ def every_reached_parameter_gets_a_gradient(trial: WeightingTrial) -> None:
 
 
 def gradients_are_set_not_accumulated(trial: WeightingTrial) -> None:
-    """What ``.grad`` held before the step does not count."""
+    """The value of ``.grad`` before the step has no influence."""
     clean, stale = trial.start(), trial.start()
     for parameter in stale.model.parameters():
         parameter.grad = torch.full_like(parameter, 7.0)
@@ -277,7 +277,7 @@ def without_auxiliary_tasks_it_is_plain_training(trial: WeightingTrial) -> None:
 
 
 def pretraining_works_or_is_refused(trial: WeightingTrial) -> None:
-    """Without a target there are gradients, or a ConfigError that says a target is needed."""
+    """Without a target there are gradients, or setup raises a ConfigError."""
     job = trial.start(_two_tasks) if _takes_no_target(trial) else None
     if job is None:
         return
@@ -300,7 +300,7 @@ def _takes_no_target(trial: WeightingTrial) -> bool:
     return True
 
 
-def empty_losses_are_welcome(trial: WeightingTrial) -> None:
+def empty_losses_are_accepted(trial: WeightingTrial) -> None:
     """Tasks without samples, the target too, give zeros and never a NaN."""
     cases: dict[str, Callable[[], dict[str, Task]]] = {
         "an auxiliary task": lambda: {"target": Fit(), "useful": Fit(0), "queue": Remember()},
@@ -347,7 +347,7 @@ def setup_twice_keeps_the_state(trial: WeightingTrial) -> None:
 
 
 def it_continues_from_its_state(trial: WeightingTrial) -> None:
-    """Loaded from a ``state_dict`` after some steps it goes on as if never interrupted."""
+    """Training goes on from a ``state_dict`` bit for bit as without an interruption."""
     for steps in (1, 3):
         job = trial.start()
         job.train(range(steps))
@@ -371,7 +371,7 @@ WEIGHTING_LAWS = (
     one_weight_per_task,
     without_auxiliary_tasks_it_is_plain_training,
     pretraining_works_or_is_refused,
-    empty_losses_are_welcome,
+    empty_losses_are_accepted,
     the_order_of_samples_does_not_matter,
     setup_twice_keeps_the_state,
     it_continues_from_its_state,

@@ -149,7 +149,7 @@ BROKEN = {
     "one_weight_per_task": TensorWeights,
     "without_auxiliary_tasks_it_is_plain_training": HalvesTheTarget,
     "pretraining_works_or_is_refused": StumblesWithoutATarget,
-    "empty_losses_are_welcome": WeighsByTheLoss,
+    "empty_losses_are_accepted": WeighsByTheLoss,
     "the_order_of_samples_does_not_matter": FirstSampleOnly,
     "setup_twice_keeps_the_state": StartsAfresh,
     "it_continues_from_its_state": CountsInAnAttribute,

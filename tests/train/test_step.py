@@ -101,6 +101,47 @@ def test_every_sample_is_held_back_once_in_two_look_aheads(setting):
     assert not torch.equal(first, step.hold_back(2))
 
 
+@pytest.mark.parametrize("count", [1, 2, 3, 7])
+def test_of_an_odd_batch_the_larger_half_is_held_back_and_one_sample_twice(setting, shapes, count):
+    model, views, optimizer = setting
+    graph = shapes.batch(torch.arange(count))
+    views = {"target": model.tasks["target"].view(graph, torch.Generator())}
+    step = Step(model, views, optimizer, "target", seed=3)
+    first, second = step.hold_back(4), step.hold_back(5)
+    assert int(first.sum()) == int(second.sum()) == (count + 1) // 2
+    assert bool((first | second).all())
+    assert int((first & second).sum()) == count % 2
+
+
+class Queue(Task):
+    """Distance to the node vectors of the call before, which a buffer keeps."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("queue", torch.zeros(8))
+
+    def view(self, graph, rng):
+        return View(graph, {})
+
+    def losses(self, nodes, view):
+        losses = (nodes - self.queue).square().mean(1)
+        self.queue.copy_(nodes.detach().mean(0) + 1)
+        return losses
+
+
+def test_every_replay_starts_from_the_buffers_before_the_step(setting):
+    model, views, optimizer = setting
+    model = TaskModel(model.encoder, {"target": model.tasks["target"], "queue": Queue()})
+    views = {"target": views["target"], "queue": View(views["target"].graph, {})}
+    step = Step(model, views, optimizer, "target")
+    after = model.tasks["queue"].queue.clone()
+    here = {name: value.detach() for name, value in step.parameters.items()}
+    for _ in range(3):
+        assert torch.equal(step.replay(here)["queue"], step.losses["queue"])
+    assert torch.equal(model.tasks["queue"].queue, after)
+    assert bool((after != 0).any())
+
+
 def test_the_meta_loss_is_that_of_the_held_samples(setting):
     step = Step(*setting, "target")
     held = step.hold_back(0)
