@@ -215,7 +215,7 @@ def test_names_of_features_can_be_given(dgl):
     assert graph.x.shape == (3, 4)
     assert graph.e.tolist() == [[1.0], [1.0]]
     assert as_graph(value).x.shape == (3, 2)
-    with pytest.raises(DataError, match="`e` should be 'weight'"):
+    with pytest.raises(DataError, match="`e` is 'weight'"):
         as_graph(value, e="weight")
 
 
