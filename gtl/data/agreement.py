@@ -1,4 +1,4 @@
-"""Does a graph of classes say anything about the features? Asked before a training, not after."""
+"""Agreement of a graph of classes with their features, a permutation test before training."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ _ROUNDS = 20  # of drawing pairs that no edge joins; a dense graph may have few
 
 
 class Agreement(NamedTuple):
-    """How well two orders of pairs of classes agree.
+    """Agreement of two orders of pairs of classes.
 
     Attributes:
-        correlation: Spearman's, in ``[-1, 1]``; 0 if either side tells no pairs apart.
-        p_value: Share of renumberings of the classes, the given one included, that agree as well.
+        correlation: Spearman's, in ``[-1, 1]``; 0 if all pairs are equal on either side.
+        p_value: Share of permutations of the classes, the identity included, with at least this
+            correlation.
     """
 
     correlation: float
@@ -36,8 +37,8 @@ def rank_agreement(
 ) -> Agreement:
     """Rank correlation of weight in a graph with nearness of means (Mantel's test).
 
-    A pair weighs the mean of its two directions, 0 where there is no edge. Time goes with pairs
-    times columns times permutations.
+    The weight of a pair is the mean of its two directions, 0 without an edge. Time is proportional
+    to pairs times columns times permutations.
 
     Args:
         src: Edges of a graph of ``c`` classes, int64 ``(m,)``, each at most once.
@@ -72,7 +73,7 @@ def rank_agreement(
 
 
 def _standardized(values: Tensor) -> Tensor:
-    """Ranks, their mean taken off, of length 1; zeros if all are the same."""
+    """Ranks minus their mean, scaled to length 1; zeros if all are the same."""
     import scipy.stats
 
     ranks = torch.from_numpy(scipy.stats.rankdata(values.numpy()))

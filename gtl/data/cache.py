@@ -1,4 +1,4 @@
-"""Packed graphs are kept beside nothing of the user's: raw files are parsed once, then mapped."""
+"""Cache of packed graphs: raw files are parsed once and memory-mapped afterwards."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ logger = logging.getLogger(__name__)
 
 
 def cached(name: str, files: Sequence[Path], make: Callable[[], PackedGraphs]) -> PackedGraphs:
-    """What ``make`` returns, or what it returned before for the same files.
+    """The graphs that ``make`` returns, cached by the state of the raw files.
 
-    Kept in the folder ``GTL_CACHE`` (``~/.cache/gtl`` by default). A broken file there is made
-    again; where nothing can be written the data is only parsed again each time.
+    The cache is the folder ``GTL_CACHE`` (``~/.cache/gtl`` by default). A damaged file there is
+    written again; where nothing can be written the data is parsed each time.
 
     Args:
         name: Beginning of the file name.
-        files: The raw files; another name, size or time of change means other data.
+        files: The raw files; their names, sizes and times of change identify the data.
         make: Parses the raw files.
     """
     path = place(name, files)
@@ -40,33 +40,33 @@ def cached(name: str, files: Sequence[Path], make: Callable[[], PackedGraphs]) -
             path.parent.mkdir(parents=True, exist_ok=True)
             graphs.save(path)
         except OSError as error:
-            logger.warning("%s could not be kept in %s: %s", name, path.parent, error)
+            logger.warning("%s could not be cached in %s: %s", name, path.parent, error)
     return graphs
 
 
 def place(name: str, files: Sequence[Path], *facts: str) -> Path | None:
-    """Where to keep what was made of some files, ``None`` if there is no such folder.
+    """Path in the cache for what was made of some files, ``None`` if there is no folder for it.
 
     Args:
         name: Beginning of the file name.
         files: The raw files.
-        facts: What else decides how the result looks.
+        facts: Options that the result depends on.
     """
     try:
         return _folder() / f"{name}-{fingerprint(files, *facts)}.safetensors"
     except RuntimeError as error:
-        logger.warning("no folder to keep %s in (%s); set GTL_CACHE", name, error)
+        logger.warning("no folder to cache %s in (%s); set GTL_CACHE", name, error)
         return None
 
 
 def opened(path: Path | None, read: Callable[[Path], T]) -> T | None:
-    """What ``read`` makes of a kept file, ``None`` if there is none or it is broken."""
+    """Result of ``read`` on a cached file, ``None`` if there is none or it is damaged."""
     if path is None or not path.is_file():
         return None
     try:
         return read(path)
     except (DataError, TypeError, IndexError) as error:
-        logger.warning("%s is broken and made again: %s", path, error)
+        logger.warning("%s is damaged and written again: %s", path, error)
         return None
 
 

@@ -1,4 +1,4 @@
-"""A graph of classes: without it, knowledge about how classes relate has no form heads could read.
+"""The CategoryGraph: weighted relations between classes, which heads such as KGTN read.
 
 Edges and weights follow Chen et al. 2020 (KGTN); heads read :meth:`CategoryGraph.graph`.
 """
@@ -27,15 +27,16 @@ class CategoryGraph:
     """How much each class has to do with others: sparse, directed, weighted.
 
     Attributes:
-        src: Class that speaks, int64 ``(m,)``.
-        dst: Class that hears, int64 ``(m,)``.
-        weight: How much it counts, float64 ``(m,)``, 0 or more.
+        src: Sending class of each edge, int64 ``(m,)``.
+        dst: Receiving class of each edge, int64 ``(m,)``.
+        weight: Weight of each edge, float64 ``(m,)``, 0 or more.
         num_classes: Number of classes ``c``.
         names: Names of the classes, or empty.
 
     Raises:
         ShapeError: If a field has the wrong shape or dtype.
-        DataError: If an edge leads nowhere or is there twice, or a weight is negative or no number.
+        DataError: If an edge ends outside the classes or is there twice, or a weight is negative
+            or not finite.
 
     Example:
         >>> graph = CategoryGraph.from_paths(["/cat/lion", "/cat/tiger", "/dog/wolf"])
@@ -61,9 +62,9 @@ class CategoryGraph:
         if bool((self.weight < 0).any()):
             raise DataError("`weight` has a negative value, expected 0 or more")
         if len(self._keys().unique()) != len(self.src):
-            raise DataError("an edge is there twice; add up or choose their weights first")
+            raise DataError("an edge is there twice; add their weights up, or choose one of them")
 
-    # -- where it comes from -------------------------------------------------------------------
+    # -- constructors --------------------------------------------------------------------------
 
     @staticmethod
     def from_pairs(
@@ -123,9 +124,9 @@ class CategoryGraph:
 
         Args:
             distances: ``(c, c)``; row ``i`` is how far other classes are from class ``i``,
-                infinite for those it does not hear. The diagonal is not read.
+                infinite for those without an edge. The diagonal is not read.
             decay: Above 0, at most 1.
-            relative: Take off the least distance of each row in the place of 1.
+            relative: Subtract the least distance of each row instead of 1.
 
         Raises:
             ShapeError: If ``distances`` is not square.
@@ -148,7 +149,7 @@ class CategoryGraph:
         Args:
             vectors: Embeddings of class names, or prototypes of training samples, ``(c, d)``.
             decay: Above 0, at most 1.
-            neighbors: How many classes each hears.
+            neighbors: Number of incoming edges of each class.
 
         Raises:
             ShapeError: If ``vectors`` has other than two dimensions.
@@ -176,7 +177,7 @@ class CategoryGraph:
 
     @staticmethod
     def from_labels(labels: Tensor) -> CategoryGraph:
-        """Classes that items share: ``i`` hears ``j`` by the share of its items that are ``j`` too.
+        """Co-occurrence: the edge ``j -> i`` weighs the share of ``i``'s items that are ``j`` too.
 
         Args:
             labels: 1 where an item has a label, 0 or NaN where it has not, ``(items, c)``; those
@@ -201,11 +202,11 @@ class CategoryGraph:
         weight = torch.from_numpy(both.data[apart] / count[both.row[apart]])
         return CategoryGraph(src, dst, weight, labels.shape[1])
 
-    # -- controls: a graph that helps must help more than these --------------------------------
+    # -- controls, with which a graph is compared ----------------------------------------------
 
     @staticmethod
     def uniform(num_classes: int) -> CategoryGraph:
-        """Every class hears every class, itself too, by ``1 / c``: ``c * c`` edges."""
+        """All ``c * c`` edges, self-loops included, with weight ``1 / c``."""
         classes = torch.arange(num_classes)
         src, dst = classes.repeat(num_classes), classes.repeat_interleave(num_classes)
         weight = torch.full((len(src),), 1 / max(num_classes, 1), dtype=torch.float64)
@@ -213,7 +214,7 @@ class CategoryGraph:
 
     @staticmethod
     def identity(num_classes: int) -> CategoryGraph:
-        """Every class hears itself alone, by 1."""
+        """Self-loops alone, with weight 1."""
         classes = torch.arange(num_classes)
         return CategoryGraph(classes, classes, torch.ones(num_classes).double(), num_classes)
 
@@ -239,10 +240,10 @@ class CategoryGraph:
         weight = 1 - torch.rand(num_edges, generator=rng, dtype=torch.float64)
         return CategoryGraph(src, dst + (dst >= src), weight, num_classes)
 
-    # -- changed -------------------------------------------------------------------------------
+    # -- changes -------------------------------------------------------------------------------
 
     def top_k(self, k: int) -> CategoryGraph:
-        """Keep the ``k`` strongest edges of each class that hears, and ties with the last."""
+        """Keep the ``k`` strongest incoming edges of each class, and ties with the last of them."""
         if k < 1:
             raise ConfigError(f"`k` is {k}, expected at least 1")
         by_weight = self.weight.argsort(descending=True, stable=True)
@@ -255,7 +256,7 @@ class CategoryGraph:
         return self._keep(self.weight >= least[self.dst])
 
     def top_ratio(self, ratio: float) -> CategoryGraph:
-        """Keep the strongest edges of each class, ``ratio`` times the number of classes.
+        """Keep the strongest incoming edges of each class, ``ratio`` times the number of classes.
 
         At least one is kept. The published code keeps one more.
         """
@@ -264,7 +265,7 @@ class CategoryGraph:
         return self.top_k(max(1, int(ratio * self.num_classes)))
 
     def with_self_weight(self, weight: float) -> CategoryGraph:
-        """Let each class hear itself by ``weight`` (2 in the paper); 0 ends that."""
+        """Replace all self-loops by ones of ``weight`` (2 in the paper); 0 removes them."""
         apart = self._keep(self.src != self.dst)
         if weight == 0:
             return apart
@@ -278,19 +279,19 @@ class CategoryGraph:
         )
 
     def normalized(self) -> CategoryGraph:
-        """Let what each class hears sum to 1; a class that hears nothing stays so."""
+        """Incoming weights of each class that sum to 1; a class without incoming edges has none."""
         total = self.weight.new_zeros(self.num_classes).index_add(0, self.dst, self.weight)
         total[total == 0] = 1
         return replace(self, weight=self.weight / total[self.dst])
 
     def without(self, classes: Tensor) -> CategoryGraph:
-        """Take classes, int64 ``(k,)``, out of the conversation; they keep their numbers."""
+        """Remove all edges of the classes int64 ``(k,)``; they keep their numbers."""
         out = torch.zeros(self.num_classes, dtype=torch.bool)
         out[classes.cpu()] = True
         return self._keep(~(out[self.src] | out[self.dst]))
 
     def of(self, classes: Tensor) -> CategoryGraph:
-        """The graph of some classes alone, int64 ``(k,)``, each once, numbered in that order."""
+        """The graph induced by the classes int64 ``(k,)``, each once, numbered in that order."""
         place = torch.full((self.num_classes,), -1)
         place[classes.cpu()] = torch.arange(len(classes))
         kept = (place[self.src] >= 0) & (place[self.dst] >= 0)
@@ -298,14 +299,14 @@ class CategoryGraph:
         ends = place[self.src[kept]], place[self.dst[kept]]
         return CategoryGraph(*ends, self.weight[kept], len(classes), names)
 
-    # -- read ----------------------------------------------------------------------------------
+    # -- views ---------------------------------------------------------------------------------
 
     def graph(self) -> Graph:
         """The same as a :class:`gtl.Graph` with the weights in ``e``, ``(m, 1)``."""
         return Graph(self.src, self.dst, self.num_classes, e=self.weight.unsqueeze(1))
 
     def dense(self) -> Tensor:
-        """The same as a matrix ``(c, c)``: row ``i`` weighs what class ``i`` hears."""
+        """The same as a matrix ``(c, c)``: row ``i`` holds the incoming weights of class ``i``."""
         matrix = self.weight.new_zeros(self.num_classes, self.num_classes)
         matrix[self.dst, self.src] = self.weight
         return matrix
@@ -313,7 +314,7 @@ class CategoryGraph:
     def agreement(
         self, class_means: Tensor, rng: torch.Generator, permutations: int = 199
     ) -> Agreement:
-        """Are classes that are near in the graph near in feature space? Ask before training.
+        """Correlation of nearness in the graph with nearness of the classes in feature space.
 
         Up to some 300 classes all pairs are compared; of more, the pairs that edges join (a random
         50,000 if there are more) and as many others.
@@ -321,7 +322,7 @@ class CategoryGraph:
         Args:
             class_means: Mean features of each class, of training samples, ``(c, d)``.
             rng: Draws the permutations of classes, and the pairs.
-            permutations: How many to compare with; the p-value is no less than
+            permutations: Number of permutations; the p-value is no less than
                 ``1 / (permutations + 1)``.
 
         Raises:

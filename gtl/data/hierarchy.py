@@ -1,4 +1,4 @@
-"""Distances in a hierarchy of classes, near pairs only: all pairs would be a matrix of classes.
+"""Distances between near classes of a hierarchy, without a matrix of all pairs.
 
 A hierarchy is a table of child and parent (WordNet's hypernyms) or a path per class. A class may
 have several parents, and be above another one.
@@ -145,11 +145,11 @@ def _check(classes: Sequence[str], parents: dict[str, list[str]]) -> None:
     if len(set(classes)) != len(classes):
         twice = next(name for name in classes if list(classes).count(name) > 1)
         raise DataError(f"the class {twice!r} is named twice; each must be named once")
-    strangers = [name for name in classes if name not in parents]
-    if strangers:
-        shown = ", ".join(strangers[:_LISTED])
+    missing = [name for name in classes if name not in parents]
+    if missing:
+        shown = ", ".join(missing[:_LISTED])
         raise DataError(
-            f"{len(strangers)} of {len(classes)} classes are in no pair of child and parent "
+            f"{len(missing)} of {len(classes)} classes are in no pair of child and parent "
             f"({shown}); add their parents"
         )
     try:

@@ -180,14 +180,14 @@ def _one_type(table: np.ndarray, known: np.ndarray, spec: str) -> np.ndarray:
         raise DataError(
             f"{spec}: `labels` holds a {type(wrong).__name__}, expected numbers or words"
         )
-    fillers: list[tuple[Any, Any, Any]] = [
-        (str, "", np.str_),
-        (float, np.nan, np.float64),
-        (int, -1, np.int64),
-        (bool, False, np.bool_),
-    ]
-    fitting: list[tuple[Any, Any]] = [rest for kind, *rest in fillers if kind in types]  # type: ignore[misc]
-    filler, dtype = fitting[0] if fitting else (-1, np.int64)
+    fillers: dict[type, tuple[Any, Any]] = {
+        str: ("", np.str_),
+        float: (np.nan, np.float64),
+        int: (-1, np.int64),
+        bool: (False, np.bool_),
+    }
+    kind = next((kind for kind in fillers if kind in types), int)
+    filler, dtype = fillers[kind]
     return np.where(known, table, filler).astype(dtype)
 
 

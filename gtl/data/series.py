@@ -1,8 +1,8 @@
-"""A Series: values of the nodes of a graph over time, cut into windows of past and future.
+"""The Series: values of the nodes of a graph over time, in windows of past and future steps.
 
-Parts follow one another in time, and whatever is fitted to values (a scale, a baseline, a model)
-sees the first one alone: a forecast that was scaled with what came later would look better than it
-can be.
+The parts of a split follow one another in time, and everything that is fitted to values (a scale, a
+baseline, a model) uses the training part alone: scaling with later values would leak them into the
+forecast.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from gtl.graph.graph import STRUCTURE
 from gtl.graph.pack import PackedGraphs
 
 PARTS = ("train", "valid", "test")
-_UNSEEN = 1e-12  # of the mean: less is the rounding of a column that does not vary
+_UNSEEN = 1e-12  # share of the mean: a smaller deviation is rounding of a constant column
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,21 +34,21 @@ class Series:
         spec: What it was loaded from, such as ``series:los_loop``.
         values: Float ``(T, n, d)``, in the unit of the file.
         graph: The graph of all steps, without ``x``; ``None`` if each step has its own. Given as
-            whatever :func:`gtl.as_graph` reads.
+            what :func:`gtl.as_graph` reads.
         graphs: The graph of each step, without ``x``; ``None`` if all steps share one. Given packed
-            or as a list of whatever :func:`gtl.as_graph` reads.
-        mask: Which nodes are there at each step, boolean ``(T, n)``; ``None`` if all are. Values of
-            absent nodes are never looked at and may be NaN.
+            or as a list of what :func:`gtl.as_graph` reads.
+        mask: Which nodes are present at each step, boolean ``(T, n)``; ``None`` if all are. Values
+            of absent nodes are not read and may be NaN.
         split: First step of ``train``, ``valid`` and ``test``, each with the step after its last;
             parts follow one another.
-        period: Steps after which the season returns, such as 52 weeks; ``None`` if there is none.
-        step: What one step is called, such as ``"week"``.
+        period: Steps of a season, such as 52 weeks; ``None`` if there is none.
+        step: Name of one step, such as ``"week"``.
         names: A name per node; may be empty.
         options: What :func:`gtl.load` was given beside ``spec`` and ``root``, to load it again.
 
     Raises:
-        DataError: If lengths disagree, parts overlap or leave gaps, or a value of a node that is
-            there is missing.
+        DataError: If lengths disagree, parts overlap or leave gaps, or a value of a present
+            node is missing.
     """
 
     spec: str
@@ -117,7 +117,7 @@ class Series:
         if wrong:
             raise DataError(
                 f"{self.spec}: graphs of {sizes} nodes for values of {self.num_nodes}; a graph has "
-                "all nodes at each step, `mask` says which are there"
+                "all nodes at each step; mark those that are absent in `mask`"
             )
         if self.names and len(self.names) != self.num_nodes:
             raise DataError(f"{self.spec}: {len(self.names)} names for {self.num_nodes} nodes")
@@ -127,8 +127,8 @@ class Series:
         if bool(missing.any()):
             step, node = missing.nonzero()[0].tolist()
             raise DataError(
-                f"{self.spec}: node {node} has no value at step {step}; fill the gap, or say in "
-                "`mask` that it is absent"
+                f"{self.spec}: node {node} has no value at step {step}; fill the gap, or mark it "
+                "as absent in `mask`"
             )
 
     def _check_split(self) -> None:
@@ -152,7 +152,7 @@ class Series:
 
     @property
     def schema(self) -> Schema:
-        """What snapshots look like: the values as node features, and the edges of the graphs."""
+        """Schema of the snapshots: the values as node features, and the edges of the graphs."""
         found = self.graphs.schema if self.graphs is not None else Schema.of(self._graph())
         return Schema(
             Columns(width=self.values.shape[2]),
@@ -162,7 +162,7 @@ class Series:
         )
 
     def present(self) -> Tensor:
-        """Which nodes are there, boolean ``(T, n)``."""
+        """Which nodes are present, boolean ``(T, n)``."""
         if self.mask is not None:
             return self.mask
         return torch.ones(self.values.shape[:2], dtype=torch.bool)
@@ -171,7 +171,7 @@ class Series:
         """Mean and standard deviation of each column over the training part, whatever its unit.
 
         Raises:
-            DataError: If nobody is there in the training part.
+            DataError: If no node is present in the training part.
         """
         start, end = self.split["train"]
         known = self.values[start:end][self.present()[start:end]].double()  # (rows, d)
@@ -183,16 +183,16 @@ class Series:
     def windows(
         self, history: int, horizons: int | Sequence[int], part: str, stride: int = 1
     ) -> Windows:
-        """Windows whose future lies in one part, from the step after the present one on.
+        """Windows whose future steps, counted from the one after the present, lie in one part.
 
-        So windows of far horizons alone begin where those of the next step do. Their past may reach
-        into the part before.
+        The first window is the same for all horizons. The past of a window may reach into the part
+        before.
 
         Args:
-            history: Steps that a forecast may look at, the present one included.
+            history: Steps that a forecast reads, the present one included.
             horizons: How many steps ahead to forecast; one number ``h`` means 1 to ``h``.
             part: ``"train"``, ``"valid"`` or ``"test"``.
-            stride: Take every so many-th window only.
+            stride: Steps between two windows.
 
         Raises:
             ConfigError: If a number is no whole one or below 1, or the part is unknown.
@@ -235,7 +235,7 @@ class Series:
         return whole.replace(x=x).subgraph(there).replace(origin=origin[there])
 
     def _structure(self, steps: Tensor) -> Graph:
-        """Disjoint graph of some steps with all nodes; of one graph it depends on their number."""
+        """Disjoint graph of some steps with all nodes."""
         k, n = len(steps), self.num_nodes
         if self.graphs is not None:
             return self.graphs.batch(steps).replace(origin=torch.arange(n).repeat(k))
@@ -306,12 +306,12 @@ class Scale:
 
 @dataclass(frozen=True)
 class Windows:
-    """Pieces of past and future, each named by its present step, the last one it may look at.
+    """Windows of past and future steps, identified by their present step, the last past one.
 
     Attributes:
         now: Present step of each window, int64 ``(w,)``.
         history: Steps of the past, the present one included.
-        horizons: Steps ahead that are asked about.
+        horizons: Steps ahead that are forecast.
     """
 
     now: Tensor
@@ -326,11 +326,11 @@ class Windows:
         return Windows(self.now[index], self.history, self.horizons)
 
     def past(self) -> Tensor:
-        """Steps that each window may look at, oldest first, int64 ``(w, history)``."""
+        """Past steps of each window, oldest first, int64 ``(w, history)``."""
         return self.now.unsqueeze(1) + torch.arange(1 - self.history, 1)
 
     def future(self) -> Tensor:
-        """Steps that it is asked about, int64 ``(w, horizons)``."""
+        """Future steps of each window, int64 ``(w, horizons)``."""
         return self.now.unsqueeze(1) + torch.tensor(self.horizons)
 
 

@@ -1,4 +1,4 @@
-"""The Graph and message passing along it (the only door to DGL)."""
+"""The Graph and message passing along it; the only package that imports DGL."""
 
 from gtl.graph import ops
 from gtl.graph.convert import as_graph, to_dgl, to_networkx, to_pyg, to_scipy

@@ -1,4 +1,4 @@
-"""Augmentations of whole batches: without them a graph has but one view (You et al. 2020)."""
+"""Random augmentations of whole batches of graphs (You et al. 2020)."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ AUGMENTATIONS = ("drop_nodes", "drop_edges", "mask_features", "subgraph")
 def augment(
     name: str, graph: Graph, rate: float, rng: torch.Generator, columns: Columns | None = None
 ) -> Graph:
-    """A copy of a graph that lacks something.
+    """An augmented copy of a graph.
 
     Args:
         name: One of ``AUGMENTATIONS``.
         graph: A graph, or a batch that is treated graph by graph.
-        rate: Share that goes missing, in ``[0, 1)``.
+        rate: Share of nodes, edges or features that is removed, in ``[0, 1)``.
         rng: Generator for the draws.
-        columns: What the features look like; for ``mask_features``.
+        columns: Columns of the node features; needed by ``mask_features`` if categorical.
 
     Returns:
-        The copy. Labels and seeds stay only where all nodes do.
+        The copy. Labels and seeds are kept only by augmentations that keep all nodes.
 
     Raises:
         ConfigError: If there is no augmentation of that name.
@@ -45,7 +45,7 @@ def augment(
 
 
 def drop_nodes(graph: Graph, rate: float, rng: torch.Generator) -> Graph:
-    """Each node goes with probability ``rate``, its edges too; each graph keeps at least one."""
+    """Remove each node with probability ``rate``; each graph keeps at least one node."""
     draws = torch.rand(graph.num_nodes, generator=rng, dtype=torch.float64).to(graph.device)
     sizes = graph.graph_sizes()
     best = ops.spread(ops.segment_max(draws, sizes), sizes, graph.num_nodes)
@@ -55,7 +55,7 @@ def drop_nodes(graph: Graph, rate: float, rng: torch.Generator) -> Graph:
 def connected_part(graph: Graph, share: float, rng: torch.Generator) -> Graph:
     """The nodes nearest to a random one of each graph, a share of the graph rounded up.
 
-    Among the farthest that are kept chance decides; nodes out of reach come last.
+    Nodes at the largest kept distance are chosen at random; unreachable nodes come last.
     """
     n, sizes = graph.num_nodes, graph.graph_sizes()
     distance = distances_from(graph, draw_centers(graph, 1, rng))
@@ -73,10 +73,10 @@ def connected_part(graph: Graph, share: float, rng: torch.Generator) -> Graph:
 def mask_features(
     graph: Graph, rate: float, rng: torch.Generator, columns: Columns | None
 ) -> Graph:
-    """Hide node features: categorical ones of random nodes, or random floating columns of all.
+    """Mask node features: categorical ones of random nodes, or random floating columns of all.
 
-    A floating column that is hidden in all nodes alike takes away something that neighbors cannot
-    give back (Zhu et al. 2020). A graph without features comes back as it is.
+    A floating column is masked in all nodes, so that it cannot be recovered from the neighbors
+    (Zhu et al. 2020). A graph without features is returned unchanged.
     """
     if graph.x is None:
         return graph
@@ -89,7 +89,7 @@ def mask_features(
 
 
 def masked(x: Tensor, columns: Columns | None) -> Tensor:
-    """What a masked node has for features, ``(d,)``: codes for *masked*, or zeros if floating.
+    """Features of a masked node, ``(d,)``: the category *masked*, or zeros if floating.
 
     Raises:
         ConfigError: If the features are categorical and ``columns`` are not.

@@ -28,7 +28,7 @@ def as_graph(
     edge_type: str | None = None,
     time: str | None = None,
 ) -> Graph:
-    """Make a validated Graph of whatever graph comes.
+    """The validated Graph of a graph of any library.
 
     - **Graph**: checked and returned as it is.
     - **DGLGraph**: a batched one keeps its sizes.
@@ -43,7 +43,7 @@ def as_graph(
     its ``ntypes`` (``node_types``), and ``edge_type`` follows its ``canonical_etypes``
     (``edge_types``). Features of equal form are stacked. Floating features of different width stand
     side by side: each type fills columns of its own, with zeros in those of the others; a type
-    without features has zeros. Labels are not read: they belong to a data set.
+    without features has zeros. Labels are not read; see :meth:`gtl.data.Dataset.from_graph`.
 
     Args:
         value: The graph.
@@ -69,19 +69,21 @@ def as_graph(
         Graph(num_nodes=3, num_edges=1)
     """
     names = {"x": x, "e": e, "node_type": node_type, "edge_type": edge_type, "time": time}
-    if isinstance(value, Graph):
-        return value.validate()
+    return (value if isinstance(value, Graph) else _read(value, names)).validate()
+
+
+def _read(value: Any, names: readers.Names) -> Graph:
     home = {cls.__module__.partition(".")[0] for cls in type(value).__mro__}
     if "dgl" in home and hasattr(value, "canonical_etypes"):
-        return readers.from_dgl(value, names).validate()
+        return readers.from_dgl(value, names)
     if "torch_geometric" in home and hasattr(value, "node_types"):
-        return readers.from_pyg_hetero(value, names).validate()
+        return readers.from_pyg_hetero(value, names)
     if "torch_geometric" in home and hasattr(value, "edge_attrs"):
-        return readers.from_pyg(value, names).validate()
+        return readers.from_pyg(value, names)
     if "networkx" in home and hasattr(value, "is_multigraph"):
-        return readers.from_networkx(value, names).validate()
+        return readers.from_networkx(value, names)
     if "scipy" in home and hasattr(value, "tocoo"):
-        return readers.from_scipy(value).validate()
+        return readers.from_scipy(value)
     several = isinstance(value, (list, tuple))
     raise DataError(
         f"cannot make a Graph of {type(value).__module__}.{type(value).__qualname__}; expected a "

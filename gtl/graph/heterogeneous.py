@@ -1,4 +1,4 @@
-"""One homogeneous graph of the nodes and edges of several types, wherever they were read from."""
+"""Union of the nodes and edges of several types in one homogeneous graph with types."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class NodesOfType:
     """The nodes of one type.
 
     Attributes:
-        count: How many there are.
+        count: Number of nodes.
         values: Fields of :class:`Graph` that nodes have, by name; ``None`` where absent.
-        sizes: How many are in each graph of a batch, int64 ``(g,)``; ``None`` if it is no batch.
+        sizes: Nodes of the type in each graph of a batch, int64 ``(g,)``; ``None`` if no batch.
     """
 
     count: int
@@ -50,16 +50,16 @@ def join(nodes: Sequence[NodesOfType], edges: Sequence[EdgesOfType], typed: bool
     """One graph of all types, numbered type by type; in a batch, within each of its graphs.
 
     Args:
-        nodes: A part per node type, at least one; the type is its place.
-        edges: A part per edge type; the type is its place.
-        typed: Whether the graph gets ``node_type`` and ``edge_type`` from those places.
+        nodes: Nodes of each type, at least one; types are numbered in this order.
+        edges: Edges of each type; types are numbered in this order.
+        typed: Whether the graph gets ``node_type`` and ``edge_type``.
 
     Raises:
         DataError: If a field other than floating features is absent in some types or differs in
             form between them.
     """
     if not nodes:
-        raise DataError("the graph has no type of nodes, so there is nothing to encode")
+        raise DataError("the graph has no node type; give a graph with nodes")
     device = edges[0].src.device if edges else None
     counts = torch.tensor([part.count for part in nodes])
     starts = starts_of(counts).tolist()
@@ -92,8 +92,8 @@ def _stack(key: str, values: list[Tensor | None], rows: list[int]) -> Tensor | N
         return torch.cat(present)
     if key not in ("x", "e") or not all(v.is_floating_point() and v.dim() == 2 for v in present):
         raise DataError(
-            f"`{key}` must be there for all types and of one form, unless it is floating; set it "
-            "for all types or leave it out"
+            f"`{key}` differs in form between types or is absent in some, which only floating "
+            "features may; set it for all types or leave it out"
         )
     return _side_by_side(values, rows, shared=len(shapes) == 1)
 
@@ -107,7 +107,7 @@ def _side_by_side(values: list[Tensor | None], rows: list[int], shared: bool) ->
     present = [value for value in values if value is not None]
     width = present[0].shape[1] if shared else sum(value.shape[1] for value in present)
     dtype = reduce(torch.promote_types, (value.dtype for value in present))
-    whole = present[0].new_zeros(sum(rows), width, dtype=dtype)  # once: it may be most of memory
+    whole = present[0].new_zeros(sum(rows), width, dtype=dtype)  # allocated once: it may be large
     row = column = 0
     for value, count in zip(values, rows):
         if value is not None:

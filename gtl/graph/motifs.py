@@ -1,4 +1,4 @@
-"""Small shapes around nodes: rings, ends and forks, found without a loop over nodes."""
+"""Motifs around nodes: rings of given sizes and degrees, found without a loop over nodes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gtl.errors import ConfigError
 from gtl.graph.graph import Graph
 from gtl.graph.sample import are_joined, edges_into, incoming, node_pairs
 
-_CHUNK = 1 << 14  # paths that grow together, so that memory stays bounded
+_CHUNK = 1 << 14  # paths that are extended at a time, which bounds memory
 
 
 def in_rings(graph: Graph, sizes: Sequence[int], max_degree: int = 8) -> Tensor:
@@ -23,8 +23,8 @@ def in_rings(graph: Graph, sizes: Sequence[int], max_degree: int = 8) -> Tensor:
     Args:
         graph: A graph or batch of ``n`` nodes.
         sizes: Lengths ``k``, each 3 or more.
-        max_degree: Rings through a node with more neighbors are not looked for: around the hubs of
-            a large graph there are too many paths to follow.
+        max_degree: Rings through nodes with more neighbors are not searched: around the hubs of a
+            large graph there are too many paths.
 
     Returns:
         Boolean ``(n, k)``.
@@ -80,7 +80,7 @@ def _grown(graph: Graph, paths: Tensor) -> tuple[Tensor, Tensor]:
     paths = torch.cat([paths[row], senders[edges].unsqueeze(1)], 1)
     new = paths[:, -1:]
     free = (new > paths[:, :1]).squeeze(1)
-    for column in range(1, paths.shape[1] - 2):  # the one before is its neighbor, as it shall be
+    for column in range(1, paths.shape[1] - 2):  # all but the last node, its neighbor
         inner = paths[:, column]
         free &= (new[:, 0] != inner) & ~are_joined(graph, new[:, 0], inner)
     free &= new[:, 0] != paths[:, -2]

@@ -1,8 +1,12 @@
-"""Neighbor sampling: without it, no step on a graph whose node vectors do not fit into memory.
+"""Neighbor sampling for graphs whose node vectors do not fit into memory (Hamilton et al. 2017).
 
-One subgraph serves a batch of seeds and all layers of an encoder (Hamilton et al. 2017, where each
-layer has a subgraph of its own): whatever reads a Graph, auxiliary tasks included, can read it. Its
-cost depends on the seeds and fan-outs alone, not on the size of the graph.
+A batch of seeds has one subgraph for all layers of an encoder (in the paper each layer has its
+own), so that everything that reads a Graph, auxiliary tasks included, can read it. The cost depends
+on the seeds and fan-outs alone, not on the size of the graph.
+
+Nodes of the last hop draw no edges. They get the edges of the graph that lead back to them along
+the edges that reached them: that changes nothing for the seeds, and auxiliary tasks on such a node
+find some of its neighborhood.
 """
 
 from __future__ import annotations
@@ -23,20 +27,16 @@ def sample_neighbors(
     fan_outs: Sequence[int | None],
     rng: torch.Generator | None = None,
 ) -> Graph:
-    """The seeds and what their vectors are computed from, as one graph.
+    """The seeds and the nodes that their vectors are computed from, as one graph.
 
-    The search walks against the direction of the edges, which messages take. Hop by hop, each node
-    that is new draws some of its incoming edges, without replacement and each equally likely; a
-    node draws once, however many seeds it serves. With ``fan_outs`` that are all ``None`` and as
-    many as an encoder has layers, the seeds' vectors are those of the whole graph.
-
-    Nodes of the last hop draw no edges. What they do get are edges of the graph that lead back to
-    them along the edges that reached them: that changes nothing for the seeds, and a task that
-    asks about such a node finds some of its surroundings.
+    Edges are followed against their direction. Hop by hop, each new node draws some of its incoming
+    edges, without replacement and each equally likely, once for all seeds. With ``fan_outs`` that
+    are all ``None`` and as many as an encoder has layers, the seeds' vectors are those of the whole
+    graph.
 
     Args:
-        graph: A graph of ``n`` nodes. What is computed once for it (:func:`incoming`) takes time
-            and memory in proportion to its edges; a sample takes none.
+        graph: A graph of ``n`` nodes. Its edges are sorted once (:func:`incoming`); further samples
+            take no time that grows with the graph.
         seeds: Node numbers, int64 ``(b,)``.
         fan_outs: How many incoming edges a node draws, at each hop from the seeds; ``None`` means
             all of them.
@@ -44,10 +44,10 @@ def sample_neighbors(
 
     Returns:
         A graph on the device of ``graph`` with distinct nodes: the seeds in their order, then
-        those of the first hop, of the second and so on. Features, types and times are cut out,
-        ``seeds`` renumbered (a repeated seed is one node), ``origin`` holds the numbers that the
-        nodes have in ``graph`` and ``undrawn`` the counts of incoming edges that were left behind.
-        Labels do not travel, nor the sizes of a batch.
+        those of the first hop, of the second and so on, with their features, types and times.
+        ``seeds`` are renumbered (a repeated seed is one node), ``origin`` holds the numbers of the
+        nodes in ``graph`` and ``undrawn`` the number of incoming edges of each that were not drawn.
+        Labels and the sizes of a batch are dropped.
 
     Raises:
         ConfigError: If a fan-out is below 1, or one is given without a generator.
@@ -96,7 +96,7 @@ def _edges_back(
     Returns:
         Positions of the edges, one for each pair that has some, receiving and sending rows.
     """
-    pairs = torch.unique((src * max(count, 1) + dst)[src >= count])  # ascending: memory in order
+    pairs = torch.unique((src * max(count, 1) + dst)[src >= count])  # ascending, for faster access
     to, by = pairs // max(count, 1), pairs % max(count, 1)
     edges, found = _edges_between(graph, nodes[by], nodes[to])
     return edges, to[found], by[found]

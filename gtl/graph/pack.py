@@ -147,7 +147,7 @@ class PackedGraphs:
         )
 
     def batch_on(self, index: Tensor, device: torch.device | str) -> Graph:
-        """A :meth:`batch` on a device, of which :func:`source_of` knows where it is from."""
+        """A :meth:`batch` on a device, whose origin :func:`source_of` returns."""
         graph = self.batch(index).to(device)
         graph.remember(_SOURCE, lambda: (self, index), CONTENT)
         return graph
@@ -202,7 +202,7 @@ class PackedGraphs:
         for name, value in sorted(self.tensors().items()):
             dtype = _wide(value[:0]).dtype
             digest.update(f"{name} {dtype} {tuple(value.shape)}".encode())
-            for part in value.split(_CHUNK):  # widened piece by piece: a corpus may exceed memory
+            for part in value.split(_CHUNK):  # in pieces, since a corpus may exceed memory
                 digest.update(raw_bytes(_wide(part).contiguous()))
         return digest.hexdigest()
 
@@ -214,7 +214,7 @@ class PackedGraphs:
     def load(path: str | Path) -> PackedGraphs:
         """Open a file of :meth:`save`; tensors are memory-mapped, pages are read when used.
 
-        The file may be larger than memory. Tensors in it that are not fields are left alone.
+        The file may be larger than memory. Tensors in it that are not fields are not read.
 
         Raises:
             DataError: If the file is not one of :meth:`save` or is truncated.
@@ -229,14 +229,14 @@ class PackedGraphs:
             return PackedGraphs(schema=Schema.from_json(json.loads(metadata["schema"])), **fields)
         except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
             raise DataError(
-                f"{path} is not a readable file of packed graphs ({error}); make it again"
+                f"{path} is not a readable file of packed graphs ({error}); write it again"
             ) from error
 
 
 def source_of(graph: Graph) -> tuple[PackedGraphs, Tensor] | None:
     """The set that a batch is from and the numbers of its graphs there.
 
-    ``None`` if it is from none, or was changed in anything that an encoder reads.
+    ``None`` if there is none, or a field that encoders read was changed.
     """
     return graph.remember(_SOURCE, lambda: None, CONTENT)
 
@@ -251,8 +251,8 @@ def _offsets(counts: Tensor) -> Tensor:
 
 
 def _gather(values: Tensor, rows: np.ndarray) -> Tensor:
-    # NumPy does a batch on the calling thread. Torch would wake all its threads for each of these
-    # small pieces, and on a busy machine waiting for them takes a hundred times as long as they do.
+    # NumPy runs on the calling thread. Torch would start all its threads for each of these small
+    # pieces, and on a busy machine waiting for them takes a hundred times as long as the work.
     if values.dtype == torch.bfloat16:  # unknown to NumPy
         return values[torch.from_numpy(rows)]
     return torch.from_numpy(values.numpy().take(rows, axis=0))

@@ -1,4 +1,4 @@
-"""A packed data set larger than memory: without it, packing would have to hold all graphs."""
+"""Writer of packed graphs piece by piece, for data sets larger than memory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gtl.graph.tensor_file import TensorWriter
 
 
 class PackedWriter:
-    """Writes the file of :meth:`PackedGraphs.save` from graphs that come piece by piece.
+    """Writer of the file of :meth:`PackedGraphs.save`, to which graphs are appended in pieces.
 
     The file appears when the block ends, complete, and not at all if the block fails or the
     process is killed. Integers are stored in the smallest dtype that holds them.

@@ -30,7 +30,7 @@ def partition(graph: Graph, parts: int, method: str = "propagation") -> Tensor:
             into equal pieces, then move to where most of their neighbors are, as long as a part has
             at most a tenth more than its share. It gives the same parts whenever it is called.
             ``"metis"`` (Karypis and Kumar 1998, through DGL) cuts fewer edges, on citation graphs
-            about half as many, but two calls need not agree, and it logs to the error stream.
+            about half as many, but two calls may differ, and it logs to the error stream.
 
     Returns:
         Numbers in ``0..parts - 1``, int64 ``(n,)``; not all are used if there are fewer nodes.

@@ -17,7 +17,7 @@ from gtl.graph.graph import Graph
 from gtl.graph.heterogeneous import EdgesOfType, NodesOfType, join
 
 Names = Mapping[str, str | None]
-USUAL: Mapping[str, tuple[str, ...]] = {  # where to look, unless told
+USUAL: Mapping[str, tuple[str, ...]] = {  # default names of the features
     "x": ("x", "feat"),
     "e": ("e", "edge_attr", "feat"),
     "node_type": ("node_type", "_TYPE"),
@@ -29,7 +29,9 @@ USUAL: Mapping[str, tuple[str, ...]] = {  # where to look, unless told
 def from_dgl(value: Any, names: Names) -> Graph:
     """A DGLGraph, homogeneous or not."""
     if value.is_block:
-        raise DataError("a DGL block has two sets of nodes; give the graph it was sampled from")
+        raise DataError(
+            "a DGL block has two sets of nodes; give the graph that it was sampled from"
+        )
     typed = len(value.ntypes) > 1 or len(value.canonical_etypes) > 1
     node_keys, edge_keys = _keys(typed)
     nodes = [
@@ -91,7 +93,7 @@ def _pyg_edges(
 
 
 def from_networkx(value: Any, names: Names) -> Graph:
-    """Any networkx graph; ``names`` speak of attributes."""
+    """Any networkx graph; ``names`` are names of attributes."""
     number = {node: i for i, node in enumerate(value.nodes)}
     pairs, records = [], []
     for source, target, record in value.edges(data=True):
@@ -200,4 +202,6 @@ def _require_found(names: Names, nodes: list[NodesOfType], edges: list[EdgesOfTy
     found = {key for values in parts for key, value in values.items() if value is not None}
     for key, name in names.items():
         if name is not None and key not in found:
-            raise DataError(f"`{key}` should be {name!r}, but the graph has nothing of that name")
+            raise DataError(
+                f"`{key}` is {name!r}, but the graph has no field of that name; correct the name"
+            )

@@ -1,7 +1,7 @@
-"""Parts of a graph: neighborhoods of many centers at once, induced pieces, joined pairs of nodes.
+"""Parts of a graph: neighborhoods of many centers, induced subgraphs, joined pairs of nodes.
 
-Nothing here loops over nodes: a breadth-first search advances all centers together by one hop,
-and questions about edges are answered by binary search in sorted keys that the Graph remembers.
+Nothing here loops over nodes: a breadth-first search advances all centers together by one hop, and
+edges are looked up by binary search in sorted keys that the Graph caches.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ def neighborhoods(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Nodes whose messages reach each center within ``hops`` layers, with their distance.
 
-    The search walks against the direction of the edges. Each center has its own search; one node
-    may belong to many.
+    Edges are followed against their direction. Each center has its own search; one node may belong
+    to several.
 
     Args:
         graph: A graph of ``n`` nodes.
         centers: Node numbers, int64 ``(c,)``; repeats are searched twice.
         hops: Largest distance; 0 gives the centers alone.
         fan_out: Follow at most so many edges of each node, drawn without replacement and each
-            equally likely; ``None`` follows all. Edges that are not drawn are not there for this
-            search, so a distance may come out larger than the true one.
+            equally likely; ``None`` follows all. Edges that are not drawn are not followed, so
+            that a distance may be larger than the true one.
         max_nodes: Keep at most so many nodes at each distance from a center, drawn uniformly;
-            ``None`` keeps all. What hangs on dropped nodes only is not reached.
+            ``None`` keeps all. Nodes behind dropped ones are not reached.
         rng: Generator for the draws; needed with ``fan_out`` or ``max_nodes``.
 
     Returns:
@@ -63,7 +63,7 @@ def neighborhoods(
         edges, row = edges_into(starts, frontier % n, fan_out, rng)
         reached = torch.unique((frontier // n)[row] * n + senders[edges])
         frontier = reached[~contains(seen, reached)]
-        seen = torch.cat([seen, frontier]).sort().values  # dropped ones too: they stay dropped
+        seen = torch.cat([seen, frontier]).sort().values  # dropped nodes too, which stay dropped
         if max_nodes is not None:
             frontier = _thin_out(frontier, frontier // n, max_nodes, rng)
         if not len(frontier):
@@ -78,11 +78,11 @@ def neighborhoods(
 def induced(graph: Graph, owner: Tensor, node: Tensor, pieces: int | None = None) -> Graph:
     """The disjoint union of the subgraphs that groups of nodes induce.
 
-    Features, types and times travel; labels, seeds and what sampling left behind do not, since
-    they speak of the whole.
+    Features, types and times are kept; labels, seeds, ``origin`` and ``undrawn`` refer to the
+    whole graph and are dropped.
 
     Args:
-        graph: Where the pieces are cut from.
+        graph: The whole graph.
         owner: Piece of each node, int64 ``(k,)``, ascending.
         node: Node numbers ``(k,)``, distinct within a piece; one node may be in many pieces.
         pieces: Number of pieces ``g``; pieces without nodes stay, empty. The largest owner
@@ -147,7 +147,7 @@ def node_pairs(graph: Graph) -> tuple[Tensor, Tensor]:
 def are_joined(graph: Graph, u: Tensor, v: Tensor) -> Tensor:
     """Whether an edge joins ``u`` and ``v``, in whichever direction; boolean, shaped like them.
 
-    A node is not joined to itself, whatever loops it has.
+    A node is not joined to itself, even by a self-loop.
     """
     return pair_rows(graph, u, v) >= 0
 
@@ -173,7 +173,7 @@ def draw_rows(total: int, share: float, rng: torch.Generator) -> Tensor:
 def draw_numbers(total: int, count: int, rng: torch.Generator) -> Tensor:
     """``count`` of the numbers below ``total``, all of them if there are not as many.
 
-    It takes no time that grows with ``total``: numbers that were drawn before are drawn again.
+    Repeats are drawn again, so that the time does not grow with ``total``.
 
     Returns:
         Distinct numbers in random order, every order equally likely, int64, on the CPU.
@@ -227,7 +227,7 @@ def some_of_each(group: Tensor, limit: int, rng: torch.Generator) -> Tensor:
 def distances_from(graph: Graph, sources: Tensor) -> Tensor:
     """Hops to each node ``(n,)`` from the nearest of ``sources`` int64 ``(s,)``; -1 without a path.
 
-    The search walks against the direction of the edges, as :func:`neighborhoods` does.
+    Edges are followed against their direction, as in :func:`neighborhoods`.
     """
     starts, _, senders = incoming(graph)
     distance = torch.full((graph.num_nodes,), -1, device=graph.device)
@@ -310,7 +310,7 @@ def edges_into(
 def _spread_out(
     rank: Tensor, limit: int, degree: Tensor, turn: Tensor, rng: torch.Generator
 ) -> Tensor:
-    """Draw ``limit`` of ``degree`` edges without looking at all of them.
+    """Draw ``limit`` of ``degree`` edges without listing all of them.
 
     The edges are cut into ``limit`` strata of nearly equal length and one is drawn from each, so
     they are distinct; the random ``turn`` of the circle makes every edge equally likely.

@@ -1,4 +1,4 @@
-"""What the graphs of a data set look like, so that encoders and tasks can be built to fit."""
+"""Schema of a data set: columns and types of its graphs, to which encoders and tasks are built."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class Schema:
 
         Args:
             other: Schema of the data at hand.
-            what: Names the thing that this schema belongs to, for the message.
+            what: Name of the part that this schema belongs to, for the message.
 
         Raises:
             DataError: If feature columns differ in kind, number or categories, or there are types
@@ -169,7 +169,7 @@ def _words(columns: Columns | None) -> str:
     if columns.categories is None:
         return f"of {columns.width} floating columns"
     if columns.identity:
-        return f"that tell {columns.categories[0]} nodes apart by their numbers"
+        return f"that are the numbers of {columns.categories[0]} nodes"
     return f"of categories {columns.categories}"
 
 
@@ -177,6 +177,6 @@ def _remedy(*sides: Columns | None) -> str:
     if not any(columns is not None and columns.identity for columns in sides):
         return "use data prepared in the same way"
     return (
-        "vectors of single nodes serve their own graph alone: use that graph, or train on features "
+        "vectors learned for single nodes fit no other graph: use that graph, or train on features "
         "that both graphs have"
     )

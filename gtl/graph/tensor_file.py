@@ -1,7 +1,7 @@
-"""Tensors in a file larger than memory: written piece by piece, read page by page.
+"""safetensors files larger than memory, written piece by piece and memory-mapped for reading.
 
-safetensors writes what is in memory and maps for torch no more than memory would hold. Its format,
-an index and then plain rows, allows both; files written here are files of safetensors.
+The package safetensors writes only tensors that are in memory, and maps for torch no more than
+memory can hold. Its format, an index and then plain rows, has neither limit.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _NORESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000 if sys.platform == "linux" el
 def map_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Tensors and metadata of a safetensors file; pages are read when used.
 
-    What is written into such a tensor stays in memory and never reaches the file.
+    Changes to such a tensor stay in memory and are never written to the file.
 
     Raises:
         OSError: If the file cannot be read.
@@ -69,7 +69,7 @@ def save_tensors(
 
 
 def raw_bytes(values: Tensor) -> memoryview:
-    """The bytes of a contiguous tensor, not copied; NumPy alone does not know every dtype."""
+    """The bytes of a contiguous tensor, without a copy, for dtypes that NumPy lacks too."""
     if not values.numel():
         return memoryview(b"")  # strides of an empty tensor can be anything
     return values.flatten().view(torch.uint8).numpy().data
@@ -78,9 +78,9 @@ def raw_bytes(values: Tensor) -> memoryview:
 class TensorWriter:
     """A safetensors file whose tensors grow by rows.
 
-    Rows wait in nameless files beside ``path``, so that a kill or a full disk leaves nothing
-    behind. Until the end that takes twice the room of the file, and always a few megabytes of
-    memory. Integers are stored in the widest dtype among the pieces of a tensor.
+    Rows are collected in unnamed files beside ``path``, so that no file is left if the process is
+    killed or the disk is full. Until the end this takes twice the size of the file on disk, and a
+    few megabytes of memory. Integers are stored in the widest dtype among the pieces of a tensor.
 
     Example:
         >>> with tempfile.TemporaryDirectory() as folder:
@@ -119,14 +119,14 @@ class TensorWriter:
             self.discard()
 
     def discard(self) -> None:
-        """Forget all rows."""
+        """Delete all rows."""
         for column in self._columns.values():
             column.file.close()
         self._columns = {}
 
 
 class _Rows:
-    """A tensor in memory, as :func:`_write` wants it."""
+    """A tensor in memory, in the form that :func:`_write` takes."""
 
     def __init__(self, values: Tensor) -> None:
         self.values, self.dtype, self.shape = values, values.dtype, tuple(values.shape)
@@ -136,7 +136,7 @@ class _Rows:
 
 
 class _Column:
-    """Rows of one tensor in a nameless file, each piece in its own dtype."""
+    """Rows of one tensor in an unnamed file, each piece in its own dtype."""
 
     def __init__(self, folder: Path, rows: Tensor) -> None:
         self.file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (closed by discard)
@@ -172,7 +172,7 @@ class _Column:
                 part = torch.empty((count, *self.width), dtype=dtype)
                 space = raw_bytes(part)
                 if self.file.readinto(space) != space.nbytes:
-                    raise OSError("rows that were written cannot be read again")
+                    raise OSError("rows that were written cannot be read back")
                 yield part.to(self.dtype)
 
 
@@ -197,7 +197,7 @@ def _write(path: Path, columns: Mapping[str, Any], metadata: Mapping[str, str]) 
 
 @contextmanager
 def _appearing(path: Path) -> Iterator[BinaryIO]:
-    """A file to write, which takes the name ``path`` when the block ends well."""
+    """A file to write, which is named ``path`` only when the block ends without an error."""
     passing = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     nameless = _nameless(path.parent)
     try:
@@ -214,7 +214,7 @@ def _appearing(path: Path) -> Iterator[BinaryIO]:
 
 
 def _nameless(folder: Path) -> BinaryIO | None:
-    """A file that vanishes with the process; ``None`` where the system has no such thing."""
+    """A file that is deleted when the process ends; ``None`` on systems without such files."""
     if sys.platform != "linux" or not os.path.isdir("/proc/self/fd"):
         return None
     try:
@@ -226,7 +226,7 @@ def _nameless(folder: Path) -> BinaryIO | None:
 def _map(file: BinaryIO) -> mmap.mmap:
     if not hasattr(mmap, "MAP_PRIVATE"):
         return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
-    # Linux refuses a private mapping larger than memory unless told that it needs no reserve.
+    # Linux refuses a private mapping larger than memory without MAP_NORESERVE.
     return mmap.mmap(
         file.fileno(),
         0,

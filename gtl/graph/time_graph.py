@@ -1,8 +1,7 @@
-"""A node's history as a graph: without it, every model of time would gather its past in a loop.
+"""Graph along time: edges that join each node to itself at other steps of a window.
 
-The rows are those of a batch of snapshots, ``history`` of them in a row being one window; what is
-new are the edges, which lead from a node at one step to the same node at another. So whatever runs
-on a graph runs along time (AIM reuses attention that way, Yang et al. 2023, Section 3.2).
+Its rows are those of a batch of snapshots, ``history`` consecutive ones being one window. So any
+layer on graphs can be applied along time (as AIM reuses attention, Yang et al. 2023, Section 3.2).
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ def history_rows(graph: Graph, history: int) -> Tensor:
 
     Args:
         graph: Batch of ``w * history`` snapshots, the steps of a window one after the other.
-            ``origin`` says which node each row is; without it all snapshots have the same nodes.
+            ``origin`` is the node of each row; if it is ``None`` all snapshots have the same nodes.
         history: Steps of a window.
 
     Returns:
@@ -57,7 +56,7 @@ def time_graph(
     edge: Sequence[float] | None = None,
     edge_type: int = 0,
 ) -> Graph:
-    """The same rows, a window being one graph: each node is joined to itself at other steps.
+    """The rows of the snapshots, each window one graph with edges along time.
 
     A node has no edge to itself at the same step: encoders add their own loops.
 
@@ -65,7 +64,7 @@ def time_graph(
         graph: Batch of snapshots as in :func:`history_rows`.
         history: Steps of a window.
         causal: Edges lead from earlier to later steps alone; otherwise both ways.
-        reach: How many steps apart two ends may be at most; ``None`` for the whole window.
+        reach: Largest number of steps between the two ends; ``None`` for the whole window.
         edge: Feature row of these edges, where edges have features; zeros by default.
         edge_type: Their type, where edges have types.
 
@@ -120,8 +119,8 @@ def _places(graph: Graph, history: int) -> Tensor:
     sizes = graph.graph_sizes()
     if history > 1 and bool((sizes != sizes[:1]).any()):
         raise ShapeError(
-            f"snapshots have {int(sizes.min())} to {int(sizes.max())} nodes; say in `origin` which "
-            "node each row is"
+            f"snapshots have {int(sizes.min())} to {int(sizes.max())} nodes; give the node of each "
+            "row as `origin`"
         )
     starts = (sizes.cumsum(0) - sizes).index_select(0, graph.graph_ids())
     return torch.arange(graph.num_nodes, device=graph.device) - starts

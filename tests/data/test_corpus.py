@@ -245,7 +245,7 @@ def test_a_damaged_file_is_made_again(listed, damage, caplog):
     (file,) = kept_files()
     file.write_bytes(damage(file.read_bytes()))
     assert load(f"smiles:{listed}").checksum() == whole
-    assert "is broken and made again" in caplog.text
+    assert "is damaged and written again" in caplog.text
     assert Corpus.load(file).graphs.checksum() == load(f"smiles:{listed}").graphs.checksum()
 
 
@@ -259,7 +259,7 @@ def test_a_file_that_lacks_something_is_made_again(listed, lost, caplog):
     with pytest.raises(DataError, match=r"is damaged .*; make it again"):
         Corpus.load(file)
     assert load(f"smiles:{listed}").names == tuple(GOOD)
-    assert "is broken and made again" in caplog.text
+    assert "is damaged and written again" in caplog.text
 
 
 def test_where_nothing_can_be_kept_a_temporary_file_serves(listed, monkeypatch, caplog, parsed):

@@ -153,5 +153,5 @@ def test_a_column_of_node_numbers_is_known_as_such_and_serves_one_graph():
     shuffled = Dataset("test:b", graph=graph.replace(x=numbers.flip(0)), level="node").schema
     assert not shuffled.node.identity
     for other in (shuffled, linked().schema):
-        with pytest.raises(DataError, match=r"tell 5 nodes apart.*use that graph, or train on"):
+        with pytest.raises(DataError, match=r"numbers of 5 nodes.*use that graph, or train on"):
             known.require(other, "the encoder")

@@ -198,7 +198,7 @@ def test_what_does_not_fit_together_is_refused(changes, words):
 def test_a_gap_is_refused_with_its_place_and_a_remedy():
     values = series().values.clone()
     values[5, 1] = torch.nan
-    with pytest.raises(DataError, match="node 1 has no value at step 5; fill the gap, or say in"):
+    with pytest.raises(DataError, match="node 1 has no value at step 5; fill the gap, or mark"):
         series(values=values)
 
 

@@ -171,7 +171,7 @@ def test_attributes_that_are_no_numbers_are_refused(networkx, values):
 
 
 def test_a_name_that_is_not_there_is_reported(networkx):
-    with pytest.raises(DataError, match="`x` should be 'color', but the graph has nothing"):
+    with pytest.raises(DataError, match="`x` is 'color', but the graph has no field"):
         as_graph(networkx.path_graph(3), x="color")
 
 
@@ -215,7 +215,7 @@ def test_names_of_features_can_be_given(dgl):
     assert graph.x.shape == (3, 4)
     assert graph.e.tolist() == [[1.0], [1.0]]
     assert as_graph(value).x.shape == (3, 2)
-    with pytest.raises(DataError, match="`e` should be 'weight'"):
+    with pytest.raises(DataError, match="`e` is 'weight'"):
         as_graph(value, e="weight")
 
 
@@ -268,7 +268,7 @@ def test_types_of_one_width_share_columns_and_types_without_features_are_zero(dg
 def test_categories_that_some_types_lack_are_refused(dgl):
     value = bibliography(dgl, features=False)
     value.nodes["paper"].data["x"] = torch.ones(3, 2, dtype=torch.int64)
-    with pytest.raises(DataError, match="`x` must be there for all types"):
+    with pytest.raises(DataError, match="`x` differs in form between types"):
         as_graph(value)
 
 

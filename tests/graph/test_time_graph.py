@@ -112,7 +112,7 @@ def test_it_has_the_features_of_the_batch_at_hand():
     ("graph", "history", "words"),
     [
         (Graph(NONE, NONE, 3, sizes=torch.tensor([1, 1, 1])), 2, "3 snapshots, expected whole"),
-        (Graph(NONE, NONE, 3, sizes=torch.tensor([1, 2])), 2, "1 to 2 nodes; say in `origin`"),
+        (Graph(NONE, NONE, 3, sizes=torch.tensor([1, 2])), 2, "1 to 2 nodes; give the node"),
         (
             Graph(NONE, NONE, 2, sizes=torch.tensor([2]), origin=torch.tensor([0, 0])),
             1,

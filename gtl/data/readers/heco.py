@@ -1,4 +1,12 @@
-"""Graphs of several node types in the folders of HeCo (Wang et al. 2021): papers, authors, ..."""
+"""Reader of heterogeneous graphs in the folders of HeCo (Wang et al. 2021).
+
+A type is a letter. ``pa.txt`` lists edges from nodes of type ``p`` to nodes of type ``a``; their
+reverses ``ap`` are a type of their own, unless there is a file ``ap.txt``. Other files (paths of
+several steps, lists of neighbors) follow from these and are not read.
+
+Nodes are numbered type by type, the labeled type first, then by letter, and named by both (``p0``,
+``p1``, ...). Edge types are numbered by the names of their files, each before its reverse.
+"""
 
 from __future__ import annotations
 
@@ -34,13 +42,8 @@ def load_typed(
 ) -> Dataset:
     """Read one graph with types of nodes and edges and a class for each node of one type.
 
-    A type is a letter. ``pa.txt`` lists edges from nodes of type ``p`` to nodes of type ``a``;
-    their reverses ``ap`` are a type of their own, unless there is a file ``ap.txt``. Other files
-    (paths of several steps, lists of neighbors) follow from these and are not read.
-
-    Nodes are numbered type by type, the labeled type first, then by letter, and named by both
-    (``p0``, ``p1``, ...). Edge types are numbered by the names of their files, each before its
-    reverse. Items are all nodes; those of other types have no label.
+    Types are letters; how nodes and edges are numbered is told at the top of this module. Items are
+    all nodes; those of other types have no label.
 
     Features become dense float32 columns, the same for all types if they are equally many, else
     side by side, 0 where a type has none: 4 bytes times nodes times columns, which is 86 MB for

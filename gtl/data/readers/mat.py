@@ -1,4 +1,4 @@
-"""Networks in MATLAB files, several labels a node: the citation domains of Shen et al. 2020.
+"""Reader of networks in MATLAB files, several labels a node (Shen et al. 2020).
 
 One file is one domain; files with the same columns make a source and a target for transfer.
 """
@@ -38,7 +38,7 @@ def load_mat(
     The file holds ``network`` (adjacency), ``attrb`` (features; may be absent) and ``group``
     (nodes by labels, 0 or 1). Edges go both ways, once each, without loops or weights. Features
     become a dense float32 matrix. A node without any label counts as unlabeled: its row is NaN.
-    Predictions are judged by the F1 of each column, averaged (macro F1).
+    The metric is the F1 of each column, averaged (macro F1).
 
     There is no published split. By default 20 nodes of each label train, 500 others validate and
     the rest test. A node drawn for one of its labels is not drawn again for another.
@@ -57,8 +57,8 @@ def load_mat(
     Raises:
         DataError: If the file is missing, damaged or does not fit together, or there are too few
             nodes for the split.
-        ConfigError: If no root is known and the file is not here, or the split is asked for in
-            two ways.
+        ConfigError: If no root is known and the file is not here, or the options describe two
+            splits.
     """
     places = (name, f"{name}.mat", f"citation-domains/{name}", f"citation-domains/{name}.mat")
     path = find(f"mat:{name}", root, places, "put the file there")
@@ -101,7 +101,7 @@ def _read(path: Path) -> Mapping[str, Any]:
         if variable not in values:
             held = ", ".join(shape[0] for shape in scipy.io.whosmat(path)) or "nothing"
             raise DataError(
-                f"{path} has no variable {variable!r}, it holds {held}; rename what it is called"
+                f"{path} has no variable {variable!r}, it has {held}; rename the variable"
             )
     return values
 

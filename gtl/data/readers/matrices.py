@@ -1,4 +1,4 @@
-"""Published matrices as edges and features: checked, symmetrized and brought to one scale."""
+"""Conversion of published matrices to edges and features, with checks and normalization."""
 
 from __future__ import annotations
 

@@ -1,4 +1,11 @@
-"""Single graphs in the layout of gnn-benchmark (Shchur et al. 2018), and features with labels."""
+"""Reader of single graphs in the layout of gnn-benchmark (Shchur et al. 2018), or of features.
+
+A file with the arrays ``features``, ``(items, h)``, and ``labels`` (``-1`` for missing), and
+perhaps ``class_names``, becomes a graph without edges, for :func:`gtl.few_shot` and for encoders
+that read single nodes. Its split is what the file has under ``train``, ``valid`` and ``test``, item
+numbers each, or the one that the options describe, or none. Numbers of classes are those of the
+file in either layout.
+"""
 
 from __future__ import annotations
 
@@ -39,18 +46,16 @@ def load_npz(
     There is no published split. By default 20 nodes of each class train, 500 others validate and
     the rest test.
 
-    A file with the arrays ``features``, ``(items, h)``, and ``labels`` (``-1`` for missing), and
-    perhaps ``class_names``, becomes a graph without edges, for :func:`gtl.few_shot` and for
-    encoders that read single nodes. Its split is what the file has under ``train``, ``valid`` and
-    ``test``, item numbers each, or what the options ask for, or none.
+    A file of ``features`` and ``labels`` alone becomes a graph without edges; see the top of this
+    module.
 
     Args:
         name: A file, here or in ``root``, or the name of one (without ``.npz``) in ``root`` or its
             folder ``npz-graphs``, such as ``amazon_electronics_photo``.
         root: Where to look if the file is not here.
         seed: Of the split.
-        normalize: Divide each node's features by their sum, unless some are negative. Where nodes
-            have hundreds of words the quotients are small, and batch norms follow them late.
+        normalize: Divide each node's features by their sum, unless some are negative. Of nodes
+            with hundreds of words the quotients are small, and batch norms adapt to them slowly.
         labels_per_class: Training nodes of each class.
         valid: Validation nodes.
         test: Test nodes.
@@ -59,8 +64,8 @@ def load_npz(
     Raises:
         DataError: If the file is missing, damaged, holds pickles or does not fit together, or
             there are too few nodes for the split.
-        ConfigError: If no root is known and the file is not here, or the split is asked for in
-            two ways.
+        ConfigError: If no root is known and the file is not here, or the options describe two
+            splits.
     """
     places = (name, f"{name}.npz", f"npz-graphs/{name}.npz")
     path = find(f"npz:{name}", root, places, "put the file there")
@@ -90,7 +95,7 @@ def load_npz(
 def _feature_set(
     spec: str, path: Path, arrays: Mapping[str, np.ndarray], normalize: bool, asked: Sequence[Any]
 ) -> Dataset:
-    """Items that are joined by nothing, each with a row of features."""
+    """Items without edges, each with a row of features."""
     try:
         rows = arrays["features"]
         if rows.ndim != 2 or rows.dtype.kind not in "buif":

@@ -1,4 +1,4 @@
-"""Text files of numbers alone: a refusal names the file, the row and what to do."""
+"""Reader of text files of numbers, with errors that name the file and the row."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def read_numbers(
         path: The file, compressed or not.
         dtype: NumPy's name of the dtype.
         columns: How many columns are expected; ``None`` takes what there are.
-        separator: What stands between the columns, a regular expression.
+        separator: Regular expression of what separates the columns.
 
     Raises:
         DataError: If the file is missing, empty, holds anything but numbers, or has other columns.
@@ -30,7 +30,7 @@ def read_numbers(
         raise DataError(f"{path} is missing; copy the data set again")
     try:
         frame = pd.read_csv(path, header=None, dtype=dtype, sep=separator, skipinitialspace=True)
-    except Exception as error:  # pandas has many ways to refuse
+    except Exception as error:  # pandas raises many kinds of errors
         reason = " ".join(str(error).split())
         raise DataError(f"{path} cannot be read ({reason}); copy the data set again") from error
     if columns is not None and frame.shape[1] != columns:

@@ -1,7 +1,7 @@
-"""OGB's data sets (Hu et al. 2020) from their raw files, and OGB's choice of molecule features.
+"""Reader of OGB's data sets (Hu et al. 2020) from raw files, and OGB's molecule features.
 
-The only door to the package ogb. Its own loaders are not used: they read pickles that recent
-torch refuses, write beside the data, and ask questions on the terminal.
+The only module that reads with the package ogb. OGB's own loaders are not used: they read pickles
+that recent torch refuses, write beside the data, and prompt on the terminal.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ def load_ogb(
         undirected: Whether edges go both ways where OGB's do not (``ogbn-arxiv``,
             ``ogbl-citation2``), as its own baselines have it. Not for molecules, whose bonds do.
         identity: Whether the only feature of a node is its own number, so that an encoder learns
-            a vector for each. By default so for link sets without features (``ogbl-ddi``), whose
-            nodes would all look alike.
+            a vector for each. By default true for link sets without features (``ogbl-ddi``), whose
+            nodes are otherwise the same.
 
     Raises:
         DataError: If OGB has no such set, it is of another form or missing, or its files are
@@ -100,7 +100,7 @@ def load_ogb(
 
 
 def metadata(name: str) -> tuple[str, Mapping[str, str]]:
-    """OGB's own name of a data set and what OGB's list says about it.
+    """OGB's own name of a data set and its row in OGB's list.
 
     Raises:
         DataError: If OGB has no such set, or it is of a form that is not read.

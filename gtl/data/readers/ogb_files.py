@@ -1,4 +1,4 @@
-"""OGB's raw files as tensors: the same few CSV files for all of its sets, checked as they come."""
+"""Reader of OGB's raw CSV files as tensors, checked for shape and range."""
 
 from __future__ import annotations
 

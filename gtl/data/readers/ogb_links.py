@@ -1,4 +1,4 @@
-"""OGB's link sets (Hu et al. 2020): one graph, and pairs of its nodes that are to be told apart."""
+"""Reader of OGB's link sets (Hu et al. 2020): one graph, links and other pairs of its nodes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""OGB's node sets (Hu et al. 2020): one large graph, a label or many for each of its nodes."""
+"""Reader of OGB's node sets (Hu et al. 2020): one graph, one label or several for each node."""
 
 from __future__ import annotations
 

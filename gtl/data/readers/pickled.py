@@ -1,6 +1,6 @@
-"""Arrays from pickles, without trusting them: many published data sets come in no other form.
+"""Restricted reader of pickles that hold arrays, the form of many published data sets.
 
-A pickle can name any function to call. These readers let it name what arrays are made of and
+A pickle can name any function to call. These readers allow the few names that arrays need and
 nothing else.
 """
 
@@ -109,7 +109,7 @@ def _read_zipped(file: BinaryIO) -> Any:
 
 
 class _ArraysOnly(pickle.Unpickler):
-    """Reads pickles of arrays and calls nothing that is not among the harmless."""
+    """Unpickler that calls nothing but the harmless functions listed above."""
 
     def __init__(self, file: BinaryIO):
         super().__init__(file, encoding="latin1")

@@ -1,4 +1,4 @@
-"""Citation graphs of Planetoid (Yang et al. 2016), without trusting the pickles they come in."""
+"""Reader of Planetoid's citation graphs (Yang et al. 2016), with a restricted unpickler."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def load_planetoid(
 ) -> Dataset:
     """Read a citation graph: papers with bags of words, in one of a few fields each.
 
-    Edges go both ways, once each, without loops. Papers that the files leave out (CiteSeer has
-    some) have no words, no edges and no label.
+    Edges go both ways, once each, without loops. Papers missing in the files (CiteSeer has some)
+    have no words, no edges and no label.
 
     Args:
         name: ``cora``, ``citeseer`` or ``pubmed``.

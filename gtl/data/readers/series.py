@@ -1,4 +1,4 @@
-"""Published series of graphs as a Series: weekly cases, daily cases with mobility, road sensors.
+"""Reader of published series on graphs: weekly cases, daily cases with mobility, road sensors.
 
 Chickenpox in Hungary and Covid-19 in England come as the files of PyTorch Geometric Temporal
 (Rozemberczki et al. 2021), the loop detectors of Los Angeles as those of T-GCN (Zhao et al. 2020).
@@ -100,7 +100,7 @@ def _los_loop(path: Path, weights: bool) -> Series:
         found = pd.read_csv(path)
         names = tuple(found.columns)
         values = torch.from_numpy(found.to_numpy("float32", copy=True))
-    except Exception as error:  # pandas has many ways to refuse
+    except Exception as error:  # pandas raises many kinds of errors
         reason = " ".join(str(error).split())
         raise DataError(f"{path} cannot be read ({reason}); get it again") from error
     n = values.shape[1]

@@ -1,4 +1,4 @@
-"""Graph classification sets of the TU collection (Morris et al. 2020) from their text files."""
+"""Reader of graph classification sets of the TU collection (Morris et al. 2020)."""
 
 from __future__ import annotations
 
@@ -45,7 +45,8 @@ def load_tu(
     - nodes with neither get their degree, incoming edges counted, as one categorical column of
       ``max_degree + 1`` categories. Edges with neither have no features.
 
-    Two classes become one binary column, more become classes; both are judged by accuracy.
+    Two classes become one binary column, more become classes; the metric of both is accuracy. Class
+    names are the values in the file, so that the classes of two files can be matched.
 
     Args:
         name: Such as ``MUTAG``; the files ``<name>_A.txt``, ... lie in ``root``, in its folder
@@ -58,12 +59,12 @@ def load_tu(
         fractions: Shares of ``train``, ``valid`` and ``test``, drawn class by class;
             80/10/10 by default.
         folds: Cross-validation with so many folds instead; 10 are customary.
-        fold: Which fold tests, from 0; the next one validates.
+        fold: Number of the test fold, from 0; the next one validates.
 
     Raises:
         DataError: If files are missing, damaged or do not fit together, or a class is too small
             for the split.
-        ConfigError: If no root is known, or the split is asked for in two ways.
+        ConfigError: If no root is known, or the options describe two splits.
     """
     if max_degree < 0:
         raise ConfigError(f"`max_degree` is {max_degree}, expected 0 or more")
@@ -89,7 +90,9 @@ def _split(
     fold: int | None,
 ) -> dict[str, Tensor]:
     if folds is None and fold is not None:
-        raise ConfigError(f"`fold` is {fold} but `folds` is not given; say how many, such as 10")
+        raise ConfigError(
+            f"`fold` is {fold} but `folds` is not given; give their number, such as 10"
+        )
     if folds is None:
         return stratified_split(labels, FRACTIONS if fractions is None else fractions, seed)
     if fractions is not None:

@@ -1,4 +1,4 @@
-"""WordNet's own file of nouns: without it, a hierarchy of things would have to be made by hand.
+"""Reader of WordNet's file of nouns, a hierarchy of classes.
 
 The format is that of WordNet's ``wndb(5)`` page: a line per synset, its number being the place of
 the line in the file, with a list of pointers to other synsets.
@@ -39,16 +39,16 @@ def read_wordnet(file: str | Path, classes: Sequence[str]) -> list[tuple[str, st
     """
     path = Path(file).expanduser()
     if not path.is_file():
-        raise DataError(f"there is no file {path}; it is WordNet's data.noun that is meant")
+        raise DataError(f"there is no file {path}; give WordNet's data.noun")
     with path.open(encoding="utf-8", errors="strict") as lines:
         try:
             parents = dict(_synsets(lines, path))
         except UnicodeDecodeError as error:
             raise DataError(f"{path} is not text in UTF-8 ({error}); convert it") from error
-    strangers = [name for name in classes if name not in parents]
-    if strangers:
+    missing = [name for name in classes if name not in parents]
+    if missing:
         raise DataError(
-            f"{path} has no synset {', '.join(strangers[:_SHOWN])} ({len(strangers)} of "
+            f"{path} has no synset {', '.join(missing[:_SHOWN])} ({len(missing)} of "
             f"{len(classes)} classes); numbers differ between versions of WordNet"
         )
     return sorted(_upwards(classes, parents))

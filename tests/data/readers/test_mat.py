@@ -102,8 +102,8 @@ def test_a_missing_file_is_told_with_where_it_was_looked_for(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"network": None}, "no variable 'network', it holds attrb, group"),
-        ({"group": None, "labels": GROUP}, "no variable 'group', it holds .*labels"),
+        ({"network": None}, "no variable 'network', it has attrb, group"),
+        ({"group": None, "labels": GROUP}, "no variable 'group', it has .*labels"),
         ({"network": NETWORK[:4]}, r"the adjacency has shape \(4, 5\)"),
         ({"attrb": WORDS[:4]}, r"features are uint8 \(4, 3\), expected .* each of 5 nodes"),
         ({"attrb": WORDS * np.nan}, "NaN or infinite"),
