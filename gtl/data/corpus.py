@@ -1,4 +1,4 @@
-"""Molecules in a packed file with their names: read once from text, then mapped in no time."""
+"""Packed files of molecules with their names, and their cache."""
 
 from __future__ import annotations
 
@@ -28,11 +28,12 @@ logger = logging.getLogger(__name__)
 
 
 class Piece(NamedTuple):
-    """Some molecules: their graphs, names, and numbers among the entries of the source."""
+    """Some molecules: their graphs, names, numbers among the entries of the source, and rows."""
 
     graphs: PackedGraphs
     names: Sequence[str]
     entries: Sequence[int]
+    rows: Sequence[int]
 
 
 @dataclass
@@ -64,7 +65,7 @@ class LeftOut:
         if self.count and on_invalid == "raise":
             raise DataError(
                 f"{source} {self.shown[0]} is not a molecule that RDKit can read; "
-                "mend it, or leave such rows out with on_invalid='skip'"
+                "correct it, or leave such rows out with on_invalid='skip'"
             )
         if not self.seen:
             raise DataError(f"{source}: there are no SMILES, expected at least one")
@@ -87,19 +88,21 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Corpus:
-    """Packed graphs and what else their file tells.
+    """Packed graphs and what else is in their file.
 
     Attributes:
         graphs: The graphs.
         names: A name per graph; may be empty.
         entries: Number of each graph among the entries of its source, int64 ``(g,)``; may be
             empty.
+        rows: Row of each graph in the file of its source, int64 ``(g,)``; may be empty.
         left_out: Entries that did not become a graph.
     """
 
     graphs: PackedGraphs
     names: Sequence[str] = ()
     entries: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
+    rows: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
     left_out: LeftOut = field(default_factory=LeftOut)
 
     @staticmethod
@@ -120,7 +123,8 @@ class Corpus:
             raise DataError(f"{path} is damaged ({error!r}); make it again") from error
         if not len(names) == len(tensors["entries"]) == len(graphs):
             raise DataError(f"{path} has {len(names)} names for {len(graphs)} graphs")
-        return Corpus(graphs, names, tensors["entries"], left_out)
+        rows = tensors.get("rows", torch.empty(0, dtype=torch.int64))
+        return Corpus(graphs, names, tensors["entries"], rows, left_out)
 
 
 def write_corpus(path: Path, pieces: Iterable[Piece], left_out: LeftOut) -> None:
@@ -139,8 +143,11 @@ def write_corpus(path: Path, pieces: Iterable[Piece], left_out: LeftOut) -> None
         for piece in pieces:
             text, ends = encode_names(piece.names, end)
             end += len(text)
-            entries = torch.tensor(piece.entries, dtype=torch.int64)
-            file.add(piece.graphs, {"names": text, "name_ends": ends, "entries": entries})
+            numbers = {
+                "entries": torch.tensor(piece.entries, dtype=torch.int64),
+                "rows": torch.tensor(piece.rows, dtype=torch.int64),
+            }
+            file.add(piece.graphs, {"names": text, "name_ends": ends, **numbers})
         file.facts["left_out"] = json.dumps(asdict(left_out))
 
 
@@ -190,8 +197,9 @@ def _packed(path: Path, source: str, pieces: Callable[[LeftOut], Generator[Piece
         if not start:
             left_out.report(source, "skip")  # raises: all was left out
         if len(start) < 2:
-            graphs, names, entries = start[0]
-            return Corpus(graphs, tuple(names), torch.tensor(entries), left_out)
+            graphs, names, *numbers = start[0]
+            entries, rows = (torch.tensor(number, dtype=torch.int64) for number in numbers)
+            return Corpus(graphs, tuple(names), entries, rows, left_out)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_corpus(path, itertools.chain(start, stream), left_out)
     return Corpus.load(path)

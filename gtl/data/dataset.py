@@ -45,7 +45,11 @@ class Dataset:
         metric: A key of :data:`METRICS`, or ``hits@K``; chosen by ``kind`` if not given.
         names: A name per item, such as its SMILES; may be empty.
         class_names: What class 0, 1, ... is called in the file; may be empty.
-        label_names: What the columns of ``labels`` are called in the file; may be empty.
+        label_names: What each label column, or the one column of classes, is called in the file;
+            may be empty.
+        rows: Row in ``file`` of each item, int64 ``(items,)``, the header being row 1; ``None``
+            where items are no rows. See :func:`gtl.data.readers.table.read_rows`.
+        file: Path of the file with the rows; may be empty.
         options: What :func:`gtl.load` was given beside ``spec`` and ``root``, to load it again.
         root: Folder where :func:`gtl.load` looked for it; empty if none was named.
         contents: The items themselves, of the class for their level.
@@ -69,6 +73,8 @@ class Dataset:
     options: Mapping[str, Any] = field(default_factory=dict)
     root: str = ""
     pairs: Tensor | None = None
+    rows: Tensor | None = None
+    file: str = ""
     contents: Items = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -79,6 +85,8 @@ class Dataset:
             self._check_labels(self.labels)
         if self.names and len(self.names) != len(self):
             raise DataError(f"{self.spec}: {len(self.names)} names for {len(self)} items")
+        if self.rows is not None and len(self.rows) != len(self):
+            raise DataError(f"{self.spec}: {len(self.rows)} `rows` for {len(self)} items")
         self._check_split()
 
     def _contents(self) -> Items:
@@ -95,6 +103,11 @@ class Dataset:
             raise DataError(
                 f"{self.spec}: `labels` have shape {tuple(labels.shape)}, expected "
                 "(items, t) if floating or (items,) if they are classes"
+            )
+        columns = labels.shape[1] if floating else 1
+        if self.label_names and len(self.label_names) != columns:
+            raise DataError(
+                f"{self.spec}: {len(self.label_names)} `label_names` for {columns} label columns"
             )
         known = ~labels.isnan() if floating else labels >= 0
         if not bool(known.any()):

@@ -1,4 +1,4 @@
-"""Where a data set lies: without it, each reader would look, and complain, in a way of its own."""
+"""Search for the files of a data set, here and in the root folder."""
 
 from __future__ import annotations
 

@@ -14,21 +14,14 @@ from gtl.data.dataset import Dataset
 from gtl.data.foreign_fields import library_of, node_labels, node_masks
 from gtl.data.labels import Labels, read_labels
 from gtl.data.links import warn_of_known_links
-from gtl.data.splits import FRACTIONS, random_split
+from gtl.data.same_molecules import molecule_groups
+from gtl.data.splits import FRACTIONS, PART_NAMES, random_split
 from gtl.errors import DataError
 from gtl.graph import Graph, PackedGraphs, as_graph
 from gtl.graph.constant import constant
 from gtl.suggest import nearest
 
 logger = logging.getLogger(__name__)
-
-_PART_NAMES = {
-    "train": "train",
-    "valid": "valid",
-    "val": "valid",
-    "validation": "valid",
-    "test": "test",
-}
 
 
 def dataset_from_graphs(
@@ -63,10 +56,13 @@ def dataset_from_graphs(
     if kept is not None and len(kept) < given:
         found, parts, names = _of_kept(kept, given, found, parts, names)
         smiles = [smiles[i] for i in kept.tolist()]
+    groups = None
+    if smiles and found is not None and parts is None:
+        groups = molecule_groups(smiles, packed, spec)
     return Dataset(
         spec,
         packed,
-        **_fields(found, parts, seed, fractions),
+        **_fields(found, parts, seed, fractions, groups),
         metric=metric,
         names=tuple(names) or tuple(smiles),
     )
@@ -175,9 +171,9 @@ def read_split(split: Mapping[str, Any], items: int, spec: str = "memory") -> di
         )
     parts: dict[str, Tensor] = {}
     for name, value in split.items():
-        if name not in _PART_NAMES:
-            raise DataError(f"{spec}: `split` names {name!r}; {nearest(name, _PART_NAMES)}")
-        part = _PART_NAMES[name]
+        if name not in PART_NAMES:
+            raise DataError(f"{spec}: `split` names {name!r}; {nearest(name, PART_NAMES)}")
+        part = PART_NAMES[name]
         if part in parts:
             raise DataError(f"{spec}: `split` has the part {part!r} twice, also as {name!r}")
         parts[part] = _index(value, items, f"{spec}: part {name!r} of `split`")
@@ -296,6 +292,7 @@ def _fields(
     parts: Mapping[str, Tensor] | None,
     seed: int,
     fractions: Sequence[float],
+    groups: Tensor | None = None,
 ) -> dict[str, Any]:
     """Labels and split as arguments of :class:`gtl.data.Dataset`."""
     if found is None:
@@ -305,11 +302,10 @@ def _fields(
         known = ~found.values.isnan().all(1) if floating else found.values >= 0
         items = known.nonzero().flatten()
         parts = {}
-        if len(items) >= len(fractions):
-            parts = {
-                part: items[index]
-                for part, index in random_split(len(items), fractions, seed).items()
-            }
+        together = None if groups is None else groups[items]
+        if len(items if together is None else together.unique()) >= len(fractions):
+            drawn = random_split(len(items), fractions, seed, together)
+            parts = {part: items[index] for part, index in drawn.items()}
     return {
         "labels": found.values,
         "kind": found.kind,

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gtl.data.class_words import ordered_pair
 from gtl.errors import DataError
 
 _MOST_CLASSES = 20  # whole numbers with more values than this may be classes or quantities
@@ -229,6 +230,9 @@ def _classes(
         column = np.where(known, column, -1).astype(np.int64)
     if column.dtype.kind in "iu":
         known = known & _known_classes(column[known], column, spec)
+    words = np.unique(column[known]).tolist()
+    if not names and kind != "multiclass" and column.dtype.kind == "U" and len(words) == 2:
+        names, _ = ordered_pair(*words)
     numbers, names = _numbered(column, known, names, spec)
     if kind == "multiclass" or (kind == "" and len(names) > 2) or len(names) == 1:
         classes = np.where(known, numbers, -1)

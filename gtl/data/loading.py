@@ -1,4 +1,4 @@
-"""One call for all data: without it, every source would need its own import and its own manners."""
+"""The function ``load``, which reads a data set by its spec, and the table of schemes."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def load(spec: str, root: Path | str | None = None, seed: int = 0, **options: An
         forms = ", ".join(f"{known}:..." for known in SCHEMES)
         if colon and scheme not in SCHEMES:
             raise DataError(f"unknown scheme {scheme!r} in {spec!r}; {nearest(scheme, SCHEMES)}")
-        raise DataError(f"{spec!r} does not say what kind of data it is; expected one of {forms}")
+        raise DataError(f"{spec!r} has no scheme before a colon; expected one of {forms}")
     read = reader(scheme)
     known = [
         parameter.name

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,8 @@ from gtl.data.readers.ogb import feature_choices, molecule_schema
 from gtl.errors import ConfigError
 from gtl.graph.pack import PackedGraphs
 from gtl.optional import needs
+
+COUNTED = 200  # molecules between two moves of a progress bar, a tenth of a second
 
 
 def pack_smiles(
@@ -63,8 +65,14 @@ def check_on_invalid(on_invalid: str) -> None:
         raise ConfigError(f"`on_invalid` is {on_invalid!r}, expected 'skip' or 'raise'")
 
 
-def parse(smiles: Sequence[str]) -> tuple[Pile, list[int]]:
-    """What RDKit says of molecules, and the numbers of those that it can read.
+def parse(
+    smiles: Sequence[str], count: Callable[[int], None] | None = None
+) -> tuple[Pile, list[int]]:
+    """Atoms and bonds of molecules, and the numbers of the molecules that RDKit can read.
+
+    Args:
+        smiles: One per molecule.
+        count: Called now and then with the number of molecules since the last call.
 
     Raises:
         MissingDependencyError: If RDKit is not installed.
@@ -75,10 +83,14 @@ def parse(smiles: Sequence[str]) -> tuple[Pile, list[int]]:
     pile, kept = Pile(), []
     with rdBase.BlockLogs():  # what is rejected is reported later, in one line
         for i, text in enumerate(smiles):
+            if count is not None and (i + 1) % COUNTED == 0:
+                count(COUNTED)
             molecule = Chem.MolFromSmiles(text) if isinstance(text, str) else None
             if molecule is not None and molecule.GetNumAtoms():
                 pile.add(molecule)
                 kept.append(i)
+    if count is not None:
+        count(len(smiles) % COUNTED)
     return pile, kept
 
 
@@ -98,7 +110,7 @@ class Pile:
         self.bond_counts = array("q")
 
     def add(self, molecule: Any) -> None:
-        """Take down one molecule."""
+        """Add the atoms and bonds of one molecule."""
         get, put = molecule.GetAtomWithIdx, self.atoms.extend
         atoms, bonds = molecule.GetNumAtoms(), molecule.GetNumBonds()
         for i in range(atoms):

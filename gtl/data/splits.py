@@ -1,4 +1,4 @@
-"""Who trains and who judges: random splits, scaffold splits (Hu et al. 2020) and few labels."""
+"""Splits into train, valid and test: random, by class, by scaffold (Hu et al. 2020), few labels."""
 
 from __future__ import annotations
 
@@ -11,11 +11,24 @@ from gtl.errors import ConfigError, DataError
 from gtl.optional import needs
 
 PARTS = ("train", "valid", "test")
+PART_NAMES = {
+    "train": "train",
+    "training": "train",
+    "valid": "valid",
+    "val": "valid",
+    "validation": "valid",
+    "dev": "valid",
+    "test": "test",
+    "testing": "test",
+}  # what files and users call the parts
 FRACTIONS = (0.8, 0.1, 0.1)
 
 
 def random_split(
-    items: int, fractions: Sequence[float] = FRACTIONS, seed: int = 0
+    items: int,
+    fractions: Sequence[float] = FRACTIONS,
+    seed: int = 0,
+    groups: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """Shuffle and cut.
 
@@ -24,12 +37,14 @@ def random_split(
         fractions: Share of ``train``, ``valid`` and, if there are three, ``test``; they sum to 1.
             Every part gets at least one item.
         seed: The same seed gives the same split.
+        groups: Number of the group of each item, int64 ``(items,)``: a group stays together, and
+            the fractions are those of groups. Groups of one item change nothing.
 
     Returns:
         Sorted item numbers, int64, of each part; together they are all items.
 
     Raises:
-        DataError: If there are fewer items than parts.
+        DataError: If there are fewer items, or groups, than parts.
         ConfigError: If the fractions are no such shares.
 
     Example:
@@ -37,21 +52,29 @@ def random_split(
         {'train': 16, 'valid': 2, 'test': 2}
     """
     _check_fractions(fractions)
-    if items < len(fractions):
-        raise DataError(
-            f"{items} items cannot be split into {len(fractions)} parts; give more data, "
-            "or a split of your own"
-        )
-    rest = [max(1, round(items * share)) for share in fractions[1:]]
-    while sum(rest) >= items:
-        rest[rest.index(max(rest))] -= 1
     order = torch.randperm(items, generator=torch.Generator().manual_seed(seed))
-    pieces = order.split([items - sum(rest), *rest])
-    return {part: piece.sort().values for part, piece in zip(PARTS, pieces)}
+    if groups is not None:
+        order = order[_first_of_each(groups[order])]
+    count = len(order)
+    if count < len(fractions):
+        what = f"{items} items" if count == items else f"{count} distinct items (of {items})"
+        raise DataError(
+            f"{what} cannot be split into {len(fractions)} parts; give more data, or a split of "
+            "your own"
+        )
+    rest = [max(1, round(count * share)) for share in fractions[1:]]
+    while sum(rest) >= count:
+        rest[rest.index(max(rest))] -= 1
+    pieces = order.split([count - sum(rest), *rest])
+    split = {part: piece.sort().values for part, piece in zip(PARTS, pieces)}
+    return split if groups is None else _with_all(split, groups, torch.arange(items))
 
 
 def stratified_split(
-    labels: Tensor, fractions: Sequence[float] = FRACTIONS, seed: int = 0
+    labels: Tensor,
+    fractions: Sequence[float] = FRACTIONS,
+    seed: int = 0,
+    groups: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """Shuffle and cut so that each part has its share of every class.
 
@@ -60,6 +83,7 @@ def stratified_split(
             without a label are in no part.
         fractions: As for :func:`random_split`.
         seed: The same seed gives the same split.
+        groups: As for :func:`random_split`; the first labeled item gives the class of a group.
 
     Returns:
         Sorted item numbers, int64, of each part.
@@ -72,7 +96,8 @@ def stratified_split(
 
     _check_fractions(fractions)
     classes = _classes(labels)
-    left = (classes >= 0).nonzero().flatten()
+    known = (classes >= 0).nonzero().flatten()
+    left = known if groups is None else known[_first_of_each(groups[known])]
     pieces: list[Tensor] = []
     try:
         for count in [max(1, round(len(left) * share)) for share in fractions[:0:-1]]:
@@ -86,10 +111,13 @@ def stratified_split(
             f"{len(classes)} items cannot be split by class into {len(fractions)} parts ({error}); "
             "give more data, or other fractions"
         ) from error
-    return {part: piece.sort().values for part, piece in zip(PARTS, [left, *pieces])}
+    split = {part: piece.sort().values for part, piece in zip(PARTS, [left, *pieces])}
+    return split if groups is None else _with_all(split, groups, known)
 
 
-def fold_split(labels: Tensor, folds: int, fold: int, seed: int = 0) -> dict[str, Tensor]:
+def fold_split(
+    labels: Tensor, folds: int, fold: int, seed: int = 0, groups: Tensor | None = None
+) -> dict[str, Tensor]:
     """One turn of a cross-validation, each fold with its share of every class.
 
     Fold ``fold`` tests, the next one validates, the others train. The folds come from
@@ -100,6 +128,7 @@ def fold_split(labels: Tensor, folds: int, fold: int, seed: int = 0) -> dict[str
         folds: How many, at least 3.
         fold: Which one tests, from 0.
         seed: The same seed gives the same folds, whatever ``fold`` is.
+        groups: As for :func:`stratified_split`.
 
     Returns:
         Sorted item numbers, int64, of each part.
@@ -116,24 +145,30 @@ def fold_split(labels: Tensor, folds: int, fold: int, seed: int = 0) -> dict[str
             f"0..{max(folds, 3) - 1}"
         )
     classes = _classes(labels)
-    known = (classes >= 0).nonzero().flatten()
+    labeled = (classes >= 0).nonzero().flatten()
+    known = labeled if groups is None else labeled[_first_of_each(groups[labeled])]
     fewest = int(torch.unique(classes[known], return_counts=True)[1].min()) if len(known) else 0
     if fewest < folds:
-        raise DataError(f"a class has {fewest} items, too few for {folds} folds; ask for fewer")
+        raise DataError(
+            f"a class has {fewest} items, too few for {folds} folds; give a smaller `folds`"
+        )
     cutter = StratifiedKFold(folds, shuffle=True, random_state=seed % 2**32)
-    members = [known[held] for _, held in cutter.split(known, classes[known])]
+    members = [known[part] for _, part in cutter.split(known, classes[known])]
     after = (fold + 1) % folds
     rest = [members[i] for i in range(folds) if i not in (fold, after)]
-    return {"train": torch.cat(rest).sort().values, "valid": members[after], "test": members[fold]}
+    train = torch.cat(rest).sort().values
+    split = {"train": train, "valid": members[after], "test": members[fold]}
+    return split if groups is None else _with_all(split, groups, labeled)
 
 
 def scaffold_split(
     smiles: Sequence[str], fractions: Sequence[float] = FRACTIONS
 ) -> dict[str, Tensor]:
-    """Molecules with the same ring system stay together, so a test asks for new chemistry.
+    """Molecules with the same ring system stay together, so that the test has new ones.
 
     Bemis-Murcko scaffolds with chirality; the largest groups go to ``train`` as long as they fit,
-    then to ``valid``, the rest to ``test``, as in OGB's molecule sets (Hu et al. 2020).
+    then to ``valid``, the rest to ``test``, as in OGB's molecule sets (Hu et al. 2020). Atom map
+    numbers and isotopes do not count.
 
     Args:
         smiles: One per molecule.
@@ -207,15 +242,15 @@ def few_labels_split(
         drawn = left[members[left, label]][:per_class]
         if len(drawn) < per_class:
             raise DataError(
-                f"class {label} has {len(drawn)} labeled items to draw, {per_class} per class were "
-                "asked for; ask for fewer"
+                f"class {label} has {len(drawn)} labeled items to draw, {per_class} per class "
+                "are needed; give a smaller number"
             )
         chosen = torch.cat([chosen, drawn])
         left = left[~torch.isin(left, drawn)]
     if len(left) < valid + least:
         raise DataError(
             f"{len(chosen)} training items leave {len(left)} labeled ones, "
-            f"{valid} to validate and {least} to test were asked for; ask for fewer"
+            f"{valid} to validate and {least} to test are needed; give smaller numbers"
         )
     end = None if test is None else valid + test
     pieces = {"train": chosen, "valid": left[:valid], "test": left[valid:end]}
@@ -242,7 +277,7 @@ def node_split(
 
     Raises:
         DataError: If there are too few labeled items.
-        ConfigError: If both ways are asked for, or a part is to have no item.
+        ConfigError: If both ways are given, or a part is to have no item.
     """
     if fractions is None:
         shots = 20 if labels_per_class is None else labels_per_class
@@ -261,6 +296,20 @@ def _check_fractions(fractions: Sequence[float]) -> None:
             f"`fractions` are {tuple(fractions)}, expected two or three positive shares "
             "that sum to 1"
         )
+
+
+def _first_of_each(groups: Tensor) -> Tensor:
+    """Places of the first item of each group, ascending."""
+    distinct, number = groups.unique(return_inverse=True)
+    place = torch.arange(len(groups))
+    first = torch.full((len(distinct),), len(groups)).scatter_reduce(0, number, place, "amin")
+    return first.sort().values
+
+
+def _with_all(split: dict[str, Tensor], groups: Tensor, candidates: Tensor) -> dict[str, Tensor]:
+    """The split with all items of the groups of its items, those of ``candidates``."""
+    of = groups[candidates]
+    return {part: candidates[torch.isin(of, groups[index])] for part, index in split.items()}
 
 
 def _classes(labels: Tensor) -> Tensor:
@@ -285,11 +334,14 @@ def _scaffolds(smiles: Sequence[str]) -> list[str]:
     with needs("chem", "a scaffold split"):
         from rdkit import Chem, rdBase
         from rdkit.Chem.Scaffolds import MurckoScaffold
+
+        from gtl.data.atom_marks import without_marks
     found = []
     with rdBase.BlockLogs():
         for i, text in enumerate(smiles):
             molecule = Chem.MolFromSmiles(text)
             if molecule is None:
                 raise DataError(f"molecule {i}, {text!r}, has no scaffold: it is not valid SMILES")
+            molecule = without_marks(molecule, isotopes=True)
             found.append(MurckoScaffold.MurckoScaffoldSmiles(mol=molecule, includeChirality=True))
     return found

@@ -1,4 +1,4 @@
-"""Names of items that stay in a file: as Python's strings they would outgrow the graphs."""
+"""Names of items kept as bytes, possibly in a memory-mapped file."""
 
 from __future__ import annotations
 

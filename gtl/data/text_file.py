@@ -1,16 +1,19 @@
-"""A file of text wherever it lies: without it, each archive would have to be unpacked first."""
+"""Files of text: plain, compressed or in an archive, in UTF-8, UTF-16 or Latin-1."""
 
 from __future__ import annotations
 
 import bz2
+import codecs
 import gzip
 import io
+import logging
 import lzma
+import re
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from gtl.errors import DataError
 from gtl.suggest import nearest
@@ -18,6 +21,10 @@ from gtl.suggest import nearest
 _OPENERS: dict[str, Callable[[Any], Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 _TEXT = (".csv", ".tsv", ".txt", ".smi", ".smiles", ".ism")
 _LISTED = 20  # members that a message names
+_HEAD = 4096  # bytes in which a byte order mark or a NUL is looked for
+_ESCAPED = re.compile("[\udc80-\udcff]")  # bytes that are not UTF-8, as "surrogateescape" gives
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -76,6 +83,29 @@ class TextFile:
         with zipfile.ZipFile(self.path) as archive:  # stays open until the member is closed
             return opener(archive.open(self.member))
 
+    def text(self, newline: str | None = None) -> io.TextIOWrapper:
+        """Its characters: UTF-16 by its byte order mark, otherwise UTF-8.
+
+        Bytes that are not UTF-8 are read as Latin-1 (Windows-1252), with one warning.
+
+        Args:
+            newline: As for :func:`open`.
+
+        Raises:
+            DataError: If the file is not text.
+            OSError: If it cannot be read; each kind of compression has errors of its own.
+        """
+        opened = self.open()
+        head = cast(io.BufferedReader, opened).peek(_HEAD)[:_HEAD]
+        if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            return io.TextIOWrapper(opened, encoding="utf-16", newline=newline)
+        if b"\0" in head:
+            opened.close()
+            raise DataError(
+                f"{self} is not a file of text: it holds NUL bytes; save it as text in UTF-8"
+            )
+        return _MixedText(opened, str(self), newline)
+
     def lines(self) -> Iterator[tuple[int, str]]:
         """Lines that are not blank, without the space around them, and their numbers from 1.
 
@@ -83,13 +113,49 @@ class TextFile:
             DataError: If the file is damaged or not text.
         """
         try:
-            with io.TextIOWrapper(self.open(), encoding="utf-8-sig") as text:
+            with self.text() as text:
                 for number, line in enumerate(text, 1):
                     if line := line.strip():
                         yield number, line
+        except DataError:
+            raise
         except Exception as error:  # each kind of compression fails in its own way
             reason = " ".join(str(error).split())
             raise DataError(f"{self} cannot be read as text: {reason}") from error
+
+
+class _MixedText(io.TextIOWrapper):
+    """UTF-8 with or without a byte order mark, and other bytes read as Windows-1252."""
+
+    def __init__(self, file: BinaryIO, name: str, newline: str | None) -> None:
+        super().__init__(file, encoding="utf-8-sig", errors="surrogateescape", newline=newline)
+        self._name, self._warned = name, False
+
+    def read(self, size: int | None = -1, /) -> str:
+        return self._decoded(super().read(size))
+
+    def readline(self, size: int = -1, /) -> str:  # type: ignore[override]
+        return self._decoded(super().readline(size))
+
+    def __next__(self) -> str:  # type: ignore[override]
+        return self._decoded(super().__next__())
+
+    def _decoded(self, text: str) -> str:
+        if text.isascii() or not _ESCAPED.search(text):
+            return text
+        if not self._warned:
+            self._warned = True
+            logger.warning(
+                "%s is not UTF-8 throughout: other bytes are read as Latin-1 (Windows-1252); "
+                "save the file as UTF-8 if names look wrong",
+                self._name,
+            )
+        return _ESCAPED.sub(_of_windows, text)
+
+
+def _of_windows(found: re.Match[str]) -> str:
+    byte = bytes([ord(found.group()) - 0xDC00])
+    return byte.decode("cp1252", "ignore") or byte.decode("latin-1")
 
 
 def _plain(file: Any) -> BinaryIO:

@@ -1,4 +1,4 @@
-"""Work in several processes, in order and in bounded memory: a pool would read all work ahead."""
+"""Work in several processes, in order and in bounded memory."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def in_order(work: Callable[[T], R], items: Iterable[T], workers: int = 1) -> It
     """Each item and what ``work`` makes of it, in the order of the items.
 
     Args:
-        work: A function of a module; in another process it finds nothing but what it imports.
+        work: A function of a module; another process has only what that module imports.
         items: Taken up as they are needed, at most two a worker ahead.
         workers: Processes; 1 works in this one.
 
@@ -52,15 +52,15 @@ def in_order(work: Callable[[T], R], items: Iterable[T], workers: int = 1) -> It
             yield done, result.result()
     except BrokenProcessPool as error:
         raise GtlError(
-            "a worker process ended early, for want of memory or because the script that asked "
-            "for it has no `if __name__ == '__main__':`; mend that or use workers=1"
+            "a worker process ended early, for want of memory or because the script that started "
+            "it has no `if __name__ == '__main__':`; add it, or use workers=1"
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
 
 
 def _end_with_parent() -> None:
-    """A killed parent cannot send its workers home: they watch it themselves."""
+    """End this process when its parent has ended, even if it was killed."""
     parent = multiprocessing.parent_process()
     assert parent is not None
 

@@ -117,7 +117,7 @@ class Supervised(Task):
         count = (~labels.isnan()).sum(0).clamp(min=1)
         mean = labels.nansum(0) / count
         scale = ((labels - mean).square().nansum(0) / count).sqrt()
-        negligible = scale <= 1e-12 * mean.abs().clamp(min=1)
+        negligible = (scale <= 1e-12 * mean.abs()) | (scale < torch.finfo(torch.float32).tiny)
         self._set_unit(mean, scale.masked_fill(negligible, 1))
         return self
 

@@ -43,7 +43,9 @@ def parsed(monkeypatch):
     """Lists the chunks that were parsed."""
     chunks = []
     parse = from_smiles._parse
-    monkeypatch.setattr(from_smiles, "_parse", lambda chunk: chunks.append(chunk) or parse(chunk))
+    monkeypatch.setattr(
+        from_smiles, "_parse", lambda chunk, **how: chunks.append(chunk) or parse(chunk, **how)
+    )
     return chunks
 
 

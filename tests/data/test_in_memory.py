@@ -121,6 +121,14 @@ def test_smiles_become_molecules_and_their_names():
     assert data.schema.node.width == 9 and data.class_names == ("a", "b")
 
 
+def test_copies_of_a_molecule_in_a_list_are_in_one_part_of_a_random_split():
+    pytest.importorskip("rdkit")
+    ethers = [f"{'C' * n}OC" for n in range(1, 21)] + [f"CO{'C' * n}" for n in range(1, 21)]
+    data = Dataset.from_graphs(ethers, [i % 3 + 0.5 for i in range(40)])
+    part = {i: name for name, index in data.split.items() for i in index.tolist()}
+    assert sorted(part) == list(range(40)) and all(part[i] == part[i + 20] for i in range(20))
+
+
 def test_smiles_that_cannot_be_read_are_refused_or_left_out_with_their_labels(caplog):
     pytest.importorskip("rdkit")
     smiles, split = ["CCO", "no", "C", "CC"], {"train": [0, 1, 2], "test": [3]}
@@ -293,7 +301,7 @@ def test_loops_take_a_batch_as_its_graphs_and_pairs_as_links():
 @pytest.mark.parametrize(
     ("split", "words"),
     [
-        ({"training": [0]}, "names 'training'.*train"),
+        ({"base": [0]}, "names 'base'.*train"),
         ({"val": [0], "valid": [1]}, "twice"),
         ({"train": [0.5]}, "holds float64"),
         ({"train": [True]}, "1 booleans for 3 items"),

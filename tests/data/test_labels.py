@@ -103,3 +103,10 @@ def test_many_different_whole_numbers_need_a_kind():
     with pytest.raises(DataError, match="30 different whole numbers"):
         read_labels(range(30), 30)
     assert read_labels(range(30), 30, "regression").kind == "regression"
+
+
+@pytest.mark.parametrize(("no", "yes"), [("inactive", "active"), ("no", "yes"), ("acid", "base")])
+def test_of_two_words_the_negative_one_is_0(no, yes):
+    found = read_labels([yes, no, None], 3)
+    assert (found.kind, found.class_names) == ("binary", (no, yes))
+    assert found.values.nan_to_num(-1).tolist() == [[1], [0], [-1]]

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from gtl.data import load
 from gtl.data.splits import (
+    _scaffolds,
     few_labels_split,
     fold_split,
     node_split,
@@ -131,6 +132,54 @@ def test_folds_that_cannot_be_are_refused():
         fold_split(labels, 5, 0)
 
 
+# -- groups ----------------------------------------------------------------------------------------
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    drawn=st.lists(st.integers(0, 30), min_size=1, max_size=90),
+    way=st.sampled_from(["random", "stratified", "folds"]),
+    seed=st.integers(0, 2**31),
+)
+def test_a_group_stays_together_and_all_items_are_used(drawn, way, seed):
+    groups = torch.tensor([*range(31), *drawn])
+    labels = groups % 2
+    labels[:2] = -1
+    if way == "random":
+        split = random_split(len(groups), (0.6, 0.2, 0.2), seed, groups)
+    elif way == "stratified":
+        split = stratified_split(labels, (0.6, 0.2, 0.2), seed, groups)
+    else:
+        split = fold_split(labels, 3, 1, seed, groups)
+    known = torch.arange(len(groups)) if way == "random" else (labels >= 0).nonzero().flatten()
+    assert together(split) == known.tolist()
+    owners = [set(groups[index].tolist()) for index in split.values()]
+    assert all(owners) and sum(map(len, owners)) == len(set.union(*owners))
+    for index in split.values():
+        assert index.tolist() == sorted(index.tolist())
+
+
+@settings(max_examples=30, deadline=None)
+@given(items=st.integers(30, 90), seed=st.integers(0, 2**31))
+def test_groups_of_one_item_change_nothing(items, seed):
+    groups = torch.randperm(items, generator=torch.Generator().manual_seed(seed)) + 5
+    labels = torch.arange(items) % 2
+    for plain, grouped in (
+        (random_split(items, seed=seed), random_split(items, seed=seed, groups=groups)),
+        (stratified_split(labels, seed=seed), stratified_split(labels, seed=seed, groups=groups)),
+        (fold_split(labels, 4, 2, seed), fold_split(labels, 4, 2, seed, groups)),
+    ):
+        assert all(torch.equal(plain[part], grouped[part]) for part in plain)
+
+
+def test_the_shares_of_a_split_are_those_of_groups():
+    groups = torch.arange(40) // 2
+    split = random_split(40, (0.5, 0.25, 0.25), groups=groups)
+    assert [len(index) for index in split.values()] == [20, 10, 10]
+    with pytest.raises(DataError, match=r"2 distinct items \(of 40\) cannot be split into 3 parts"):
+        random_split(40, groups=torch.arange(40) % 2)
+
+
 # -- scaffolds -------------------------------------------------------------------------------------
 
 
@@ -155,6 +204,27 @@ def test_a_scaffold_split_names_the_molecule_that_cannot_be_read():
     pytest.importorskip("rdkit")
     with pytest.raises(DataError, match="molecule 1, 'C1CC', has no scaffold"):
         scaffold_split(["CC", "C1CC"])
+
+
+def test_atom_maps_and_isotopes_do_not_change_the_scaffold():
+    pytest.importorskip("rdkit")
+    from rdkit import Chem
+
+    plain = ["c1ccccc1", "Cc1ccccc1C(=O)O", "Oc1ccccc1", "C[C@H]1CCCO1", "CC1CC1", "C1CCC1"]
+    mapped, heavy = [], []
+    for text in plain:
+        molecule = Chem.MolFromSmiles(text)
+        for atom in molecule.GetAtoms():
+            atom.SetAtomMapNum(atom.GetIdx() + 1)
+        mapped.append(Chem.MolToSmiles(molecule, canonical=False))
+        molecule = Chem.MolFromSmiles(text)
+        molecule.GetAtomWithIdx(molecule.GetNumAtoms() - 1).SetIsotope(13)
+        heavy.append(Chem.MolToSmiles(molecule, canonical=False))
+    wanted = _scaffolds(plain)
+    assert wanted[0] == "c1ccccc1" and any(":1]" in text for text in mapped)
+    assert _scaffolds(mapped) == wanted
+    assert _scaffolds(heavy) == wanted
+    assert _scaffolds(["[2H]c1ccccc1", "C1CC1"]) == ["c1ccccc1", "C1CC1"]
 
 
 @pytest.mark.parametrize("name", ["molbace", "molbbbp"])

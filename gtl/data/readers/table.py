@@ -1,10 +1,13 @@
-"""A CSV file as columns of text, labels and a split; every complaint names the row of the file."""
+"""Tables of text: cells of a CSV file with the row of the file that each comes from."""
 
 from __future__ import annotations
 
+import csv
+import itertools
+import logging
+import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from gtl.data.dataset import KINDS
+from gtl.data.dataset import Dataset
+from gtl.data.readers.number_text import read_numbers
+from gtl.data.splits import PART_NAMES
 from gtl.data.text_file import TextFile
 from gtl.errors import ConfigError, DataError
 from gtl.suggest import nearest
@@ -20,14 +25,17 @@ from gtl.suggest import nearest
 if TYPE_CHECKING:
     import pandas as pd
 
-_PART_NAMES = {
-    "train": "train",
-    "training": "train",
-    "valid": "valid",
-    "val": "valid",
-    "validation": "valid",
-    "test": "test",
-}
+SMILES = "smiles"  # the column that is looked for if none is named
+LISTS = (".smi", ".smiles", ".ism")  # one SMILES a line, then perhaps a name
+
+ALL = "all"
+_IDS = re.compile(
+    r"(.*[ _-])?(id|cid|idx|index|split|inchi|inchikey|cas)|unnamed: \d+|", re.IGNORECASE
+)
+_SEPARATORS = "\t;,"
+_SAMPLE = 50  # lines that show which separator a file has
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -81,89 +89,225 @@ class Table:
         Raises:
             DataError: If there is no such column; offers the nearest.
         """
-        if name not in self.cells.columns:
-            raise DataError(
-                f"{self.path} has no column {name!r}; {nearest(name, self.cells.columns)}"
-            )
+        require_column(self.path, name, self.cells.columns)
         return self.cells[name]
 
-    def target_names(self, target: Sequence[str] | str | None) -> list[str]:
-        """Names of the label columns: ``None`` is none, text may list them between commas.
+    def text(self, name: str) -> pd.Series:
+        """The cells of one column without the space around them, missing where nothing is left.
 
         Raises:
-            DataError: If one is not in the file.
+            DataError: If there is no such column; offers the nearest.
         """
-        if target is None:
-            return []
-        if isinstance(target, str):
-            whole = target in self.cells.columns
-            target = [target] if whole else [name.strip() for name in target.split(",")]
-        for name in target:
-            self.column(name)
-        return list(target)
-
-    def labels(self, names: Sequence[str], kind: str | None) -> tuple[Tensor, tuple[str, ...]]:
-        """Labels of some columns; an empty cell is a missing label.
-
-        Args:
-            names: One column or more.
-            kind: ``"binary"``, ``"multiclass"``, ``"regression"`` or ``None``: then one column of
-                words is multiclass, and everything else is numbers.
-
-        Returns:
-            Numbers float32 ``(items, t)``, or classes int64 ``(items,)`` and what they are called.
-
-        Raises:
-            DataError: If a cell is not a number where one is expected, naming its row.
-            ConfigError: If ``kind`` is unknown, or multiclass with several columns.
-        """
-        import pandas as pd
-
-        if kind not in (None, *KINDS):
-            raise ConfigError(f"`kind` is {kind!r}, expected one of {KINDS}")
-        if kind == "multiclass" and len(names) != 1:
-            raise ConfigError(f"a multiclass target is one column, `target` names {len(names)}")
-        cells = self.cells[list(names)]
-        numbers = cells.apply(pd.to_numeric, errors="coerce").astype("float64")
-        words = cells.notna() & ~numbers.abs().lt(float("inf"))
-        only_words = (
-            len(names) == 1 and bool(words.any(axis=None)) and numbers.isna().all(axis=None)
-        )
-        if kind == "multiclass" or (kind is None and only_words):
-            return _classes(cells.iloc[:, 0], numbers.iloc[:, 0])
-        if words.any(axis=None):
-            self._refuse(cells, words, "expected a number or an empty cell")
-        if kind == "binary":
-            other = numbers.notna() & ~numbers.isin([0, 1])
-            if other.any(axis=None):
-                self._refuse(cells, other, "expected 0, 1 or an empty cell, as `kind` is 'binary'")
-        return torch.from_numpy(numbers.to_numpy("float32", copy=True)), ()
+        cells = self.column(name).str.strip()
+        return cells.mask(cells == "")
 
     def split(self, name: str) -> dict[str, Tensor]:
-        """The split that a column gives: each cell says train, valid or test.
+        """The split that a column gives: each cell is train, valid, val, dev or test.
 
         Raises:
-            DataError: If a cell says something else, naming its row.
+            DataError: If a cell is something else, naming its row.
         """
-        cells = self.column(name)
-        parts = cells.str.strip().str.lower().map(_PART_NAMES)
-        if parts.isna().any():
-            at = int(parts.isna().to_numpy().argmax())
-            raise DataError(
-                f"{self.path} row {self.rows[at]}: {name!r} is {_shown(cells.iloc[at])}, "
-                "expected train, valid or test"
-            )
+        cells = self.text(name)
+        parts = cells.str.lower().map(PART_NAMES)
+        self.refuse(cells, parts.isna(), "expected train, valid (val, validation, dev) or test")
         return {
             part: torch.from_numpy((parts == part).to_numpy(copy=True)).nonzero().flatten()
             for part in ("train", "valid", "test")
         }
 
-    def _refuse(self, cells: pd.DataFrame, bad: pd.DataFrame, expected: str) -> None:
-        row, column = (int(i[0]) for i in bad.to_numpy().nonzero())
+    def refuse(self, cells: pd.Series, bad: pd.Series, expected: str) -> None:
+        """Raise an error that names the first cell that is ``bad``, if there is one.
+
+        Raises:
+            DataError: If there is one.
+        """
+        if bad.any():
+            at = int(bad.to_numpy().argmax())
+            cell = cells.iloc[at]
+            shown = repr(cell) if isinstance(cell, str) else "empty"
+            raise DataError(
+                f"{self.path} row {self.rows[at]}: {cells.name!r} is {shown}, {expected}"
+            )
+
+
+def read_rows(dataset: Dataset) -> pd.DataFrame:
+    """All rows of the file that a data set was read from, as text.
+
+    Those of ``dataset.rows`` became items, in that order; the others could not be read.
+
+    Returns:
+        A column of text per column of the file, missing where a cell is empty; of a list of
+        SMILES the columns ``smiles`` and, where some line has one, ``name``. The index is the row
+        of the file; blank rows are left out.
+
+    Raises:
+        DataError: If the data set does not come from a table or list, or the file has changed so
+            that it cannot be read any more.
+
+    Example:
+        >>> read_rows(gtl.load("smiles:molecules.csv"))  # doctest: +SKIP
+    """
+    import pandas as pd
+
+    if dataset.rows is None or not dataset.file:
         raise DataError(
-            f"{self.path} row {self.rows[row]}: {cells.columns[column]!r} is "
-            f"{_shown(cells.iloc[row, column])}, {expected}"
+            f"{dataset.spec} has no rows of a file; only smiles: data sets are read from rows"
         )
+    file = TextFile.find(dataset.file)
+    if is_list(file, dataset.options.get("smiles_column", SMILES)):
+        lines = dict(file.lines())
+        words = [line.split(None, 1) for line in lines.values()]
+        index = pd.Index(list(lines), name="row")
+        frame = pd.DataFrame({SMILES: [word[0] for word in words]}, index=index, dtype="str")
+        if max(map(len, words)) > 1:
+            frame["name"] = pd.Series([word[1:2] for word in words], index=index).str[0]
+        return frame
+    table = Table.read(file)
+    return table.cells.set_axis(pd.Index(table.rows, name="row"), axis=0)
+
+
+def target_columns(
+    table: Table, target: Sequence[str] | str | None, leave_out: Sequence[str] = ()
+) -> list[str]:
+    """Names of the label columns.
+
+    Args:
+        table: The table.
+        target: A name, a list, names between commas, ``None`` for none, or ``"all"``: every
+            column of numbers that is neither an identifier nor to be left out; a log line names
+            them.
+        leave_out: Columns that have another use.
+
+    Raises:
+        DataError: If a column is not in the file, or ``"all"`` finds none.
+        ConfigError: If a column with another use is named, or one is named twice.
+    """
+    if target is None:
+        return []
+    columns = list(table.cells.columns)
+    if target == ALL and ALL not in columns:
+        return _all_columns(table, leave_out)
+    if isinstance(target, str):
+        target = [target] if target in columns else [name.strip() for name in target.split(",")]
+    for name in target:
+        table.column(name)
+        if name in leave_out:
+            raise ConfigError(f"`target` names {name!r}, which has the SMILES or the split")
+    if len(set(target)) < len(target):
+        raise ConfigError(f"`target` names a column twice: {', '.join(target)}")
+    return list(target)
+
+
+def _all_columns(table: Table, leave_out: Sequence[str]) -> list[str]:
+    found: list[str] = []
+    others: list[str] = []
+    for name in table.cells.columns:
+        if name in leave_out or SMILES in name.lower() or _IDS.fullmatch(name):
+            others.append(name)
+            continue
+        numbers = read_numbers(table.text(name))
+        usable = bool(numbers.values.notna().any()) and not bool(numbers.unread.any())
+        (found if usable else others).append(name)
+    if not found:
+        raise DataError(f"{table.path} has no column of numbers; name the columns of the labels")
+    logger.info(
+        "%s: target='all' is %d columns: %s; left out: %s",
+        table.path,
+        len(found),
+        ", ".join(found),
+        ", ".join(others) or "none",
+    )
+    return found
+
+
+def header(file: TextFile) -> list[str]:
+    """Names of the columns of a CSV file.
+
+    Raises:
+        DataError: If the file cannot be read, or is empty.
+    """
+    lines = _sample(file)
+    if not lines:
+        raise DataError(f"{file} cannot be read as CSV: it is empty")
+    return [name.strip() for name in next(csv.reader(lines, delimiter=_separator(lines)))]
+
+
+def require_column(file: Path | TextFile, name: str, columns: Sequence[str]) -> None:
+    """Raise an error that offers the nearest column if there is none of that name.
+
+    Raises:
+        DataError: If there is none.
+    """
+    if name not in columns:
+        raise DataError(
+            f"{file} has no column {name!r}; {nearest(name, columns)} (the names of the columns "
+            "are taken from the first row)"
+        )
+
+
+def smiles_column_of(file: TextFile, wanted: str = SMILES) -> str:
+    """The column of the SMILES in a CSV file.
+
+    That of the very name, else of that name in other letters (``SMILES``). Where none was named
+    by the user, the only one with ``smiles`` in its name (``canonical_smiles``) is found too.
+
+    Raises:
+        DataError: If there is none, or there are several such.
+    """
+    columns = header(file)
+    if wanted in columns:
+        return wanted
+    found = [name for name in columns if name.lower() == wanted.lower()]
+    if not found and wanted == SMILES:
+        found = [name for name in columns if SMILES in name.lower()]
+    if len(found) > 1:
+        raise DataError(
+            f"{file} has the columns {', '.join(map(repr, found))}; choose one with smiles_column"
+        )
+    if not found:
+        require_column(file, wanted, columns)
+    return found[0]
+
+
+def is_list(file: TextFile, wanted: str = SMILES) -> bool:
+    """Whether a file is a list of SMILES; a ``.txt`` is one unless a column is named so."""
+    if file.suffix != ".txt":
+        return file.suffix in LISTS
+    lines = _sample(file)
+    names = [name.strip().lower() for line in lines[:1] for name in _split(line)]
+    return not any(wanted.lower() == name or (len(names) > 1 and SMILES in name) for name in names)
+
+
+def _split(line: str) -> list[str]:
+    return next(csv.reader([line], delimiter=_separator([line])))
+
+
+def _sample(file: TextFile) -> list[str]:
+    """The first lines of a file."""
+    try:
+        with file.text(newline="") as text:
+            return list(itertools.islice(text, _SAMPLE))
+    except DataError:
+        raise
+    except Exception as error:  # each kind of compression fails in its own way
+        raise DataError(f"{file} cannot be read as CSV: {_line(error)}") from error
+
+
+def _separator(lines: Sequence[str]) -> str:
+    """What stands between columns: that which gives each row as many cells as the header."""
+    best, most = ",", 1
+    for mark in _SEPARATORS:
+        try:
+            counts = [len(row) for row in csv.reader(lines, delimiter=mark) if row]
+        except csv.Error:
+            continue
+        if (
+            counts
+            and counts[0] > most
+            and all(count == counts[0] for count in counts[1:-1] or counts[1:])
+        ):
+            best, most = mark, counts[0]
+    return best
 
 
 def _frames(file: TextFile, rows: int | None) -> Iterator[pd.DataFrame]:
@@ -175,10 +319,18 @@ def _frames(file: TextFile, rows: int | None) -> Iterator[pd.DataFrame]:
             warnings.simplefilter("error", pd.errors.ParserWarning)
             return read(*how)
 
-    how = {"dtype": str, "skip_blank_lines": False, "index_col": False, "encoding": "utf-8-sig"}
+    lines = _sample(file)
+    how = {
+        "dtype": str,
+        "skip_blank_lines": False,
+        "index_col": False,
+        "sep": _separator(lines) if lines else ",",
+        "keep_default_na": False,
+        "na_values": [""],  # what else marks a missing value depends on the column
+    }
     try:
         with (
-            file.open() if file.member else nullcontext(file.path) as source,
+            file.text(newline="") as source,
             strictly(lambda: pd.read_csv(source, iterator=True, **how)) as reader,
         ):
             while True:
@@ -187,20 +339,16 @@ def _frames(file: TextFile, rows: int | None) -> Iterator[pd.DataFrame]:
                 except StopIteration:
                     return
                 yield frame
+    except DataError:
+        raise
+    except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
+        raise DataError(
+            f"{file} cannot be read as CSV: {_line(error)}; every row needs as many cells as the "
+            "first, and a cell with a comma in it needs quotes"
+        ) from error
     except Exception as error:  # each kind of compression fails in its own way
-        reason = " ".join(str(error).split())
-        raise DataError(f"{file} cannot be read as CSV: {reason}") from error
+        raise DataError(f"{file} cannot be read as CSV: {_line(error)}") from error
 
 
-def _classes(cells: pd.Series, numbers: pd.Series) -> tuple[Tensor, tuple[str, ...]]:
-    """Classes in the order of their names; numbers in theirs, so that "10" comes after "9"."""
-    all_numbers = bool(numbers.notna().eq(cells.notna()).all())
-    values = numbers if all_numbers else cells.str.strip()
-    known = sorted(values.dropna().unique().tolist())
-    numbered = values.map({value: i for i, value in enumerate(known)}).fillna(-1)
-    names = tuple(str(int(v)) if all_numbers and v == int(v) else str(v) for v in known)
-    return torch.from_numpy(numbered.to_numpy("int64", copy=True)), names
-
-
-def _shown(cell: object) -> str:
-    return repr(cell) if isinstance(cell, str) else "empty"
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -10,6 +10,7 @@ import torch
 
 from gtl.data import load
 from gtl.data.molecules import Pile, pack_smiles
+from gtl.data.splits import random_split
 from gtl.errors import ConfigError, DataError
 
 pytest.importorskip("rdkit")
@@ -132,8 +133,17 @@ def test_a_missing_file_names_the_folders_that_were_looked_in(tmp_path):
 
 
 def test_a_missing_smiles_column_offers_the_nearest(csv):
-    with pytest.raises(DataError, match="no column 'smiles'; did you mean 'SMILES'"):
-        load(csv("SMILES,y\nCCO,1\n"))
+    with pytest.raises(DataError, match="no column 'smile'; did you mean 'smiles'"):
+        load(csv("smiles,y\nCCO,1\n"), smiles_column="smile")
+
+
+@pytest.mark.parametrize("name", ["SMILES", "Canonical_Smiles"])
+def test_smiles_are_found_whatever_the_letters_of_their_column(csv, name):
+    for mark in ",;\t":
+        data = load(
+            csv(f"id,{name},y\n1,CCO,2.5\n2,C,1\n".replace(",", mark)), target="y", split=None
+        )
+        assert data.names == ("CCO", "C") and data.labels.tolist() == [[2.5], [1]]
 
 
 def test_unlabeled_molecules_have_neither_labels_nor_split(csv):
@@ -161,6 +171,81 @@ def test_a_random_split_follows_the_seed(csv):
 def test_too_few_molecules_for_a_split_are_refused(csv):
     with pytest.raises(DataError, match="2 items cannot be split"):
         load(csv("smiles,y\nCCO,1\nC,0\n"), target="y")
+    with pytest.raises(DataError, match=r"2 distinct items \(of 3\) cannot be split"):
+        load(csv("smiles,y\nCCO,1\nC,0\nOCC,0\n"), target="y")
+
+
+def table_of(molecules):
+    return "smiles,y\n" + "".join(f"{text},{i % 2}\n" for i, text in enumerate(molecules))
+
+
+CHAINS = ["C" * n for n in range(1, 41)]
+ETHERS = [f"{'C' * n}OC" for n in range(1, 41)]
+AGAIN = [f"CO{'C' * n}" for n in range(1, 41)]  # the same molecules, written from the other end
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"stratify": True}, {"folds": 4}, {"fractions": (0.5, 0.5)}]
+)
+def test_copies_of_a_molecule_are_in_one_part_of_a_random_split(csv, options, caplog):
+    molecules = ETHERS + AGAIN
+    with caplog.at_level(logging.INFO):
+        data = load(csv(table_of(molecules)), target="y", **options)
+    part = {i: name for name, index in data.split.items() for i in index.tolist()}
+    assert sorted(part) == list(range(80))
+    assert all(part[i] == part[i + 40] for i in range(40))
+    assert "40 of 80 items repeat a molecule and are in the same part" in caplog.text
+
+
+def test_without_copies_a_random_split_is_that_of_the_items(csv, caplog):
+    with caplog.at_level(logging.INFO):
+        data = load(csv(table_of(CHAINS + ETHERS)), target="y", seed=3)
+    for part, index in random_split(80, seed=3).items():
+        assert torch.equal(data.split[part], index)
+    assert "repeat a molecule" not in caplog.text
+
+
+def test_fractions_classes_and_folds_decide_a_random_split(csv):
+    spec = csv(table_of(CHAINS))
+    sizes = [len(i) for i in load(spec, target="y", fractions=(0.5, 0.25, 0.25)).split.values()]
+    assert sizes == [20, 10, 10]
+    stratified = load(spec, target="y", stratify=True, fractions=(0.5, 0.25, 0.25), seed=1)
+    for index in stratified.split.values():
+        assert stratified.labels[index].mean() == 0.5
+    turns = [load(spec, target="y", folds=4, fold=fold).split["test"] for fold in range(4)]
+    assert torch.cat(turns).sort().values.tolist() == list(range(40))
+    assert torch.equal(load(spec, target="y", folds=4).split["test"], turns[0])
+    values = csv(
+        "smiles,y\n" + "".join(f"{text},{i}.5\n" for i, text in enumerate(CHAINS)), "b.csv"
+    )
+    turns = [load(values, target="y", folds=5, fold=fold).split["test"] for fold in range(5)]
+    assert torch.cat(turns).sort().values.tolist() == list(range(40))
+    with pytest.raises(ConfigError, match="`stratify` needs one column of classes"):
+        load(values, target="y", stratify=True)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"fold": 1}, "`fold` is 1 without `folds`"),
+        ({"folds": 5, "fractions": (0.5, 0.5)}, "`folds` and `fractions` are two ways"),
+        ({"split": "scaffold", "folds": 5}, "`folds` does not go with split='scaffold'"),
+        ({"split": None, "fractions": (0.5, 0.5)}, "`fractions` does not go with split=None"),
+        ({"split": "y", "stratify": True}, "`stratify` does not go with split='y'"),
+        ({"target": None, "folds": 5}, "molecules without labels are not split at random"),
+        ({"fractions": (0.5, 0.6)}, "positive shares that sum to 1"),
+    ],
+)
+def test_options_of_a_split_that_contradict_each_other_are_refused(csv, options, words):
+    with pytest.raises(ConfigError, match=words):
+        load(csv(table_of(CHAINS)), **{"target": "y", **options})
+
+
+def test_the_sizes_of_a_scaffold_split_can_be_chosen(csv):
+    rings = "".join(f"C1{'C' * n}C1,{n % 2}\n" for n in range(1, 11))
+    spec = csv("smiles,y\n" + rings)
+    data = load(spec, target="y", split="scaffold", fractions=(0.4, 0.3, 0.3))
+    assert [len(index) for index in data.split.values()] == [4, 3, 3]
 
 
 def test_a_split_column_speaks_of_the_molecules_that_remain(csv):
@@ -183,10 +268,24 @@ def test_a_scaffold_split_keeps_rings_apart(csv, monkeypatch, chunk):
 
 
 def test_words_become_classes_with_their_names(csv):
-    data = load(csv("smiles,y\nC,low\nCC,high\nCCC,\n"), target="y", split=None)
+    spec = csv("smiles,y\nC,low\nCC,high\nCCC,\nCCCC,medium\n")
+    data = load(spec, target="y", split=None)
     assert (data.kind, data.metric) == ("multiclass", "acc")
-    assert data.class_names == ("high", "low")
-    assert data.labels.tolist() == [1, 0, -1]
+    assert (data.class_names, data.label_names) == (("high", "low", "medium"), ("y",))
+    assert data.labels.tolist() == [1, 0, -1, 2]
+    data = load(spec, target="y", split=None, classes=["low", "medium", "high"])
+    assert data.labels.tolist() == [0, 2, -1, 1]
+
+
+def test_two_words_are_binary_and_scored_by_rocauc(csv):
+    data = load(csv("smiles,y\nC,Yes\nCC,No\nCCC,\n"), target="y", split=None)
+    assert (data.kind, data.metric, data.class_names) == ("binary", "rocauc", ("No", "Yes"))
+    assert data.labels.nan_to_num(-1).tolist() == [[1], [0], [-1]]
+
+
+def test_a_label_column_is_not_that_of_the_smiles(csv):
+    with pytest.raises(ConfigError, match="`target` names 'SMILES', which has the SMILES"):
+        load(csv("SMILES,y\nC,1\nCC,0\n"), target="SMILES")
 
 
 def test_kind_and_metric_can_be_chosen(csv):
@@ -217,3 +316,12 @@ def test_tox21_is_read_as_published(shared_data, tmp_path):
     # The number of radical electrons (column 5) of a metal depends on the version of RDKit.
     columns = [0, 1, 2, 3, 4, 6, 7, 8]
     assert torch.equal(mine.x[:, columns], theirs.x[:, columns])
+
+
+def test_all_tasks_of_tox21_are_found(shared_data, tmp_path):
+    lines = (shared_data / "moleculenet" / "tox21.csv").read_text().splitlines()
+    (tmp_path / "tox21.csv").write_text("\n".join(lines[:61]))
+    data = load("smiles:tox21.csv", root=tmp_path, target="all")
+    assert data.label_names == tuple(lines[0].split(",")[:12])
+    assert data.kind == "binary" and data.labels.shape == (60, 12)
+    assert data.labels.isnan().any() and data.rows.tolist() == list(range(2, 62))
