@@ -115,9 +115,10 @@ FEW_SHOT_METHODS = Registry(
         "kgtn": "gtl.fewshot.methods:KGTN",
         "fit": "gtl.fewshot.adaptive:FiT",
         "finetune": "gtl.fewshot.adaptive:FineTune",
-        "judged": "gtl.fewshot.selected:Judged",
+        "selected": "gtl.fewshot.selected:Selected",
     },
     base=FewShotMethod,
+    former_names={"judged": "selected"},
 )
 
 register_encoder = ENCODERS.register

@@ -28,6 +28,7 @@ class Registry:
         families: ``prefix -> module`` of parts that another package names, ``prefix:name``; the
             module has ``names()``, empty if that package is missing, and ``named(name)``.
         base: Class that every part derives from; parts that do not are refused.
+        former_names: ``former -> present`` names, which are accepted with a warning.
     """
 
     def __init__(
@@ -37,12 +38,14 @@ class Registry:
         sized_by: tuple[str, ...] = (),
         families: Mapping[str, str] | None = None,
         base: type = object,
+        former_names: Mapping[str, str] | None = None,
     ):
         self.role = role
         self.group = "gtl." + re.sub(r"\W", "_", role) + "s"
         self.base = base
         self.sized_by = sized_by
         self.families = dict(families or {})
+        self.former_names = dict(former_names or {})
         self._places: dict[str, str] = dict(builtin)
         self._classes: dict[str, type] = {}
         self._plugins_read = False
@@ -84,6 +87,8 @@ class Registry:
         """
         if name not in self._classes and name not in self._places:
             self._read_plugins()
+        if name not in self._classes and name in self.former_names:
+            name = self._present_name(name)
         if name in self._classes:
             return self._classes[name]
         prefix, _, rest = name.partition(":")
@@ -152,8 +157,18 @@ class Registry:
         }
         return dict(lines)
 
+    def _present_name(self, former: str) -> str:
+        present = self.former_names[former]
+        warnings.warn(
+            f"the {self.role} {former!r} is now called {present!r}; the former name will be "
+            "removed",
+            DeprecationWarning,
+            stacklevel=4,
+        )
+        return present
+
     def _own_names(self) -> list[str]:
-        """Names without those of families that nobody asked for: listing those is slow."""
+        """Names without those of families: listing them imports the packages of families."""
         self._read_plugins()
         return [*self._places, *(name for name in self._classes if name not in self._places)]
 

@@ -443,10 +443,10 @@ def few_shot_features(out: Path) -> Mapping[str, Tensor]:
 
 @case
 def few_shot_base_novel(out: Path) -> Mapping[str, Tensor]:
-    judged = {"name": "judged", "of": {"shrinkage": "shrinkage", "prototype": "prototype"}}
+    chosen = {"name": "selected", "of": {"shrinkage": "shrinkage", "prototype": "prototype"}}
     kgtn = {"name": "kgtn", "episodes": 5}
     joint = {"name": "kgtn", "training": "joint", "steps": 5}
-    methods = {"shrinkage": "shrinkage", "kgtn": kgtn, "joint": joint, "judged": judged}
+    methods = {"shrinkage": "shrinkage", "kgtn": kgtn, "joint": joint, "judged": chosen}
     options = {"protocol": "base_novel", "graph": family_tree(), "shots": (1, 3)}
     return few_shot_scores(families(), methods, out=out, **options)
 

@@ -1,10 +1,12 @@
-"""KGTN trained on base classes that pretend to be novel: jointly trained, it memorizes the shots.
+"""Episodic training of KGTN with pseudo-novel base classes.
 
-Chen et al. 2020 train weights and propagation together; nothing then asks the graph to be of use
-for a class that has few samples. Here it is asked that: in each episode some base classes keep as
-few samples as novel ones have, and their other samples are the queries (Vinyals et al. 2016). The
-class vectors begin at the closed form of :class:`gtl.heads.Shrinkage`; the propagation learns what
-to add, and classes that never took part in an episode judge how much of it is used, none included.
+Chen et al. 2020 train weights and propagation jointly on all classes, so the shots can be memorized
+and nothing requires the graph to help a class with few samples. Departure from the paper: in each
+episode some base classes are pseudo-novel: they keep as few samples as novel classes have, and
+their other samples are the queries (Vinyals et al. 2016). The class vectors start at the closed
+form of :class:`gtl.heads.Shrinkage` and the propagation learns a correction. Held-out base classes,
+which are pseudo-novel in no training episode, select how much of the correction is used, none
+included.
 """
 
 from __future__ import annotations
@@ -23,38 +25,38 @@ from gtl.heads import KGTN, Shrinkage
 from gtl.heads.kgtn import started
 
 STRENGTHS = (0.5, 1.0)
-_CERTAIN = 2.0  # standard errors that a gain of judges must be above nothing
-_LEAST = 4  # base classes, some to learn from and some to judge
+_CERTAIN = 2.0  # standard errors by which a gain on held-out classes must exceed 0
+_LEAST = 4  # base classes, two for training episodes and two held out
 
 
 @dataclass(frozen=True)
 class Episode:
-    """Base classes that pretend to be novel, and what is asked.
+    """One draw of pseudo-novel base classes, with its queries.
 
     Attributes:
-        few: Classes with few samples in this episode, real and pretended, boolean ``(c,)``.
-        state: Where the head begins, by name: what the closed form makes of the support.
+        few: Classes with few samples in this episode, novel and pseudo-novel, boolean ``(c,)``.
+        state: Initial state of the head by name: the closed form of the support samples.
         queries: Features ``(q, d)``.
         labels: Their base classes, int64 ``(q,)``.
-        asked: Classes that pretend, boolean ``(c,)``.
+        scored: Pseudo-novel classes whose queries are scored, boolean ``(c,)``.
     """
 
     few: Tensor
     state: Mapping[str, Tensor]
     queries: Tensor
     labels: Tensor
-    asked: Tensor
+    scored: Tensor
 
 
 class Episodes:
     """Draws episodes from labeled features.
 
     Args:
-        closed: Head whose closed form class vectors begin at; a fitted copy is made.
+        closed: Head whose closed form gives the initial class vectors; a copy is fitted.
         features: Of all samples, ``(b, d)``.
         labels: Their classes, int64 ``(b,)``.
         few: Which classes have few samples, boolean ``(c,)``.
-        queries: Samples of each base class that are asked.
+        queries: Query samples of each base class.
         rng: Draws classes and samples.
     """
 
@@ -75,18 +77,18 @@ class Episodes:
         rich = ~few.cpu() & (counts >= 2 * int(self.shots.max() if len(self.shots) else 1) + 2)
         order = rich.nonzero().flatten()
         self.rich = order[torch.randperm(len(order), generator=rng)]
-        self.judges = self.rich[: max(2, len(self.rich) // 4)]
+        self.held_out = self.rich[: max(2, len(self.rich) // 4)]
 
-    def draw(self, judged: bool) -> Episode:
-        """An episode to learn from, or one that judges: by classes that no other one asks about."""
-        learners = self.rich[len(self.judges) :]
+    def draw(self, validate: bool) -> Episode:
+        """An episode for training, or one for validation, whose queries are of held-out classes."""
+        learners = self.rich[len(self.held_out) :]
         count = min(max(2, len(self.few[self.few])), max(2, 2 * len(self.rich) // 5), len(learners))
         drawn = learners[torch.randperm(len(learners), generator=self.rng)[:count]]
-        if judged:
-            drawn = torch.cat([self.judges, drawn[len(self.judges) :]])
-        few, asked = self.few.cpu().clone(), torch.zeros(len(self.few), dtype=torch.bool)
+        if validate:
+            drawn = torch.cat([self.held_out, drawn[len(self.held_out) :]])
+        few, scored = self.few.cpu().clone(), torch.zeros(len(self.few), dtype=torch.bool)
         few[drawn] = True
-        asked[self.judges if judged else drawn] = True
+        scored[self.held_out if validate else drawn] = True
         support, queries = self._samples(set(drawn.tolist()))
         with torch.no_grad():
             self.closed.fit(self.features[support], self.labels[support])
@@ -96,7 +98,7 @@ class Episodes:
             state,
             self.features[queries],
             self.labels[queries],
-            asked.to(self.features.device),
+            scored.to(self.features.device),
         )
 
     def _samples(self, drawn: set[int]) -> tuple[Tensor, Tensor]:
@@ -108,9 +110,9 @@ class Episodes:
                 support.append(own)
                 continue
             own = own[torch.randperm(len(own), generator=self.rng)]
-            asked = min(self.queries, len(own) // 2)
-            queries.append(own[:asked])
-            rest = own[asked:]
+            count = min(self.queries, len(own) // 2)
+            queries.append(own[:count])
+            rest = own[count:]
             if number in drawn:
                 pick = int(torch.randint(len(self.shots), (), generator=self.rng))
                 rest = rest[: int(self.shots[pick])]
@@ -127,17 +129,17 @@ def train_by_episodes(
     rng: torch.Generator,
     *,
     episodes: int = 20,
-    judged: int = 12,
+    validation_episodes: int = 12,
     queries: int = 8,
     lr: float = 3e-4,
     weight_decay: float = 1e-2,
 ) -> KGTN:
-    """Start a head at the closed form and let its propagation learn what to add.
+    """Start a head at the closed form and train its propagation to correct it.
 
-    What the propagation adds is used at full or half strength, or not at all: it must gain on
-    classes that took no part in training, by more than two standard errors. Where the closed form
-    finds that the graph says nothing (:attr:`gtl.heads.Shrinkage.share`), where there are fewer
-    than four base classes with samples to spare, or no class with few, nothing is trained.
+    The correction is used at full or half strength, or not at all: it must improve the accuracy on
+    held-out classes by more than two standard errors. Nothing is trained where the closed form
+    finds no share of the spread of classes along the graph (:attr:`gtl.heads.Shrinkage.share`),
+    or where fewer than four base classes have enough samples, or no class has few.
 
     Args:
         head: With ``metric=True`` and cosines; trained in place.
@@ -147,8 +149,8 @@ def train_by_episodes(
         few: Which classes have few samples, boolean ``(c,)``.
         rng: Draws the episodes.
         episodes: Steps of training.
-        judged: Episodes that judge, before training, half way and after it.
-        queries: Samples of each base class that an episode asks about.
+        validation_episodes: Episodes of held-out classes, evaluated half way and after training.
+        queries: Query samples of each base class in an episode.
         lr: Learning rate (AdamW).
         weight_decay: Weight decay.
 
@@ -164,7 +166,12 @@ def train_by_episodes(
             f"`few` is {few.dtype} of shape {tuple(few.shape)}, expected bool "
             f"{tuple(head.receives.shape)}, one per class"
         )
-    for name, value in (("episodes", episodes), ("judged", judged), ("queries", queries)):
+    counts = {
+        "episodes": episodes,
+        "validation_episodes": validation_episodes,
+        "queries": queries,
+    }
+    for name, value in counts.items():
         if value < 1:
             raise ConfigError(f"`{name}` is {value}, expected at least 1")
     with torch.no_grad():
@@ -175,17 +182,17 @@ def train_by_episodes(
         source.closed.strength = float(closed.share)  # the likeliest of all is kept
         if len(source.rich) >= _LEAST:
             with torch.enable_grad():
-                strength = _train(head, source, episodes, judged, lr, weight_decay)
+                strength = _train(head, source, episodes, validation_episodes, lr, weight_decay)
     with torch.no_grad():
         head.receives.mul_(strength)
     return head.eval().requires_grad_(False)
 
 
 def _train(
-    head: KGTN, source: Episodes, episodes: int, judged: int, lr: float, weight_decay: float
+    head: KGTN, source: Episodes, episodes: int, validation: int, lr: float, weight_decay: float
 ) -> float:
-    """Train the propagation, keep its best state, and return the strength that judges chose."""
-    judges = [source.draw(judged=True) for _ in range(judged)]
+    """Train the propagation, keep its best state; returns the strength that gains most."""
+    held_out = [source.draw(validate=True) for _ in range(validation)]
     trained = [*head.parts.parameters()]
     for parameter in trained:
         parameter.requires_grad_(True)
@@ -194,11 +201,11 @@ def _train(
     stops = {(episodes + 1) // 2, episodes}
     for step in range(1, episodes + 1):
         optimizer.zero_grad()
-        _loss(head, source.draw(judged=False)).backward()
+        _loss(head, source.draw(validate=False)).backward()
         optimizer.step()
         if step in stops:
             for share in STRENGTHS:
-                gain = _certain_gain(head, judges, share)
+                gain = _certain_gain(head, held_out, share)
                 if gain > best:
                     best, strength = gain, share
                     kept = copy.deepcopy(head.parts.state_dict())
@@ -207,16 +214,16 @@ def _train(
 
 
 def _loss(head: KGTN, episode: Episode) -> Tensor:
-    """Queries among all base classes, and those of pretenders among pretenders."""
+    """Cross-entropy of all queries, plus that of pseudo-novel ones among pseudo-novel classes."""
     logits = _logits(head, episode, 1.0)
-    mine = episode.asked[episode.labels]
-    among = logits[mine].masked_fill(~episode.asked, -torch.inf)
+    mine = episode.scored[episode.labels]
+    among = logits[mine].masked_fill(~episode.scored, -torch.inf)
     loss = cross_entropy(logits, episode.labels)
     return loss + cross_entropy(among, episode.labels[mine])
 
 
 def _logits(head: KGTN, episode: Episode, strength: float) -> Tensor:
-    """Logits ``(q, c)``; classes that really have few samples are not asked about and left out."""
+    """Logits ``(q, c)``; classes that are novel have no queries and are left out."""
     state = {**episode.state, "receives": strength * episode.state["receives"]}
     logits = functional_call(head, state, (episode.queries,))
     base = torch.zeros_like(episode.few)
@@ -224,19 +231,19 @@ def _logits(head: KGTN, episode: Episode, strength: float) -> Tensor:
     return logits.masked_fill(~base, -torch.inf)
 
 
-def _certain_gain(head: KGTN, judges: list[Episode], strength: float) -> float:
+def _certain_gain(head: KGTN, episodes: list[Episode], strength: float) -> float:
     """Gain in accuracy of a strength over none, less two standard errors."""
     with torch.no_grad():
         gains = torch.stack(
-            [_accuracy(head, e, strength) - _accuracy(head, e, 0.0) for e in judges]
+            [_accuracy(head, e, strength) - _accuracy(head, e, 0.0) for e in episodes]
         )
     error = gains.std() / len(gains) ** 0.5 if len(gains) > 1 else gains.new_tensor(torch.inf)
     return float(gains.mean() - _CERTAIN * error)
 
 
 def _accuracy(head: KGTN, episode: Episode, strength: float) -> Tensor:
-    """Of the asked classes' queries: mean of accuracy among all and among the few."""
-    mine = episode.asked[episode.labels]
+    """Accuracy on the scored queries: mean of that among all classes and among the few."""
+    mine = episode.scored[episode.labels]
     logits, labels = _logits(head, episode, strength)[mine], episode.labels[mine]
     among = logits.masked_fill(~episode.few, -torch.inf)
     hits = [(scores.argmax(1) == labels).double().mean() for scores in (logits, among)]

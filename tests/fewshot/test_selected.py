@@ -1,4 +1,4 @@
-"""Judged: base classes that pretend to be novel say which method is used for the novel ones."""
+"""Selection of a few-shot method on pseudo-novel base classes."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import pytest
 import torch
 
 import gtl
+from gtl.catalog import FEW_SHOT_METHODS
 from gtl.data import CategoryGraph
 from gtl.errors import ConfigError, UnknownPartError
 from gtl.fewshot.problem import Problem
-from gtl.fewshot.selected import Judged, rehearsal
+from gtl.fewshot.selected import Selected, pseudo_novel_problem
 from gtl.roles import FewShotMethod
 
 C, EACH, SHOTS = 7, 6, 2
@@ -20,7 +21,7 @@ NOVEL = torch.tensor([True, False, False, True, False, False, False])
 
 
 class Blind(FewShotMethod):
-    """Says the same of every query."""
+    """Gives every class the same score."""
 
     def fit(self, problem):
         return lambda features: torch.zeros(len(features), problem.num_classes)
@@ -52,8 +53,10 @@ def problem() -> Problem:
     return Problem(*rows, NOVEL, SHOTS, graph, rng)
 
 
-def test_a_rehearsal_has_base_classes_alone_and_asks_what_it_did_not_show(problem) -> None:
-    stage = rehearsal(problem, 3, torch.Generator().manual_seed(0))
+def test_a_pseudo_novel_problem_has_base_classes_alone_and_its_queries_are_held_out(
+    problem,
+) -> None:
+    stage = pseudo_novel_problem(problem, 3, torch.Generator().manual_seed(0))
     inside = stage.problem
     assert inside.num_classes == 5 and int(inside.novel.sum()) == 2
     assert inside.graph is not None and inside.graph.num_classes == 5
@@ -71,24 +74,24 @@ def test_a_rehearsal_has_base_classes_alone_and_asks_what_it_did_not_show(proble
     assert told == base[stage.labels].tolist()
 
 
-def test_where_base_classes_have_no_more_samples_pretenders_show_one_less(problem) -> None:
+def test_where_base_classes_have_no_more_samples_pseudo_novel_ones_keep_one_less(problem) -> None:
     few = torch.cat([(problem.base_labels == c).nonzero().flatten()[:SHOTS] for c in range(C)])
     rows = {"base_features": problem.base_features[few], "base_labels": problem.base_labels[few]}
     poor = Problem(**{**vars(problem), **rows})
-    stage = rehearsal(poor, 3, torch.Generator().manual_seed(0))
+    stage = pseudo_novel_problem(poor, 3, torch.Generator().manual_seed(0))
     assert stage.problem.shots == 1 and len(stage.queries) == 2
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
-def test_the_method_that_recognizes_pretenders_is_used(problem, order) -> None:
+def test_the_method_with_the_best_accuracy_on_pseudo_novel_classes_is_used(problem, order) -> None:
     methods = [("blind", Blind()), ("prototype", "prototype")]
-    scorer = Judged({methods[i][0]: methods[i][1] for i in order}).fit(problem)
+    scorer = Selected({methods[i][0]: methods[i][1] for i in order}).fit(problem)
     assert type(scorer).__name__ == "Prototype"
 
 
-def test_among_equals_the_first_is_used_and_the_novel_classes_do_not_judge(problem) -> None:
+def test_among_equals_the_first_is_used_and_novel_classes_do_not_decide(problem) -> None:
     first, second = Nosy(), Nosy()
-    Judged({"first": first, "second": second}, rehearsals=3).fit(problem)
+    Selected({"first": first, "second": second}, draws=3).fit(problem)
     assert [len(first.problems), len(second.problems)] == [4, 3]
     assert first.problems[-1] is problem
     for mine, other in zip(first.problems, second.problems):
@@ -97,8 +100,8 @@ def test_among_equals_the_first_is_used_and_the_novel_classes_do_not_judge(probl
 
 
 def test_by_default_the_graph_is_one_choice_and_the_first(problem) -> None:
-    with_graph = list(Judged()._methods(problem))
-    without = list(Judged()._methods(replace(problem, graph=None)))
+    with_graph = list(Selected()._methods(problem))
+    without = list(Selected()._methods(replace(problem, graph=None)))
     assert with_graph == ["kgtn", *without]
     assert "linear" in without and "prototype" in without
 
@@ -109,20 +112,28 @@ def test_it_beats_a_metric_that_is_wrong_for_the_features(tmp_path) -> None:
     labels = torch.arange(160) % 8
     x = (1.0 + 4 * labels).unsqueeze(1) * torch.ones(2) + 0.1 * torch.randn(160, 2, generator=draw)
     cosine = {"name": "prototype", "similarity": "cosine"}
-    methods = {"judged": Judged({"blind": Blind(), "cosine": cosine, "near": "prototype"})}
+    methods = {"selected": Selected({"blind": Blind(), "cosine": cosine, "near": "prototype"})}
     how = {"protocol": "base_novel", "shots": [1], "splits": 2, "scaling": "none"}
     found = gtl.few_shot((x, labels), {**methods, "cosine": cosine}, out=tmp_path / "run", **how)
-    judged, alone = (found.mean(m, 1, "novel_in_all_top1").mean for m in ("judged", "cosine"))
-    assert judged > 0.95 > alone
-    told = json.loads((tmp_path / "run" / "config.json").read_text())["methods"]["judged"]
+    chosen, alone = (found.mean(m, 1, "novel_in_all_top1").mean for m in ("selected", "cosine"))
+    assert chosen > 0.95 > alone
+    told = json.loads((tmp_path / "run" / "config.json").read_text())["methods"]["selected"]
     assert told["of"]["near"] == {"name": "prototype"} and next(iter(told["of"])) == "blind"
 
 
-def test_it_is_refused_where_nobody_can_judge(problem) -> None:
+def test_too_few_base_classes_are_refused(problem) -> None:
     data = torch.randn(30, 5), torch.arange(30) % 3
-    with pytest.raises(ConfigError, match="judging needs 4 base classes"):
-        gtl.few_shot(data, ["judged"], shots=[1], splits=1)
+    with pytest.raises(ConfigError, match="the method `selected` needs 4 base classes"):
+        gtl.few_shot(data, ["selected"], shots=[1], splits=1)
     with pytest.raises(UnknownPartError, match="did you mean 'prototype'"):
-        Judged(["prototyp"])
+        Selected(["prototyp"])
     with pytest.raises(ConfigError, match="expected 1 or more"):
-        Judged(rehearsals=0)
+        Selected(draws=0)
+
+
+def test_the_former_name_and_the_former_option_are_accepted_with_a_warning() -> None:
+    with pytest.warns(DeprecationWarning, match="'judged' is now called 'selected'"):
+        assert FEW_SHOT_METHODS.get("judged") is Selected
+    assert "judged" not in FEW_SHOT_METHODS.names()
+    with pytest.warns(DeprecationWarning, match="`rehearsals` .* is now called `draws`"):
+        assert FEW_SHOT_METHODS.build({"name": "selected", "rehearsals": 2}).draws == 2

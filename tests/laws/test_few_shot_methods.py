@@ -15,7 +15,7 @@ from gtl.testing import FEW_SHOT_METHOD_LAWS, check_few_shot_method
 
 # Methods that change the encoder need one, and graphs; tests/fewshot/test_adaptive.py tries them.
 NEEDS_AN_ENCODER = {"fit", "finetune"}
-SELECTED = {"of": ["prototype", "shrinkage"], "rehearsals": 1}
+SELECTED = {"of": ["prototype", "shrinkage"], "draws": 1}
 CASES = {
     "linear": [{"steps": 20}],
     "cosine": [{"steps": 10}, {"steps": 0}],
@@ -23,12 +23,11 @@ CASES = {
     "gaussian": [{}, {"kind": "qda"}, {"kind": "proto", "prior": "empirical"}],
     "shrinkage": [{}, {"metric": "plain", "strength": 0.5}],
     "kgtn": [{"episodes": 1}, {"training": "joint", "steps": 5}],
-    "judged": [SELECTED],
     "selected": [SELECTED],
 }
 # These start at random weights, a row for each number, or draw base classes by their numbers.
 RANDOM = {"renumbering_classes_renumbers_columns"}
-SKIP = {"linear": RANDOM, "kgtn": RANDOM, "judged": RANDOM, "selected": RANDOM}
+SKIP = {"linear": RANDOM, "kgtn": RANDOM, "selected": RANDOM}
 
 
 @pytest.mark.parametrize("name", FEW_SHOT_METHODS.names())
