@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gtl.errors import ConfigError, GtlError, GtlWarning
+from gtl.run_options import with_run_config
 
 # Groups of the options of a loop in its help; what is in none of them is a part.
 _GROUPS = {
@@ -40,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     import jsonargparse
 
     try:
-        arguments = _parser().parse_args(_with_run_config(words))
+        arguments = _parser().parse_args(with_run_config(words))
         verb = arguments["verb"]
         options = {k: v for k, v in arguments[verb].as_dict().items() if k != "config"}
         print(_VERBS[verb](**options))
@@ -169,7 +170,8 @@ def predict(
         raise ConfigError(f"there is no folder {out.parent} to write {out.name} to; make it first")
     model, dataset = gtl.Model.load(run), _read_for(run, data, root)
     values = gtl.predict(model, dataset, split, **options)
-    table = prediction_table(model, dataset, values, dataset.items(split))
+    whole = split == "all"
+    table = prediction_table(model, dataset, values, dataset.items(split), whole)
     table.to_csv(out, index=False)
     return f"{len(table)} predictions: {out}"
 
@@ -327,41 +329,6 @@ def _read_for(run: Path, data: Any, root: Path | None) -> Any:
         given = {**before, **given}
     home = root or config.get("data_root")
     return read(given, None if home is None else Path(home))
-
-
-def _with_run_config(words: Sequence[str]) -> list[str]:
-    """``--config RUN/config.json`` as the options that the run was started with."""
-    from gtl.checkpoint import read_json
-
-    for place, word in enumerate(words[:-1]):
-        path = Path(words[place + 1])
-        if word == "--config" and path.name == "config.json":
-            others = [*words[1:place], *words[place + 2 :]]
-            return [words[0], *_options_of(read_json(path), words[0]), *others]
-    return list(words)
-
-
-def _options_of(config: Mapping[str, Any], verb: str) -> list[str]:
-    """The words that start a run like the one with this configuration."""
-    if config.get("command") != verb:
-        raise ConfigError(f"that is the config.json of gtl {config.get('command')}, not of {verb}")
-    if config.get("pretrained") is not None:
-        raise ConfigError(
-            f"that run began with the encoder of {config['pretrained']!r}, which its config.json "
-            "does not hold; name its folder or file: --encoder PATH, and the other options"
-        )
-    names = {"tasks": "tasks" if verb == "pretrain" else "auxiliary"}
-    skipped = ("command", "versions", "schema", "target", "labels", "baseline", "columns")
-    words = []
-    for key, value in config.items():
-        if key in skipped or key.startswith("data") or value in (None, {}):
-            continue
-        value = list(value.values()) if key == "tasks" else value
-        text = value if isinstance(value, str) else json.dumps(value)
-        words += [f"--{names.get(key, key)}", text]
-    data = {"spec": config["data"], **config["data_options"]}
-    root = config.get("data_root")
-    return ["--data", json.dumps(data), *(["--root", root] if root else []), *words]
 
 
 def _default_folder(verb: str, spec: str, seed: int) -> Path:

@@ -81,7 +81,8 @@ def test_pretrain_finetune_evaluate_predict_in_a_row(table, tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["rocauc"] == results["test"]
     assert _run("predict", fine, *data, "--out", out) == 0
     lines = out.read_text().splitlines()
-    assert lines[0] == "item,prediction" and len(lines) == 81 and lines[1].startswith("CCO,")
+    assert lines[0] == "smiles,ring,length,predicted ring"
+    assert len(lines) == 81 and lines[1].startswith("CCO,0,3,")
 
 
 def test_a_list_of_smiles_is_pretrained_on(tmp_path):
@@ -371,8 +372,8 @@ def test_a_run_of_forecast_is_no_start_for_other_verbs(cases, tmp_path, capsys):
         capsys.readouterr()
         for verb in ("finetune", "pretrain"):
             said = _refusal(capsys, verb, "--data", "demo:shapes", "--encoder", out)
-            assert "is a run of 'forecast', not of 'pretrain' or 'finetune'" in said
-        assert "not of 'finetune'" in _refusal(capsys, "evaluate", out)
+            assert "is a forecast, not a pre-training or fine-tuning run" in said
+        assert "not a fine-tuning run" in _refusal(capsys, "evaluate", out)
 
 
 def test_options_of_forecast_that_are_switches_need_no_value(cases, tmp_path):

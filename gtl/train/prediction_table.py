@@ -1,4 +1,4 @@
-"""Table of predictions: a row for each item, a column for each label or class."""
+"""Table of predictions: a row for each item or row of a file, a column for each output."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def prediction_table(model: Model, dataset: Dataset, values: Tensor, items: Tensor) -> pd.DataFrame:
+def prediction_table(
+    model: Model, dataset: Dataset, values: Tensor, items: Tensor, whole: bool = False
+) -> pd.DataFrame:
     """Predictions with the names of items, labels and classes.
 
     Args:
@@ -22,20 +24,34 @@ def prediction_table(model: Model, dataset: Dataset, values: Tensor, items: Tens
         dataset: The items.
         values: Predictions ``(k, c)``, as :func:`gtl.predict` returns them.
         items: Numbers of the items, int64 ``(k,)``.
+        whole: Whether the items are all that the data set has: rows of its file that could not be
+            read as molecules then have a row, too, with empty predictions.
 
     Returns:
-        ``item`` (name or number), what else identifies the items, and a column for each output: the
-        value, or the probability of the class.
+        The columns of the file, if the data set is from a table or list; elsewhere ``item`` (name
+        or number) and what else identifies the items. Then a column for each output: the value, or
+        the probability of the class; ``predicted NAME`` where the file has a column ``NAME``.
     """
     import pandas as pd
 
+    known = model.labels or LabelNames(str(model.target.kind), values.shape[1], "")
+    predictions = pd.DataFrame(values.numpy(), columns=known.outputs_by_name())
+    table = _given(dataset, items, whole)
+    if dataset.rows is not None and dataset.file:
+        predictions.index = pd.Index(dataset.rows[items].numpy())
+    titles = [f"predicted {name}" if name in table.columns else name for name in predictions]
+    return table.join(predictions.set_axis(titles, axis=1))
+
+
+def _given(dataset: Dataset, items: Tensor, whole: bool) -> pd.DataFrame:
+    """What identifies the items; indexed by the row of the file, if they are rows of one."""
+    import pandas as pd
+
+    from gtl.data.readers.table import read_rows
+
+    if dataset.rows is not None and dataset.file:
+        rows = read_rows(dataset)
+        return rows if whole else rows.loc[dataset.rows[items].numpy()]
     numbers = items.tolist()
     names = [dataset.names[i] for i in numbers] if dataset.names else numbers
-    table = pd.DataFrame({"item": names})
-    for title, column in dataset.contents.columns(items).items():
-        table[title] = column
-    known = model.labels or LabelNames(str(model.target.kind), values.shape[1], "")
-    for number, title in enumerate(known.outputs_by_name()):
-        taken = title in table.columns
-        table[f"predicted {title}" if taken else title] = values[:, number].numpy()
-    return table
+    return pd.DataFrame({"item": names, **dataset.contents.columns(items)})
