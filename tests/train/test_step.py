@@ -105,7 +105,7 @@ def test_every_sample_is_held_back_once_in_two_look_aheads(setting):
 def test_of_an_odd_batch_the_larger_half_is_held_back_and_one_sample_twice(setting, shapes, count):
     model, views, optimizer = setting
     graph = shapes.batch(torch.arange(count))
-    views = {"target": model.tasks["target"].view(graph, torch.Generator())}
+    views = {"target": model.tasks["target"].view(Batch(graph), torch.Generator())}
     step = Step(model, views, optimizer, "target", seed=3)
     first, second = step.hold_back(4), step.hold_back(5)
     assert int(first.sum()) == int(second.sum()) == (count + 1) // 2
@@ -120,8 +120,8 @@ class Queue(Task):
         super().__init__()
         self.register_buffer("queue", torch.zeros(8))
 
-    def view(self, graph, rng):
-        return View(graph, {})
+    def view(self, batch, rng):
+        return View(batch.source, {})
 
     def losses(self, nodes, view):
         losses = (nodes - self.queue).square().mean(1)

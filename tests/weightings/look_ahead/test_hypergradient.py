@@ -10,7 +10,7 @@ import torch
 from gtl.encoders import GIN
 from gtl.errors import ConfigError, GtlError
 from gtl.graph.schema import Columns, Schema
-from gtl.roles import Task, View
+from gtl.roles import Batch, Task, View
 from gtl.tasks import AttributeMasking, Supervised
 from gtl.train.step import Step, TaskModel
 from gtl.weightings import directional, unrolled
@@ -238,7 +238,7 @@ def test_in_single_precision_the_error_is_below_a_thousandth_on_wide_encoders_to
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     graph = shapes.batch(torch.arange(24))
     for _ in range(4):
-        views = {name: task.view(graph.replace(), rng) for name, task in tasks.items()}
+        views = {name: task.view(Batch(graph.replace()), rng) for name, task in tasks.items()}
         step = Step(model, views, optimizer, "target")
         optimizer.zero_grad()
         torch.stack([losses.mean() for losses in step.losses.values()]).sum().backward()
@@ -262,8 +262,8 @@ class Detached(Task):
         super().__init__()
         self.map = torch.nn.Linear(7, 7)
 
-    def view(self, graph, rng):
-        return View(graph.replace(), {})
+    def view(self, batch, rng):
+        return View(batch.source.replace(), {})
 
     def losses(self, nodes, view):
         return (self.map(nodes) - nodes.detach().sin()).square().mean(1)
