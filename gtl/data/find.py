@@ -22,7 +22,7 @@ def find(
         root: Folder in which the places are tried after they were tried from here.
         places: Paths, the likeliest first.
         remedy: What to put there.
-        fits: Says whether a path is what is looked for.
+        fits: Whether a path is what is looked for.
 
     Raises:
         ConfigError: If it is not here and no root is known.

@@ -29,7 +29,7 @@ UNNAMED = ("memory",)  # specs that do not identify a data set
 
 def evaluate(
     model: Any,
-    dataset: Dataset,
+    dataset: Any,
     split: str = "test",
     *,
     metrics: Sequence[str] = (),
@@ -49,7 +49,8 @@ def evaluate(
 
     Args:
         model: A fine-tuned model or its run folder.
-        dataset: Labeled data.
+        dataset: Labeled data: a Dataset, or graphs with labels as
+            :func:`gtl.data.in_memory.as_dataset_in_memory` takes them.
         split: ``train``, ``valid``, ``test`` or ``all``.
         metrics: Metrics to add to the data set's own, keys of :data:`gtl.metrics.METRICS`.
         per_task: Add the data set's metric of each label column.
@@ -69,7 +70,7 @@ def evaluate(
             not those that the model was trained on, the data changed, or no column has what the
             metric needs.
     """
-    model = as_model(model)
+    model, dataset = as_model(model), as_dataset(dataset)
     aligned = _aligned(model, dataset)
     if not allow_changed:
         _require_unchanged(model, dataset)

@@ -42,13 +42,12 @@ def load_typed(
 ) -> Dataset:
     """Read one graph with types of nodes and edges and a class for each node of one type.
 
-    Types are letters; how nodes and edges are numbered is told at the top of this module. Items are
-    all nodes; those of other types have no label.
+    Items are all nodes; those of other types have no label. How nodes and edges are numbered is
+    described at the top of this module.
 
     Features become dense float32 columns, the same for all types if they are equally many, else
-    side by side, 0 where a type has none: 4 bytes times nodes times columns, which is 86 MB for
-    ``acm`` (11,246 by 1,902) and 482 MB for ``dblp`` (26,128 by 4,615). ``features`` names the
-    types whose features are read: ``dblp`` without those of its papers takes 40 MB.
+    side by side, 0 where a type has none: 86 MB for ``acm``, 482 MB for ``dblp``, or 40 MB without
+    the features of its papers (``features``).
 
     Args:
         name: A folder, here, in ``root`` or in its folder ``hetero``.
@@ -56,8 +55,7 @@ def load_typed(
         seed: Not used: the splits are published.
         labels_per_class: Which published split to take, 20, 40 or 60 in HeCo's folders.
         normalize: Divide each node's features by their sum, in types without negative ones.
-        features: Letters of types, as a list or between commas; all that have features if not
-            given.
+        features: Letters of types, as a list or between commas; by default all with features.
         labeled: Letter of the labeled type; by default the one with as many nodes as labels.
 
     Raises:
@@ -78,10 +76,8 @@ def load_typed(
     counts = _counts(folder, edges, matrices, labels, labeled)
     chosen = _chosen(features, list(matrices), folder)
     nodes = [
-        NodesOfType(count, {"x": _dense(folder, letter, matrices, count, normalize)})
-        if letter in chosen
-        else NodesOfType(count, {"x": None})
-        for letter, count in counts.items()
+        NodesOfType(n, {"x": _dense(folder, t, matrices, n, normalize) if t in chosen else None})
+        for t, n in counts.items()
     ]
     graph = join(nodes, _edge_parts(edges, list(counts)), typed=True)
     others = labels.new_full((graph.num_nodes - len(labels),), -1)

@@ -40,11 +40,8 @@ def load_npz(
     """Read a graph with a class for each node, or features with a class for each row.
 
     Edges go both ways, once each, without loops or weights, whatever the file holds. Features
-    become a dense float32 matrix: 4 bytes times nodes times columns (half a gigabyte for
-    ``ms_academic_cs``, 18,333 by 6,805).
-
-    There is no published split. By default 20 nodes of each class train, 500 others validate and
-    the rest test.
+    become a dense float32 matrix (half a gigabyte for ``ms_academic_cs``). There is no published
+    split: by default 20 nodes of each class train, 500 others validate and the rest test.
 
     A file of ``features`` and ``labels`` alone becomes a graph without edges; see the top of this
     module.
@@ -54,8 +51,7 @@ def load_npz(
             folder ``npz-graphs``, such as ``amazon_electronics_photo``.
         root: Where to look if the file is not here.
         seed: Of the split.
-        normalize: Divide each node's features by their sum, unless some are negative. Of nodes
-            with hundreds of words the quotients are small, and batch norms adapt to them slowly.
+        normalize: Divide each node's features by their sum, unless some are negative.
         labels_per_class: Training nodes of each class.
         valid: Validation nodes.
         test: Test nodes.
