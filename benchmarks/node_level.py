@@ -187,6 +187,12 @@ def collect(out: Path) -> dict[str, Any]:
     return found
 
 
+def cell(entry: Mapping[str, Any], is_reference: bool) -> str:
+    """Test accuracy in percent and, beside the reference, the points over it."""
+    accuracy = f"{100 * entry['test']:.1f}"
+    return accuracy if is_reference else f"{accuracy} ({points(entry, False)})"
+
+
 def mean(values: Any) -> float:
     values = list(values)
     return round(sum(values) / len(values), 4)
@@ -199,9 +205,7 @@ def markdown(found: Mapping[str, Any]) -> str:
         [
             method,
             *(
-                f"{100 * by[method]['test']:.1f} ({points(by[method], method == REFERENCE)})"
-                if method in by
-                else ""
+                cell(by[method], method == REFERENCE) if method in by else ""
                 for by in found.values()
             ),
         ]

@@ -89,6 +89,7 @@ class GINConvolution(nn.Module):
     ):
         super().__init__()
         inputs = width if inputs is None else inputs
+        self.inside = 2 * width
         self.edges = EdgeTable(edge, inputs, loops=True)
         self.eps = nn.Parameter(torch.zeros(())) if learn_eps else None
         self.mlp = nn.Sequential(
@@ -97,9 +98,9 @@ class GINConvolution(nn.Module):
 
     def forward(self, graph: Graph, h: Tensor | SparseRows) -> Tensor:
         """Node vectors ``(n, width)`` of ``(n, inputs)``."""
-        first = self.mlp[0]
-        assert isinstance(first, nn.Linear)
-        if self.edges.table is None and not is_narrow(h, first.out_features):
+        if self.edges.table is None and not is_narrow(h, self.inside):
+            first = self.mlp[0]  # the sum is over the fewer columns
+            assert isinstance(first, nn.Linear)
             return self.mlp[1:](self._sums(graph, times(h, first.weight)) + first.bias)
         h = h if isinstance(h, Tensor) else h.dense()
         return self.mlp(self.edges.add_sums(graph, self._sums(graph, h)))

@@ -78,6 +78,7 @@ class FineTune(FewShotMethod):
             readout=_readout(source) or "mean",
             epochs=self.epochs,
             lr=self.lr,
+            weight_decay=0.0,
             batch_size=self.batch_size,
             seed=_seed(problem),
         )

@@ -181,6 +181,14 @@ def test_the_first_gcn_layer_is_the_formula():
     torch.testing.assert_close(encoder(graph), total @ conv.linear.weight.T + conv.bias)
 
 
+def test_convolutions_start_from_the_weights_of_glorot():
+    torch.manual_seed(0)
+    encoder = GCN(Schema(Columns(width=1433)), width=64, depth=2, embedding=None)
+    first, second = (block.conv.linear.weight.detach().abs().max() for block in encoder.blocks)
+    assert 0.99 < float(first) / (6 / (1433 + 64)) ** 0.5 < 1.001
+    assert 0.99 < float(second) / (6 / (64 + 64)) ** 0.5 < 1.001
+
+
 @pytest.mark.parametrize(("jk", "width"), [("concat", 10), ("sum", 5), ("max", 5)])
 def test_layers_are_combined_without_the_features(jk, width):
     graph, encoder = bags_of_words(), build("gcn", jk=jk)
