@@ -1,7 +1,7 @@
 """Checkpoints: nested state as safetensors plus JSON, written atomically, never a pickle.
 
 The safetensors file alone is complete (its header carries the structure), so a process killed
-between two writes leaves either the old checkpoint or the new one. The JSON file beside it is the
+between two writes leaves either the old checkpoint or the new one. The JSON file next to it is the
 same structure for people to read.
 """
 
@@ -23,7 +23,7 @@ _TENSOR, _INT_KEYS = "__tensor__", "__int_keys__"
 
 
 def save(path: Path, state: Mapping[str, Any]) -> None:
-    """Write nested state to ``path`` (``.safetensors``) and its structure to ``.json`` beside it.
+    """Write nested state to ``path`` (``.safetensors``), and its structure to ``.json`` next to it.
 
     Args:
         path: Where to; parent folders must exist.
@@ -88,7 +88,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def random_state() -> dict[str, Tensor]:
-    """State of torch's global generators, to go on exactly where a run stopped."""
+    """State of torch's global generators, with which a run continues exactly where it stopped."""
     state = {"cpu": torch.get_rng_state()}
     if torch.cuda.is_available():
         state.update({f"cuda:{i}": s for i, s in enumerate(torch.cuda.get_rng_state_all())})

@@ -1,4 +1,4 @@
-"""Command line: the library's functions as verbs, with one line for each mistake."""
+"""Command line: the functions of the library as verbs; errors in one line."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         return _complain(f"{error.filename or ''}: {error.strerror or error}; choose another place")
     except KeyboardInterrupt:
-        return _complain("interrupted; go on with --resume", code=130)
+        return _complain("interrupted; continue with --resume", code=130)
     return 0
 
 

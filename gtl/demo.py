@@ -1,4 +1,4 @@
-"""The main job in one command: pre-train on drugs, fine-tune on solubility in three ways."""
+"""Demonstration: pre-training on drugs and fine-tuning on solubility in three ways."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def demo(
         seeds: Repetitions; each has its own pre-training.
         pretrain_epochs: Passes over the unlabeled molecules.
         epochs: Passes over the training molecules.
-        resume: Go on with a demo that was interrupted.
+        resume: Continue a demo that was interrupted.
 
     Returns:
         The table of the report, as text.

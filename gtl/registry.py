@@ -109,7 +109,7 @@ class Registry:
         Args:
             part: An instance (returned as it is), a registered name, or a mapping with the key
                 ``name`` and the options of the constructor beside it.
-            *args: Positional arguments of the constructor, which the caller knows (a schema, say).
+            *args: Positional arguments of the constructor that the caller supplies (a schema).
 
         Raises:
             UnknownPartError: If the name is not registered.
@@ -140,7 +140,7 @@ class Registry:
     def spec(self, part: Any) -> dict[str, Any]:
         """Name and plain options of an instance: what :meth:`build` needs to make it again.
 
-        Options that are not plain (modules, say) are left out.
+        Options that are not plain, such as modules, are left out.
         """
         options = getattr(part, "arguments", {})
         plain = {

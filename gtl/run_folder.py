@@ -29,7 +29,7 @@ class RunFolder:
     Args:
         path: The folder.
         config: Everything needed to run it again; package versions are added.
-        resume: Go on with a run that is already there; until it ends again it has no results.
+        resume: Continue a run that is already there; until it ends again it has no results.
 
     Raises:
         CheckpointError: If the folder has a run and ``resume`` is false, or a run with another
@@ -55,7 +55,7 @@ class RunFolder:
     def _check_same(self, config: Mapping[str, Any], resume: bool) -> None:
         if not resume:
             raise CheckpointError(
-                f"{self.path} already holds a run; pass resume=True (--resume) to go on with it, "
+                f"{self.path} already holds a run; pass resume=True (--resume) to continue it, "
                 "or choose another folder"
             )
         before = read_json(self.path / "config.json")
@@ -68,7 +68,7 @@ class RunFolder:
                 )
 
     def load(self) -> dict[str, Any] | None:
-        """The state to go on from, ``None`` if the run stopped before its first checkpoint."""
+        """The state to continue from, ``None`` if the run stopped before its first checkpoint."""
         path = self.path / "checkpoint.safetensors"
         return checkpoint.load(path) if path.exists() else None
 

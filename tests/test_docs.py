@@ -1,4 +1,4 @@
-"""Docstrings' examples run, and what the README tells people to type exists."""
+"""Tests of docstrings, README and docs: code blocks run, commands parse, names and links exist."""
 
 from __future__ import annotations
 
@@ -8,19 +8,60 @@ import importlib
 import pkgutil
 import re
 import shlex
+import subprocess
+import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
+import torch
 
 import gtl
+from gtl import catalog
+from gtl.registry import Registry
+from gtl.train import defaults
 
 ROOT = Path(__file__).resolve().parent.parent
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = {
+    path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+}
+OTHERS = (
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "benchmarks/README.md",
+    "examples/plugin_task/README.md",
+)
 MODULES = sorted(module.name for module in pkgutil.walk_packages(gtl.__path__, "gtl."))
+ROLES = [parts for parts in vars(catalog).values() if isinstance(parts, Registry)]
+NAME = r"\bgtl(?:\.[A-Za-z_]\w*)+"
+SMALLER = [  # so that each page runs in seconds, without data
+    (r"demo:(chembl|solubility)", "demo:shapes"),
+    (r"epochs([ =])\d+", r"epochs\g<1>1"),
+    (r"(pretrain|finetune)\(\"gin\"", r'\1({"name": "gin", "width": 8, "depth": 2}'),
+    (r"--encoder gin", "--encoder '{name: gin, width: 8, depth: 2}'"),
+]
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.S)
+def blocks(page: str, language: str) -> list[str]:
+    """The code blocks of a page, without those that it marks with ``<!-- not run: reason -->``."""
+    pattern = rf"(<!-- not run: [^>]+-->\n)?```{language}\n(.*?)```"
+    return [code for mark, code in re.findall(pattern, PAGES[page], flags=re.S) if not mark]
+
+
+def smaller(text: str) -> str:
+    for pattern, replacement in SMALLER:
+        text = re.sub(pattern, replacement, text)
+    return text
+
+
+def commands(page: str) -> list[list[str]]:
+    """The words of each line of the shell blocks of a page."""
+    lines = [line for text in blocks(page, "sh") for line in text.splitlines()]
+    return [words for words in (shlex.split(line, comments=True) for line in lines) if words]
+
+
+# -- docstrings --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", [name for name in MODULES if not name.endswith("__main__")])
@@ -39,72 +80,131 @@ def test_a_file_opens_with_a_sentence(name):
     assert first.rstrip().endswith("."), f"{file} opens with {first!r}"
 
 
-@pytest.mark.parametrize("code", blocks("python"))
-def test_python_in_the_readme_names_what_exists(code):
-    for node in ast.walk(ast.parse(code)):
-        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "gtl":
-            assert hasattr(gtl, node.attr), f"gtl has no {node.attr}"
+# -- code and commands -------------------------------------------------------------------------
 
 
-def test_the_task_in_the_readme_obeys_the_laws(monkeypatch):
-    from gtl.catalog import TASKS
-
-    monkeypatch.setattr(TASKS, "_classes", dict(TASKS._classes))
-    (code,) = [code for code in blocks("python") if "check_task" in code]
-    exec(compile(code, "README.md", "exec"), {})
-    assert "degree" in TASKS.names()
-
-
-SMALLER = [
-    (r"demo:(chembl|solubility)", "demo:shapes"),
-    (r"epochs([ =])\d+", r"epochs\g<1>1"),
-    (r"pretrain\(\"gin\"", 'pretrain({"name": "gin", "width": 8, "depth": 2}'),
-    (r"--encoder gin", "--encoder '{name: gin, width: 8, depth: 2}'"),
-]
-
-
-def smaller(text: str) -> str:
-    for pattern, replacement in SMALLER:
-        text = re.sub(pattern, replacement, text)
-    return text
-
-
-def test_the_ten_lines_of_the_readme_run(tmp_path, monkeypatch, capsys):
+@pytest.fixture
+def quick(tmp_path, monkeypatch):
+    """A folder of its own, one epoch by default, and registries that forget what a page adds."""
     monkeypatch.chdir(tmp_path)
-    (code,) = [code for code in blocks("python") if "gtl.finetune" in code and "gtl.load" in code]
-    exec(compile(smaller(code), "README.md", "exec"), {})
-    assert "items" in capsys.readouterr().out
-    assert (tmp_path / "runs/solubility/results.json").exists()
+    for settings in defaults._TRAINING.values():
+        monkeypatch.setitem(settings, "epochs", 1)
+    for parts in ROLES:
+        monkeypatch.setattr(parts, "_classes", dict(parts._classes))
+    return tmp_path
 
 
-def test_the_commands_of_the_readme_run_one_after_the_other(tmp_path, monkeypatch):
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")])
+@pytest.mark.filterwarnings("ignore::gtl.errors.GtlWarning")  # toy data has empty parts
+def test_the_python_blocks_of_a_page_run_one_after_the_other(page, quick):
+    names = {"gtl": gtl, "torch": torch, "data": gtl.load("demo:shapes"), "__name__": "page"}
+    for number, code in enumerate(blocks(page, "python"), start=1):
+        exec(compile(smaller(code), f"{page}, block {number}", "exec"), names)
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/runs.md"])
+def test_the_commands_of_a_page_run_one_after_the_other(page, quick):
     from gtl.cli import main
 
-    monkeypatch.chdir(tmp_path)
-    (text,) = [text for text in blocks("sh") if "gtl pretrain" in text]
-    for line in smaller(text).splitlines():
-        assert main(shlex.split(line, comments=True)[1:]) == 0, line
-    assert (tmp_path / "predictions.csv").exists()
+    for words in commands(page):
+        if words[0] == "gtl":
+            words = shlex.split(smaller(shlex.join(words)))
+            assert main(words[1:]) == 0, shlex.join(words)
+    assert (quick / "predictions.csv").exists()
 
 
-@pytest.mark.parametrize("line", [line for text in blocks("sh") for line in text.splitlines()])
-def test_commands_in_the_readme_exist(line):
-    words = shlex.split(line, comments=True)
-    if words[:1] == ["make"]:
-        assert f"\n{words[1]}:" in (ROOT / "Makefile").read_text()
-    elif words[:1] == ["gtl"]:
-        from gtl.cli import _parser, _spelled_out
+def test_every_command_parses():
+    from gtl.cli import _parser, _spelled_out
 
-        _parser().parse_args(_spelled_out(words[1:]))
+    parser, seen = _parser(), 0
+    for page in PAGES:
+        for words in commands(page):
+            seen += 1
+            if words[0] == "make":
+                assert f"\n{words[1]}:" in (ROOT / "Makefile").read_text(), page
+            elif words[0] == "python":
+                assert (ROOT / words[1]).exists(), page
+            elif words[0] == "gtl":
+                if "--config" in words:  # the file is there only after a run
+                    place = words.index("--config")
+                    words = [*words[:place], *words[place + 2 :]]
+                parser.parse_args(_spelled_out(words[1:]))
+    assert seen > 20
 
 
-def test_every_registered_part_has_a_place_in_the_readme():
-    from gtl import catalog
-    from gtl.registry import Registry
+def test_blocks_that_do_not_run_say_why_and_are_few():
+    reasons = [
+        reason for text in PAGES.values() for reason in re.findall(r"<!-- not run: (.+?) -->", text)
+    ]
+    assert len(reasons) <= 3 and all(reasons)
 
-    for parts in vars(catalog).values():
-        if isinstance(parts, Registry):
-            for name in parts.names():
-                family = name.partition(":")[0]
-                name = f"{family}:<name>" if family in parts.families else name
-                assert f"`{name}`" in README, f"the README does not mention {parts.role} `{name}`"
+
+# -- names, words and links ----------------------------------------------------------------------
+
+# What a program calls must be there after `import gtl`; prose may name any module.
+CHAIN = """
+import importlib, sys, gtl
+missing, may_import = [], False
+for name in sys.argv[1:]:
+    may_import |= name == "--import"
+    found, path = gtl, "gtl"
+    for part in name.split(".")[1:]:
+        path += "." + part
+        try:
+            if may_import and not hasattr(found, part):
+                importlib.import_module(path)
+            found = getattr(found, part)
+        except (AttributeError, ImportError) as error:
+            missing.append(f"{name}: {error}")
+            break
+sys.exit("\\n".join(missing))
+"""
+
+
+def test_every_dotted_name_exists():
+    code = {n for page in PAGES for text in blocks(page, "python") for n in re.findall(NAME, text)}
+    every = {name for text in PAGES.values() for name in re.findall(NAME, text)}
+    groups = {parts.group for parts in ROLES}
+    names = [*sorted(code), "--import", *sorted(every - code - groups)]
+    done = subprocess.run(
+        [sys.executable, "-c", CHAIN, *names], capture_output=True, text=True, cwd=ROOT
+    )
+    assert code and done.returncode == 0, done.stderr
+
+
+def test_the_readme_has_at_most_900_words():
+    assert len(PAGES["README.md"].split()) <= 900
+
+
+@pytest.mark.parametrize("parts", ROLES, ids=lambda parts: parts.group)
+def test_every_registered_part_has_a_place_in_the_docs(parts):
+    page = "docs/few_shot.md" if parts is catalog.FEW_SHOT_METHODS else "docs/parts.md"
+    for name in parts._own_names() + [f"{family}:<name>" for family in parts.families]:
+        assert f"`{name}`" in PAGES[page], f"{page} does not mention {parts.role} `{name}`"
+
+
+@pytest.mark.parametrize("parts", ROLES, ids=lambda parts: parts.group)
+def test_every_role_has_a_row_in_the_page_on_extending(parts):
+    register = "register_" + parts.role.replace(" ", "_").replace("-", "_")
+    for name in (f"gtl.{register}", f"`{parts.group}`", f"gtl.{parts.base.__name__}"):
+        assert name in PAGES["docs/extending.md"]
+
+
+@pytest.mark.parametrize("page", [*PAGES, *OTHERS])
+def test_links_lead_to_files_and_headings_that_exist(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if "://" in target:
+            continue
+        path, _, heading = target.partition("#")
+        file = (ROOT / page).parent / path if path else ROOT / page
+        assert file.exists(), f"{page} links to {target}"
+        assert not heading or heading in headings(file), f"{page} links to {target}"
+
+
+@cache
+def headings(file: Path) -> set[str]:
+    """Anchors of the headings of a page."""
+    text = re.sub(r"```.*?```", "", file.read_text(encoding="utf-8"), flags=re.S)
+    titles = re.findall(r"^#+ (.+)$", text, flags=re.M)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}

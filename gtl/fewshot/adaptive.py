@@ -1,4 +1,4 @@
-"""Methods that change the encoder: without them, frozen features would have no one to beat.
+"""Few-shot methods that train the encoder: FiT and full fine-tuning.
 
 FiT (Shysheya et al. 2023) trains an adapter on episodes; full fine-tuning trains everything. Both
 encode the training samples and the queries anew in each split.
@@ -50,7 +50,7 @@ class FiT(FewShotMethod):
             lr=self.lr,
             seed=_seed(problem),
         )
-        return _answers(model, source)
+        return _scorer(model, source)
 
 
 class FineTune(FewShotMethod):
@@ -82,7 +82,7 @@ class FineTune(FewShotMethod):
             batch_size=self.batch_size,
             seed=_seed(problem),
         )
-        return _answers(model, source)
+        return _scorer(model, source)
 
 
 def _source(problem: Problem, name: str) -> Source:
@@ -100,7 +100,7 @@ def _source(problem: Problem, name: str) -> Source:
 
 
 def _with(source: Source) -> Dataset:
-    """The data with the training samples as its only split: nothing else is looked at."""
+    """The data with the training samples as its only split; nothing else is used."""
     return replace(source.data, split={"train": source.items})
 
 
@@ -113,11 +113,11 @@ def _seed(problem: Problem) -> int:
     return problem.rng.initial_seed()
 
 
-def _answers(model: Model, source: Source) -> Scorer:
+def _scorer(model: Model, source: Source) -> Scorer:
     """Logits of the queries, encoded by the changed encoder; the frozen features are not used."""
 
     def score(features: Tensor) -> Tensor:
-        asked = replace(source.data, split={"test": source.queries})
-        return predict(model, asked, "test", raw=True).to(features)
+        queries = replace(source.data, split={"test": source.queries})
+        return predict(model, queries, "test", raw=True).to(features)
 
     return score

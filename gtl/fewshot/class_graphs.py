@@ -1,7 +1,7 @@
-"""The graph of classes of a few-shot comparison: fitted to the data, tested, or replaced by chance.
+"""The graph of classes of a few-shot comparison: matched with the data, tested, controls.
 
-Does it agree with the features? Asked of base classes alone, before any training. Does it help
-more than a graph that knows nothing? Controls answer that (Chen et al. 2020).
+Its agreement with the features is tested on base classes alone, before any training. Controls
+without information (Chen et al. 2020) show whether it helps.
 """
 
 from __future__ import annotations
@@ -72,13 +72,13 @@ def base_agreement(
 
 
 def graph_for(graph: Any, problem: Problem) -> CategoryGraph:
-    """The graph that a method was told to use.
+    """The graph that a method uses.
 
     Args:
         graph: ``"given"``; a control: ``"identity"``, ``"uniform"``, or ``"random"`` with as many
-            edges as the given one; ``"prototypes"``: each class hears the 10 whose training samples
-            have the nearest means; or a CategoryGraph.
-        problem: What the method knows.
+            edges as the given one; ``"prototypes"``: each class receives messages from the 10
+            whose training samples have the nearest means; or a CategoryGraph.
+        problem: The training samples and the given graph.
 
     Raises:
         ConfigError: If it is unknown, or the given one was not given.

@@ -1,4 +1,4 @@
-"""Who is novel, who may train, who is asked: without it, methods would not see the same splits.
+"""Random splits of few-shot comparisons: novel classes, training samples and queries.
 
 Base and novel classes follow Hariharan & Girshick 2017: base classes keep all their training
 samples, novel ones have a few; queries of both are held out.
@@ -24,7 +24,7 @@ class Draw:
     Attributes:
         novel: Which classes are novel, boolean ``(c,)``; all are in the k-shot protocol.
         pools: Samples of each class that may train, in random order; the first ``k`` are its shots.
-        queries: Samples that are asked, int64 ``(q,)``.
+        queries: Query samples, int64 ``(q,)``.
     """
 
     novel: Tensor
@@ -39,48 +39,48 @@ def draw(
     novel: Any,
     rng: torch.Generator,
 ) -> Draw:
-    """Choose novel classes, who may train and who is asked.
+    """Draw novel classes, training samples and queries.
 
     Args:
         samples: All of them.
         shots: The most that a novel class gets.
-        queries: Share of each class below 1, or number of samples of each class, that are asked;
-            ``None`` means the split of the data or, without one, half.
+        queries: Query samples: a share of each class below 1, or a number per
+            class; ``None`` means the split of the data or, without one, half.
         novel: ``None`` if all classes are novel; else a share of the classes, their numbers or
             names, or a function of ``rng`` that chooses numbers.
         rng: Generator for all choices.
 
     Raises:
-        DataError: If a class has too few samples, or no novel class is asked for.
+        DataError: If a class has too few samples, or no query is of a novel class.
         ConfigError: If ``queries`` or ``novel`` is outside its range.
     """
     chosen = _novel(samples, novel, rng)
     members = _by_class(samples, rng)
     if queries is None and samples.train is not None and samples.test is not None:
         pools = tuple(index[samples.train[index]] for index in members)
-        asked = torch.cat([index[samples.test[index]] for index in members])
+        held_out = torch.cat([index[samples.test[index]] for index in members])
     else:
         share = 0.5 if queries is None else queries
         counts = [_held_out(len(index), share) for index in members]
         pools = tuple(index[count:] for index, count in zip(members, counts))
-        asked = torch.cat([index[:count] for index, count in zip(members, counts)])
+        held_out = torch.cat([index[:count] for index, count in zip(members, counts)])
     for number, pool in enumerate(pools):
         least = shots if bool(chosen[number]) else 1
         if len(pool) < least:
             raise DataError(
                 f"{samples.named(number)} has {len(pool)} samples to train of "
-                f"{len(members[number])}, {least} are needed; ask for fewer shots or queries, or "
+                f"{len(members[number])}, {least} are needed; use fewer shots or queries, or "
                 "leave the class out"
             )
-    if not bool(chosen[samples.labels[asked]].any()):
-        raise DataError("no sample of a novel class is asked for; give `queries` another share")
-    return Draw(chosen, pools, asked)
+    if not bool(chosen[samples.labels[held_out]].any()):
+        raise DataError("no query is of a novel class; give `queries` another share")
+    return Draw(chosen, pools, held_out)
 
 
 def _novel(samples: Samples, novel: Any, rng: torch.Generator) -> Tensor:
     c = samples.num_classes
     if c < 2:
-        raise DataError("all samples are of one class; there is nothing to tell apart")
+        raise DataError("all samples are of one class; few_shot needs two classes or more")
     mask = torch.zeros(c, dtype=torch.bool)
     if novel is None:
         return ~mask
@@ -123,7 +123,7 @@ def _by_class(samples: Samples, rng: torch.Generator) -> list[Tensor]:
 
 
 def _held_out(size: int, queries: float) -> int:
-    """How many samples of a class are asked; ``size`` if there are not so many."""
+    """Number of query samples of a class, ``size`` at most."""
     if isinstance(queries, bool) or not queries > 0 or (queries >= 1 and queries != int(queries)):
         raise ConfigError(
             f"`queries` is {queries}, expected a share of each class between 0 and 1, or a whole "

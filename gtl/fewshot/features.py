@@ -1,4 +1,4 @@
-"""Frozen features with their classes: without it, each method would encode the data again."""
+"""Frozen features of labeled items, computed once for all few-shot methods."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Samples:
         features: Floats ``(b, h)``.
         labels: Classes from 0 on, int64 ``(b,)``.
         names: Of the classes; may be empty.
-        train: Which may train, boolean ``(b,)``; ``None`` if the data has no split of its own.
-        test: Which are asked.
+        train: Training samples, boolean ``(b,)``; ``None`` if the data has no split of its own.
+        test: Query samples, likewise.
         spec: What the data was loaded from.
         num_classes: ``c``.
         numbers: Of the samples among the items of the data, int64 ``(b,)``.
@@ -67,8 +67,8 @@ def as_samples(
             fine-tuned model, or a name. ``None``: the features of the nodes.
         readout: Node vectors to graph vectors.
         column: Of the labels, if there are several that are yes or no.
-        seed: Of an encoder that nobody trained.
-        device: Where to encode and to go on.
+        seed: Of the weights of an encoder given by its name.
+        device: Where to encode and to compute.
 
     Raises:
         ShapeError: If features or labels have the wrong shape or dtype.

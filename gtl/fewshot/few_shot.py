@@ -59,8 +59,8 @@ def few_shot(
 ) -> FewShotResult:
     """Compare methods on classes with few samples, on frozen features, split by split.
 
-    Split ``s`` is drawn by ``seed + s``: the novel classes, who is asked, and the shots, of which
-    two are among the five. All methods see the same splits and the same numbers.
+    Split ``s`` is drawn by ``seed + s``: the novel classes, the queries, and the shots, of which
+    the two are among the five. All methods see the same splits and the same numbers.
 
     Args:
         data: Dataset with one class an item, or features ``(b, h)`` and labels ``(b,)``.
@@ -77,8 +77,8 @@ def few_shot(
             split, is tested before any training.
         novel: Share of the classes that are novel, drawn anew in each split, or a list of their
             numbers or names (base_novel only). In Python also a function of a generator.
-        queries: What is held out to be asked: a share of each class, or a number of samples of
-            each class; by default the test split of the data or, if it has none, half.
+        queries: Query samples: a share of each class, or a number of samples of each class; by
+            default the test split of the data or, if it has none, half.
         prior: Share of novel queries that the measure all_with_prior assumes.
         scaling: ``center`` (the mean of the training samples taken off, mean square 1), ``unit``
             (then every sample brought to one length) or ``none``.
@@ -156,13 +156,13 @@ def _values(
             truth = samples.labels[split.queries].to(samples.features.device)
             novel = split.novel.to(truth.device)
             for k in shots:
-                known, asked = _known(samples, split, k, scaling)
+                known, queries = _known(samples, split, k, scaling)
                 for title, method in methods.items():
-                    with seeded(seed + s) as rng:  # no method's numbers depend on the others
+                    with seeded(seed + s) as rng:  # no method's random numbers depend on the others
                         scorer = method.fit(Problem(**known, graph=graph, rng=rng))
                     with torch.no_grad():
-                        scores = scorer(asked).detach()
-                    require_scores(scores, len(asked), samples.num_classes, title)
+                        scores = scorer(queries).detach()
+                    require_scores(scores, len(queries), samples.num_classes, title)
                     for name, value in measured(scores, truth, novel).items():
                         values[title][k][name].append(value)
                     progress.update()
@@ -177,7 +177,7 @@ def _values(
 
 
 def _known(samples: Samples, split: Draw, k: int, scaling: str) -> tuple[dict[str, Any], Tensor]:
-    """What a method may know, but for graph and generator, and the queries ``(q, h)``."""
+    """The fields of a Problem but graph and generator, and the queries ``(q, h)``."""
     empty = torch.empty(0, dtype=torch.int64)
     pools = list(enumerate(split.pools))
     base = torch.cat([empty, *(pool for i, pool in pools if not split.novel[i])])
@@ -199,8 +199,8 @@ def _known(samples: Samples, split: Draw, k: int, scaling: str) -> tuple[dict[st
 def _source(samples: Samples, train: Tensor, queries: Tensor) -> Source | None:
     if samples.model is None or samples.data is None:
         return None
-    items, asked = samples.numbers[train], samples.numbers[queries]
-    return Source(samples.model, samples.data, items, asked)
+    numbers = samples.numbers
+    return Source(samples.model, samples.data, numbers[train], numbers[queries])
 
 
 def _scaled(features: Tensor, known: Tensor, scaling: str) -> Tensor:

@@ -1,4 +1,4 @@
-"""How well queries are recognized: without it, each protocol would count in its own way.
+"""Measures of few-shot comparisons: top-1 and top-5 accuracy, ROC-AUC, by group of classes.
 
 The measures are those of low-shot recognition (Hariharan & Girshick 2017; Wang et al. 2018; Chen
 et al. 2020): novel queries among all classes or among novel ones, all queries among all classes,
@@ -23,7 +23,8 @@ def k_shot_measures(scores: Tensor, labels: Tensor) -> dict[str, float]:
         labels: int64 ``(q,)``.
 
     Returns:
-        ``top1``; ``top5`` of more than five classes; ``rocauc`` of two of which both are asked for.
+        ``top1``; ``top5`` of more than five classes; ``rocauc`` of two that both have
+            queries.
     """
     measures = _tops("", scores, labels)
     if scores.shape[1] == 2 and len(labels.unique()) == 2:
@@ -37,7 +38,7 @@ def k_shot_measures(scores: Tensor, labels: Tensor) -> dict[str, float]:
 def base_novel_measures(
     scores: Tensor, labels: Tensor, novel: Tensor, prior: float
 ) -> dict[str, float]:
-    """Shares of queries with their class first or among the first five, by what is asked.
+    """Shares of queries with their class first or among the first five, by group.
 
     Args:
         scores: ``(q, c)``; as logits where ``prior`` is concerned.
@@ -49,11 +50,11 @@ def base_novel_measures(
         ``novel_in_all``, ``novel_in_novel``, ``all`` and ``all_with_prior``, each with ``_top1``
         and, among more than five classes, ``_top5``.
     """
-    asked = novel[labels]
+    of_novel = novel[labels]
     number = novel.long().cumsum(0) - 1  # of a class among the novel ones
-    among = scores[asked][:, novel], number[labels[asked]]
+    among = scores[of_novel][:, novel], number[labels[of_novel]]
     return {
-        **_tops("novel_in_all_", scores[asked], labels[asked]),
+        **_tops("novel_in_all_", scores[of_novel], labels[of_novel]),
         **_tops("novel_in_novel_", *among),
         **_tops("all_", scores, labels),
         **_tops("all_with_prior_", with_prior(scores, novel, prior), labels),
@@ -77,8 +78,8 @@ def with_prior(scores: Tensor, novel: Tensor, prior: float) -> Tensor:
 def hits(scores: Tensor, labels: Tensor, k: int) -> Tensor:
     """Whether each query's class is among the ``k`` with the highest scores, ``(q,)``.
 
-    A class that shares its score with others at the edge counts by its chance if they are drawn:
-    who scores all classes alike is right as often as chance is.
+    A class that shares its score with others at the edge counts by its probability under
+    a random order: equal scores of all classes have the accuracy of guessing.
 
     Example:
         >>> hits(torch.tensor([[3.0, 1.0, 1.0], [0.0, 0.0, 0.0]]), torch.tensor([1, 2]), 2)

@@ -44,7 +44,7 @@ class Cosine(FewShotMethod):
 
     Args:
         scale: What cosines are multiplied with to begin with.
-        decay: Weight of the squared scale: without it, few samples would let it grow forever.
+        decay: Weight of the squared scale, which few samples would let grow without bound.
         steps: Steps of L-BFGS at most; 0 leaves the weights as they were imprinted.
     """
 
@@ -119,17 +119,17 @@ class Shrinkage(FewShotMethod):
 
 
 class KGTN(FewShotMethod):
-    """The head ``kgtn``, trained on base classes that pretend to be novel, or as published.
+    """The head ``kgtn``, trained on pseudo-novel base classes, or as published.
 
     Args:
         graph: The graph that weights travel along: ``"given"``, a control (``"identity"``,
             ``"uniform"``, or ``"random"`` with as many edges as the given one), ``"prototypes"``
-            (each class hears the 10 whose training samples have the nearest means), or a
-            :class:`gtl.data.CategoryGraph`.
+            (each class receives messages from the 10 whose training samples have the nearest
+            means), or a :class:`gtl.data.CategoryGraph`.
         training: ``"episodes"`` (:func:`gtl.fewshot.kgtn_episodes.train_by_episodes`) or
             ``"joint"``: base and novel classes together, as published.
-        self_weight: How much a class hears itself, 2 in the paper; ``None`` leaves the graph as it
-            is.
+        self_weight: Weight of the messages of a class to itself, 2 in the paper; ``None`` leaves
+            the graph as it is.
         episodes: Steps of training by episodes.
         decay: Weight of the head's regularizer in joint training, 0.001 in the paper.
         steps: Steps of L-BFGS at most in joint training.

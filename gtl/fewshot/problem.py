@@ -1,4 +1,4 @@
-"""What a few-shot method is given, must do and may share with others; a new one starts here."""
+"""The problem that a few-shot method solves, and steps that methods share."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from gtl.train.model import Model
 
 @dataclass(frozen=True)
 class Source:
-    """Where the features of a problem come from: for methods that encode anew.
+    """Model and data that the features of a problem come from, for methods that train the encoder.
 
     Attributes:
         model: What encoded the data; a method that changes it takes a copy.
         data: Graphs or a graph, with one class an item.
         items: Items of the training samples, in the order of :attr:`Problem.samples`.
-        queries: Items that will be asked, in their order.
+        queries: Query items, in their order.
     """
 
     model: Model
@@ -36,7 +36,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Problem:
-    """What a method may know: training samples, and how classes relate.
+    """Training samples of base and novel classes, and how classes relate.
 
     Attributes:
         base_features: All training samples of base classes, ``(b, h)``; none if every class is

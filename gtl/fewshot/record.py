@@ -34,7 +34,7 @@ def as_source(data: Any, samples: Samples) -> Any:
 
 
 def novel_spec(novel: Any) -> Any:
-    """As it was given; of a function its name, and the results say what it chose."""
+    """As it was given; of a function its name, and the results contain what it chose."""
     if callable(novel):
         return getattr(novel, "__name__", type(novel).__name__)
     if isinstance(novel, Tensor):
@@ -53,7 +53,7 @@ def encoder_spec(encoder: Any) -> Any:
 
 
 def encoder_notes(encoder: Any) -> tuple[str, ...]:
-    """What a reader should know about where the features come from."""
+    """Notes on the origin of the features."""
     named = isinstance(encoder, Mapping) or (
         isinstance(encoder, str) and encoder in ENCODERS.names()
     )

@@ -88,7 +88,7 @@ class PseudoNovelProblem:
     """A few-shot problem of base classes alone, some of which are pseudo-novel.
 
     Attributes:
-        problem: What a method may know; classes are the base classes, numbered from 0 on.
+        problem: The problem that methods are fitted to, whose classes are the base classes.
         queries: Features of the held-out samples of pseudo-novel classes, ``(q, h)``.
         labels: Their classes, int64 ``(q,)``.
     """

@@ -1,4 +1,4 @@
-"""Forecasts without a network: who does not beat them has learned nothing from the graph.
+"""Baselines of forecasting without a network: last value, last season, linear regression.
 
 Hyndman and Athanasopoulos 2021 ("Forecasting: principles and practice", Section 5.2) name the
 first two; the third is an autoregression that all nodes share.
@@ -34,7 +34,7 @@ class Baseline(ABC):
         return self.weight.numel()
 
     def fit(self, series: Series, windows: Windows) -> Baseline:
-        """Learn what there is to learn from windows of the training part; returns itself."""
+        """Fit to windows of the training part; returns itself."""
         return self
 
     @abstractmethod
@@ -43,7 +43,7 @@ class Baseline(ABC):
 
 
 class LastValue(Baseline):
-    """Everything stays as it is."""
+    """The present value as the forecast of every horizon."""
 
     def predict(self, series: Series, windows: Windows) -> Tensor:
         """The present value at each horizon."""
@@ -51,7 +51,7 @@ class LastValue(Baseline):
 
 
 class SeasonalNaive(Baseline):
-    """Everything is as it was at this time of the latest season that is over."""
+    """The value at the same time of the latest complete season as the forecast."""
 
     def predict(self, series: Series, windows: Windows) -> Tensor:
         """The value one period before each target, or as many periods as lead to the past.

@@ -59,10 +59,10 @@ def forecast(
     """Train a model of the values to come, from those of a window of the past.
 
     The encoder reads snapshots, a head the vectors of the present one. With neither ``adapter`` nor
-    ``memory`` that snapshot is all that counts: so, with ``history=1``, an encoder is trained that
-    knows no time, which others may start from. Inputs and targets are z-scores by the training
-    part; errors are in the unit of the series. Validation data choose the epoch; the test part is
-    looked at once, at the end.
+    ``memory`` no other snapshot is used: so, with ``history=1``, an encoder of single snapshots is
+    trained, from which others may start. Inputs and targets are z-scores by the training
+    part; errors are in the unit of the series. Validation data select the epoch; the test part is
+    evaluated once, at the end.
 
     Args:
         encoder: Name, mapping with options, instance, run or its folder, or what this function
@@ -70,7 +70,7 @@ def forecast(
             behind: its encoder alone is taken. Or ``last_value``, ``seasonal_naive`` or ``linear``
             (an autoregression that all nodes share), for which nothing is trained step by step.
         series: Values over time.
-        adapter: Adapter, or a list of them, such as ``"spatio_temporal"``, which is told the
+        adapter: Adapter, or a list of them, such as ``"spatio_temporal"``, which gets the
             history.
         memory: ``"gru"`` for a recurrent unit over the encoder's vectors; ``None`` for none.
         frozen: Whether the encoder keeps its weights; by default so if there is an adapter or a
@@ -79,7 +79,7 @@ def forecast(
         difference: Learn how much the values change, instead of the values: where the present one
             is a good forecast, a network need not learn to hand it on.
         head: Vectors to values.
-        history: Steps of the past that a forecast may look at, the present one included.
+        history: Steps of the past that a forecast reads, the present one included.
         horizons: Steps ahead; one number ``h`` means 1 to ``h``.
         stride: Take every so many-th window only: one number for training, or one by part.
         epochs: Passes over the training windows.
@@ -90,7 +90,7 @@ def forecast(
         seed: Reproduces the run bit for bit on one machine.
         device: Where to train; by default where the encoder is.
         out: Run folder to write.
-        resume: Go on with the run in ``out``.
+        resume: Continue the run in ``out``.
 
     Returns:
         A :class:`Forecaster`, or a :class:`Fitted` baseline: both ``predict`` and have
@@ -186,7 +186,7 @@ class Fitted:
 
 
 def _with_history(adapter: Any, history: int) -> Any:
-    """Tell the adapter of sequences how long they are."""
+    """The adapter, if it is one of sequences with their number of steps."""
     if isinstance(adapter, (list, tuple)):
         return [_with_history(part, history) for part in adapter]
     spec = {"name": adapter} if isinstance(adapter, str) else adapter

@@ -204,7 +204,7 @@ def body_of(base: Encoder, adapter: Any, memory: str | None, history: int, froze
             if isinstance(part, SpatioTemporal) and part.history != history:
                 raise ConfigError(
                     f"the adapter has `history` {part.history}, the windows have {history}; leave "
-                    "it out of the adapter, which is told, or forecast with that `history`"
+                    "it out of the adapter, which gets that of the forecast, or forecast with it"
                 )
     if not frozen:
         base.requires_grad_(True)

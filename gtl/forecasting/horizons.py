@@ -32,7 +32,7 @@ def windows_of(
     past = windows.past()
     if past.numel() and (int(past.min()) < 0 or int(past.max()) >= len(series)):
         raise DataError(
-            f"{series.spec}: windows look at steps {int(past.min())} to {int(past.max())} of a "
+            f"{series.spec}: windows cover steps {int(past.min())} to {int(past.max())} of a "
             f"series of {len(series)}; take present steps from {history - 1} to {len(series) - 1}"
         )
     return windows
@@ -44,7 +44,7 @@ def errors(forecast: Tensor, future: Tensor, horizons: tuple[int, ...]) -> dict[
     Args:
         forecast: ``(w, horizons, n, d)``; NaN where there is none.
         future: What came, likewise.
-        horizons: Steps ahead, to name the answers by.
+        horizons: Steps ahead, the keys of the result.
 
     Returns:
         By horizon: ``mae``, ``rmse`` in the unit of the values, and ``mape`` in percent, over all

@@ -1,4 +1,4 @@
-"""A GRU over the vectors of an encoder (Cho et al. 2014): the usual way to teach it time."""
+"""GRU over the vectors of an encoder at successive steps (Cho et al. 2014)."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
 """Episodic fine-tuning of an adapter and a head with a closed form.
 
 FiT (Shysheya et al. 2023): the encoder is frozen but for an adapter (FiLM). In each episode a head
-with a closed form is fitted to one half of the labels and judged on the other, so what is trained
-is how well a few samples tell classes apart. In the end the head is fitted to all labels.
+with a closed form is fitted to one half of the labels, and its loss on the other half is minimized:
+what is trained is how well classes are separated after a fit to few samples. In the end the head is
+fitted to all labels.
 """
 
 from __future__ import annotations
@@ -64,8 +65,8 @@ def finetune_by_episodes(
 
     An episode draws at least 5 classes (all, if there are fewer) and at most 100, ``support``
     samples in all to fit the head to, at least one of each class, and up to ``queries`` others to
-    judge it. Half of each class can be drawn for the one, half for the other; the odd one supports.
-    A class with one sample is never asked about. Where every class has one, nothing is trained.
+    evaluate it. Half of each class can be drawn for the one, half for the other; the odd one is
+    support. A class with one sample has no queries. Where every class has one, nothing is trained.
 
     At node level the whole graph is encoded once an episode, at graph level the drawn graphs are.
 
@@ -79,12 +80,12 @@ def finetune_by_episodes(
         episodes: Steps; 0 fits the head to features of the encoder as it is.
         lr: Learning rate (Adam).
         support: Samples that a head is fitted to in an episode.
-        queries: Samples that are asked in an episode, at most.
+        queries: Query samples of an episode, at most.
         items: Labeled items to learn from, int64 ``(k,)``; the training split by default.
         seed: Reproduces the run bit for bit on one machine.
         device: Where to train; by default where the encoder is.
         out: Run folder to write, with an episode where others have an epoch.
-        resume: Go on with the run in ``out``.
+        resume: Continue the run in ``out``.
 
     Returns:
         The fitted model. ``results`` holds the metric on validation and test data, where those
@@ -102,7 +103,7 @@ def finetune_by_episodes(
         base, _ = session.encoder(encoder)
         base = session.adapted(base, adapter)
         model = session.placed(_model(base, dataset, head, readout))
-        known, asked = _halves(dataset, labeled, session.rng)
+        known, held_out = _halves(dataset, labeled, session.rng)
         folder = session.open(
             {
                 **model.config(),
@@ -115,9 +116,9 @@ def finetune_by_episodes(
                 "items": None if items is None else items.tolist(),
             }
         )
-        count = episodes if asked else 0
+        count = episodes if held_out else 0
         job = _job(model, dataset, labeled, count, lr, session.rng, seed, folder)
-        source = _Episodes((known, asked), support, queries, session.rng)
+        source = _Episodes((known, held_out), support, queries, session.rng)
         training = Training(job, pass_over=_training_on(source, model))
         with Progress(job.title, job.epochs, training.epoch, "episode") as progress:
             training.advance(job.epochs, progress)
@@ -144,7 +145,7 @@ class _Episodes:
         queries: int,
         rng: torch.Generator,
     ):
-        self.known, self.asked = halves
+        self.known, self.held_out = halves
         self.support, self.queries, self.rng = support, queries, rng
 
     def draw(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -153,10 +154,10 @@ class _Episodes:
         least = min(LEAST_WAY, most)
         way = int(torch.randint(least, most + 1, (), generator=self.rng))
         numbers = self._classes(way)
-        shots, asked = max(round(self.support / way), 1), max(self.queries // way, 1)
+        shots, most = max(round(self.support / way), 1), max(self.queries // way, 1)
         parts: list[list[Tensor]] = [[], [], [], []]
         for place, number in enumerate(numbers):
-            for first, pool, size in ((0, self.known, shots), (2, self.asked, asked)):
+            for first, pool, size in ((0, self.known, shots), (2, self.held_out, most)):
                 own = pool.get(number, torch.empty(0, dtype=torch.int64))
                 own = own[torch.randperm(len(own), generator=self.rng)][:size]
                 parts[first].append(own)
@@ -165,11 +166,11 @@ class _Episodes:
         return support, labels, queries, truth
 
     def _classes(self, way: int) -> list[int]:
-        """Classes of an episode, one or more of which can be asked about."""
+        """Classes of an episode, one or more of which have query items."""
         every = list(self.known)
         order = torch.randperm(len(every), generator=self.rng)
         numbers = [every[i] for i in order.tolist()]
-        first = next(i for i, number in enumerate(numbers) if number in self.asked)
+        first = next(i for i, number in enumerate(numbers) if number in self.held_out)
         return [numbers[first], *numbers[:first], *numbers[first + 1 :]][:way]
 
 
@@ -179,10 +180,10 @@ def _training_on(source: _Episodes, model: Model) -> PassOver:
     def episode(job: Job, number: int, progress: Progress | None) -> Averages:
         support, labels, queries, truth = source.draw()
         features = _features(model, job.data, torch.cat([support, queries]))
-        known, asked = features.split([len(support), len(queries)])
+        known, others = features.split([len(support), len(queries)])
         small = _like(_head(model), int(labels.max()) + 1)
         small.fit(known, labels.to(features.device))
-        loss = cross_entropy(small(asked), truth.to(features.device))
+        loss = cross_entropy(small(others), truth.to(features.device))
         if not torch.isfinite(loss):
             raise GtlError(f"the loss is {float(loss)} in episode {number}; lower `lr`")
         job.optimizer.zero_grad(set_to_none=True)
@@ -289,17 +290,17 @@ def _labels(data: Dataset, items: Tensor) -> Tensor:
 def _halves(
     data: Dataset, items: Tensor, rng: torch.Generator
 ) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
-    """Items of each class to fit to and to ask about; classes with one are not asked about."""
+    """Support and query items of each class; classes with one item have no queries."""
     labels = _labels(data, items)
-    known, asked = {}, {}
+    known, held_out = {}, {}
     for number in labels.unique().tolist():
         own = items[labels == number]
         own = own[torch.randperm(len(own), generator=rng)]
         half = (len(own) + 1) // 2
         known[number] = own[:half]
         if half < len(own):
-            asked[number] = own[half:]
-    return known, asked
+            held_out[number] = own[half:]
+    return known, held_out
 
 
 def _value(model: Model, data: Dataset, part: str) -> float | None:
@@ -309,7 +310,7 @@ def _value(model: Model, data: Dataset, part: str) -> float | None:
 
 
 def update_bytes(model: Model) -> dict[str, int]:
-    """What must be stored or sent beside the shared encoder, in bytes.
+    """Bytes that must be stored or sent in addition to the shared encoder.
 
     Returns:
         ``adapter``: its tensors; ``head``: numbers that the head was trained to, and its

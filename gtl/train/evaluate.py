@@ -192,7 +192,7 @@ def _require_unchanged(model: Model, dataset: Dataset) -> None:
 
 
 def _aligned(model: Model, dataset: Dataset) -> Aligned:
-    """Labels in the model's numbering; as they are where a model does not know its labels."""
+    """Labels in the model's numbering; unchanged where a model has no names of labels."""
     known = model.labels or LabelNames(str(model.target.kind), model.target.outputs or 1, "")
     aligned = known.aligned(dataset)
     return aligned if aligned.metric else replace(aligned, metric=dataset.metric)
@@ -202,7 +202,7 @@ def _each_batch(
     model: Model,
     data: Dataset,
     index: Tensor,
-    answer: Callable[[Graph, Tensor], Tensor],
+    outputs: Callable[[Graph, Tensor], Tensor],
     fan_out: Sequence[int | None] | None,
     batch_size: int | None,
 ) -> Tensor:
@@ -220,7 +220,7 @@ def _each_batch(
             graph = data.batch(items, device, fan_out, rng)
             if nodes is None or not data.contents.one_graph or fan_out is not None:
                 nodes = model.encoder(graph)
-            parts.append(answer(graph, nodes).cpu())
+            parts.append(outputs(graph, nodes).cpu())
     model.train(was_training)
     return torch.cat(parts)
 

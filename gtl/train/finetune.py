@@ -72,7 +72,7 @@ def finetune(
 ) -> Model:
     """Train an encoder and a head on a labeled target, with auxiliary tasks if wanted.
 
-    The epoch is chosen on validation data and the test split is looked at once, at the end. What
+    The epoch is selected on validation data and the test split is evaluated once, at the end. What
     is not given has the value of :mod:`gtl.train.defaults` for the level of the data.
 
     Args:
@@ -81,7 +81,7 @@ def finetune(
             run or its folder, or a published checkpoint.
         dataset: Labeled data with the splits ``train``, ``valid`` and ``test``.
         auxiliary: Auxiliary tasks: a name, a mapping with options, an instance, or a list of those.
-            Tasks that were pre-trained with the encoder go on from there.
+            Tasks that were pre-trained with the encoder continue from there.
         weighting: How much each task, each sample, counts; without auxiliary tasks it is not used.
             Several (a list, or one with :attr:`gtl.roles.Weighting.choices`, as ``aux_ts`` has)
             are candidates among which validation data select; without any the first is used.
@@ -111,15 +111,15 @@ def finetune(
         patience: Epochs without a better validation value after which training ends; 0, the
             default but at node level, where it is 100, for never.
         optimizer: ``adam``, ``adamw`` or ``sgd`` (momentum 0.9).
-        meta_share: Share of the training split set aside to judge look-aheads; 0 means that
-            alternating halves of each batch do.
+        meta_share: Share of the training split set aside for the meta loss of look-aheads; with 0
+            it is computed on alternating halves of each batch.
         guard: Beside auxiliary tasks, train on the target only as well, and return that model where
             it is better on validation data: tasks that hurt then cost time but no accuracy. It is,
             bit for bit, the run without auxiliary tasks.
         seed: Reproduces the run bit for bit on one machine.
         device: Where to train; by default where the encoder is.
         out: Run folder to write.
-        resume: Go on with the run in ``out``.
+        resume: Continue the run in ``out``.
 
     Returns:
         The model at its best epoch, with ``results`` and ``history``. Where several were
@@ -206,7 +206,7 @@ class Start:
 
 
 def as_weightings(weighting: Any, used: bool) -> list[Weighting]:
-    """The weightings asked for; built, so that a wrong name is refused, also where none is used."""
+    """The given weightings, built: a wrong name is refused also where none is used."""
     several = isinstance(weighting, (list, tuple))
     if several and not weighting:
         raise ConfigError("`weighting` is an empty list; name at least one")
@@ -307,8 +307,8 @@ def _validation(
 ) -> Callable[[], float | None]:
     if not len(dataset.split.get("valid", ())):
         return lambda: None
-    judged = Model(model.encoder, model.tasks[TARGET], fan_out=fan_out)  # type: ignore[arg-type]
-    return lambda: evaluate(judged, dataset, "valid")[dataset.metric]
+    candidate = Model(model.encoder, model.tasks[TARGET], fan_out=fan_out)  # type: ignore[arg-type]
+    return lambda: evaluate(candidate, dataset, "valid")[dataset.metric]
 
 
 def _folder_below(

@@ -27,7 +27,7 @@ class Aligned:
         labels: Float ``(items, t)`` with NaN for missing, or int64 ``(items,)``, -1 for missing.
         columns: The model's outputs that the columns of ``labels`` belong to, int64 ``(t,)``;
             ``None`` for all of them, in order.
-        metric: What to judge by.
+        metric: Metric to evaluate.
     """
 
     labels: Tensor

@@ -117,13 +117,13 @@ PassOver = Callable[[Job, int, Progress | None], Averages]
 
 
 class Training:
-    """A run that can be put aside and gone on with, in this process or, with a folder, in another.
+    """A run that can be interrupted and continued, in this process or, with a folder, in another.
 
     What it does depends on its own state alone, torch's global generators included: several
     trainings may take turns and each goes as it would have gone by itself.
 
     Args:
-        job: What to train; goes on with the run in its folder, if there is one.
+        job: What to train; the run in its folder is continued, if there is one.
         random: State of torch's global generators to start from; as they are now by default.
         pass_over: What an epoch is; :func:`train_on_batches` by default.
 
@@ -223,7 +223,7 @@ class Training:
         for name, _ in self.job.model.named_tasks():
             if lines and all(line.get(name) is None for line in lines):
                 warnings.warn(
-                    f"the task {name!r} had no sample in the whole training and taught nothing; "
+                    f"the task {name!r} had no sample in the whole training and so no effect; "
                     "leave it out, or check what it needs of the data",
                     GtlWarning,
                     stacklevel=3,
@@ -272,12 +272,12 @@ class Training:
         job.weighting.load_state_dict(state["weighting"])
         job.rng.set_state(state["rng"])
         self.random = state["random"]
-        log.info("going on with %s after epoch %d", job.folder.path, state["epoch"])
+        log.info("continuing %s after epoch %d", job.folder.path, state["epoch"])
         return History(job.folder.read_metrics(), state["best"], state["seconds"])
 
 
 def train(job: Job) -> History:
-    """Train; the model ends at the epoch that validation data chose (the last one without any).
+    """Train; the model ends at the epoch that validation data selected (the last one without any).
 
     Raises:
         GtlError: If a loss stops being finite.
@@ -311,7 +311,7 @@ def train_step(job: Job, items: Tensor) -> tuple[Step, dict[str, float]]:
     for name, task in job.model.named_tasks():
         own = None if task.data is None else _draw(job, task.data, device)
         views[name] = task.view(Batch(graph, own), job.rng)
-        if name == job.target:  # at link level without the links that are asked about
+        if name == job.target:  # at link level without the links that it predicts
             graph = views[name].graph
     step = Step(
         job.model,
@@ -328,7 +328,7 @@ def train_step(job: Job, items: Tensor) -> tuple[Step, dict[str, float]]:
 
 
 def after_step(model: TaskModel, progress: float) -> None:
-    """Let all tasks update what they keep beside their parameters; see :meth:`Task.after_step`."""
+    """Call :meth:`Task.after_step` of all tasks."""
     for _, task in model.named_tasks():
         task.after_step(model, progress)
 

@@ -1,4 +1,4 @@
-"""A trained model: an encoder and the target task whose predictor answers for it."""
+"""A trained model: an encoder and the target task with its predictor."""
 
 from __future__ import annotations
 
@@ -215,7 +215,7 @@ def build_target(
 
 
 def encoder_config(encoder: Encoder) -> dict[str, Any]:
-    """What a run folder says of an encoder: ``schema``, ``encoder`` and ``adapter``.
+    """Description of an encoder in a run folder: ``schema``, ``encoder`` and ``adapter``.
 
     Beside adapters none of which is active, ``active_adapter`` is ``None``.
 

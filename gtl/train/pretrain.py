@@ -55,7 +55,7 @@ def pretrain(
         seed: Reproduces the run bit for bit on one machine.
         device: Where to train; by default where the encoder is.
         out: Run folder to write.
-        resume: Go on with the run in ``out``.
+        resume: Continue the run in ``out``.
 
     Returns:
         The trained encoder and tasks.

@@ -89,7 +89,7 @@ def select(candidates: Sequence[Candidate], epochs: int, title: str) -> list[Can
 
     The training on the target only (:data:`TARGET_ONLY`) is never dropped: it costs least, and
     whether auxiliary tasks help at all is decided by whole trainings. Epochs that were trained
-    before are not trained again, so an interrupted selection goes on where it stopped.
+    before are not trained again, so an interrupted selection continues where it stopped.
 
     Args:
         candidates: Ways to train; of equal ones an earlier one is preferred.
@@ -123,7 +123,7 @@ def weightings_by_name(
     """Weightings to train with, by the name of their candidate.
 
     Args:
-        weightings: What was asked for; each stands for its choices, if it has any.
+        weightings: The given ones; each is replaced by its choices, if it has any.
         choose: Whether there are validation data to choose by; if not, only the first is trained.
         target_only: Whether the target is trained without auxiliary tasks, too.
     """

@@ -37,7 +37,7 @@ class Session:
         seed: Reproduces the run bit for bit on one machine.
         device: Where to train; by default where the model is.
         out: Run folder to write; ``None`` for none.
-        resume: Go on with the run in ``out``.
+        resume: Continue the run in ``out``.
 
     Attributes:
         rng: The run's own generator, on the CPU.
@@ -106,7 +106,7 @@ class Session:
         """Start the run folder, if one is wanted.
 
         Args:
-            settings: What the run was asked for, beside data and seed; JSON values.
+            settings: Settings of the run other than data and seed; JSON values.
 
         Raises:
             CheckpointError: If the folder holds another run, or one that is not to be resumed.

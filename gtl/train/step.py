@@ -1,4 +1,4 @@
-"""One training step, made replayable: what a weighting needs to look one step ahead."""
+"""Model of an encoder and its tasks, and one replayable training step of it."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class Step:
         return self._call(parameters, self.views)
 
     def hold_back(self, fold: int) -> Tensor | None:
-        """Which of the target's samples sit out the look-ahead and judge it, ``(b,)`` boolean.
+        """Target samples of the meta loss, which the look-ahead leaves out, boolean ``(b,)``.
 
         Folds ``2 i`` and ``2 i + 1`` are the two halves of one random partition, so that every
         sample is held back once in two look-aheads. ``None`` if a meta view was given.

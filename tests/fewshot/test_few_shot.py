@@ -103,7 +103,7 @@ def test_another_seed_draws_another_split_and_the_same_seed_the_same():
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"shots": 8}, r"class 0 has 7 samples to train of 14, 8 are needed; ask for fewer shots"),
+        ({"shots": 8}, r"class 0 has 7 samples to train of 14, 8 are needed; use fewer shots"),
         ({"queries": 14}, "0 samples to train"),
         ({"queries": 0.0}, "`queries` is 0.0"),
         ({"queries": 2.5}, "whole number"),
