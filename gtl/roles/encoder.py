@@ -1,0 +1,40 @@
+"""Encoder: a Graph to one vector per node."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor, nn
+
+from gtl.graph.graph import Graph
+from gtl.graph.schema import Schema
+from gtl.roles.recorded import Recorded
+
+
+class Encoder(Recorded, ABC, nn.Module):
+    """Turns a Graph into one vector per node.
+
+    An encoder is ``embed`` followed by ``blocks``; adapters attach to the blocks.
+
+    Attributes:
+        embed: Module, ``embed(graph) -> (n, h)``.
+        blocks: Modules, each ``block(graph, h) -> (n, h)``.
+        schema: What graphs must look like.
+        width: Columns of the output.
+    """
+
+    embed: nn.Module
+    blocks: nn.ModuleList
+    schema: Schema
+    width: int
+
+    def layers(self, graph: Graph) -> list[Tensor]:
+        """Node vectors after the input embedding and after each block, each ``(n, h)``."""
+        vectors = [self.embed(graph)]
+        for block in self.blocks:
+            vectors.append(block(graph, vectors[-1]))
+        return vectors
+
+    @abstractmethod
+    def forward(self, graph: Graph) -> Tensor:
+        """Node vectors ``(n, width)``."""
