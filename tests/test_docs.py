@@ -157,7 +157,7 @@ for name in sys.argv[1:]:
         except (AttributeError, ImportError) as error:
             missing.append(f"{name}: {error}")
             break
-sys.exit("\\n".join(missing))
+sys.exit("\\n".join(missing) or None)
 """
 
 
