@@ -81,7 +81,7 @@ def test_pretrain_finetune_evaluate_predict_in_a_row(table, tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["rocauc"] == results["test"]
     assert _run("predict", fine, *data, "--out", out) == 0
     lines = out.read_text().splitlines()
-    assert lines[0] == "item,prediction" and len(lines) == 81 and lines[1].startswith("CCO,")
+    assert lines[0] == "item,ring" and len(lines) == 81 and lines[1].startswith("CCO,")
 
 
 def test_a_list_of_smiles_is_pretrained_on(tmp_path):
