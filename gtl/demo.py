@@ -46,6 +46,7 @@ def demo(
     molecules = load("demo:chembl")
     for seed in range(seeds):
         target = load("demo:solubility", seed=seed)
+        assert isinstance(target, Dataset)
         shared: dict[str, Any] = {"seed": seed, "resume": resume}
         base = pretrain(
             ENCODER,

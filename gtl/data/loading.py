@@ -7,10 +7,14 @@ import inspect
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gtl.errors import ConfigError, DataError
 from gtl.suggest import nearest
+
+if TYPE_CHECKING:
+    from gtl.data.dataset import Dataset
+    from gtl.data.series import Series
 
 # A reader is called as reader(name, root, seed, **options); its keywords are the scheme's options.
 SCHEMES = {
@@ -29,7 +33,9 @@ SCHEMES = {
 _HOW = ("workers",)  # options that leave the data as it is
 
 
-def load(spec: str, root: Path | str | None = None, seed: int = 0, **options: Any) -> Any:
+def load(
+    spec: str, root: Path | str | None = None, seed: int = 0, **options: Any
+) -> Dataset | Series:
     """Read a data set.
 
     Args:
@@ -69,7 +75,9 @@ def load(spec: str, root: Path | str | None = None, seed: int = 0, **options: An
         if option not in known:
             raise ConfigError(f"{scheme}: has no option {option!r}; {nearest(option, known)}")
     folder = root if root is not None else os.environ.get("GTL_DATA") or None
-    data = read(name, None if folder is None else Path(folder).expanduser(), seed, **options)
+    data: Dataset | Series = read(
+        name, None if folder is None else Path(folder).expanduser(), seed, **options
+    )
     kept = {name: value for name, value in options.items() if name not in _HOW}
     return replace(data, options={"seed": seed, **kept}, root="" if folder is None else str(folder))
 

@@ -55,7 +55,7 @@ def forecast(
     device: str | None = None,
     out: Path | str | None = None,
     resume: bool = False,
-) -> Any:
+) -> Forecaster | Fitted:
     """Train a model of the values to come, from those of a window of the past.
 
     The encoder reads snapshots, a head the vectors of the present one. With neither ``adapter`` nor

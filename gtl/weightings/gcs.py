@@ -70,7 +70,9 @@ class GCS(Weighting):
                     parameter.grad = part if parameter.grad is None else parameter.grad + part
         return weights
 
-    def _private_only(self, step: Step, means: list, weights: dict[str, float]) -> dict[str, float]:
+    def _private_only(
+        self, step: Step, means: list[Tensor], weights: dict[str, float]
+    ) -> dict[str, float]:
         set_gradients(step, means)
         for name in step.shared:
             step.parameters[name].grad = None

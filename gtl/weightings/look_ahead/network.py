@@ -40,7 +40,8 @@ class WeightNetwork(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Weights ``(b,)``, positive, of samples with features ``(b, inputs)``."""
-        return self.activation(self.output(torch.relu(self.hidden(features)))).squeeze(1)
+        weights: Tensor = self.activation(self.output(torch.relu(self.hidden(features))))
+        return weights.squeeze(1)
 
 
 def sample_features(

@@ -91,10 +91,10 @@ def _differentiable(step: Step) -> Any:
     shadow = torch.optim.Optimizer(groups, {})
     shadow.state.update({parameter: values for parameter, values in state.items() if values})
 
-    class Adam(higher.optim.DifferentiableAdam):
+    class Adam(higher.optim.DifferentiableAdam):  # type: ignore[misc]
         # Two differences between `higher` and torch: torch adds epsilon to the corrected root, and
         # AdamW multiplies the parameter instead of adding to the gradient.
-        def _update(self, grouped_grads, **kwargs):
+        def _update(self, grouped_grads: Any, **kwargs: Any) -> None:
             before = [dict(group) for group in self.param_groups]
             for group, states in zip(self.param_groups, self.state):
                 taken = float(states[0]["step"]) if states[0] else 0.0
