@@ -66,7 +66,7 @@ def demo(
     return f"{header}\n\n{found}\n\nrun folders: {out}\nreport and plots: {found.folder}"
 
 
-def _header(molecules: Dataset, target: Dataset, seeds: int) -> str:
+def _header(molecules: Any, target: Any, seeds: int) -> str:
     sizes = " / ".join(str(len(target.split[part])) for part in ("train", "valid", "test"))
     return (
         f"GIN pre-trained on {len(molecules)} ChEMBL molecules, fine-tuned on solubility "

@@ -5,6 +5,8 @@ Du et al. 2018, "Adapting Auxiliary Losses Using Gradient Similarity" (arXiv 181
 
 from __future__ import annotations
 
+from torch import Tensor
+
 from gtl.errors import ConfigError
 from gtl.roles import Step, Weighting
 from gtl.weightings.consistency import cosine_of
