@@ -21,6 +21,7 @@ _GROUPS = {
     ),
     "run": ("seed", "device", "out", "resume"),
 }
+_PARTS = ("encoder", "weighting", "adapter", "head", "readout")  # which may be given by options
 _SWITCHES = (
     *(
         "--resume",
@@ -340,20 +341,45 @@ def _spelled_out(words: Sequence[str]) -> list[str]:
     """Long forms of the words.
 
     ``--smiles-column`` means ``--smiles_column``, ``--resume`` means ``--resume=true``, and
-    ``--data SPEC`` beside ``--data.OPTION`` means ``--data.spec SPEC``.
+    ``--data SPEC --data.OPTION VALUE`` means ``--data '{spec: SPEC, OPTION: VALUE}'``, likewise
+    for parts.
     """
-    options = any(word.startswith("--data.") for word in words)
     spelled = []
     for word, after in zip(words, [*words[1:], ""]):
         name, equals, value = word.partition("=")
         if name.startswith("--"):
             name = "--" + name[2:].replace("-", "_")
-            if name == "--data" and options and not (value or after).lstrip().startswith("{"):
-                name = "--data.spec"
             if name in _SWITCHES and not equals and after not in ("true", "false", "null"):
                 equals, value = "=", "true"
         spelled.append(name + equals + value)
+    for key, first in {"data": "spec", **dict.fromkeys(_PARTS, "name")}.items():
+        spelled = _joined(spelled, key, first)
     return spelled
+
+
+def _joined(words: Sequence[str], key: str, first: str) -> list[str]:
+    """``--key VALUE`` and ``--key.OPTION VALUE`` as one mapping, if there are options."""
+    import yaml
+
+    if not any(word.startswith(f"--{key}.") for word in words):
+        return list(words)
+    given: dict[str, Any] = {}
+    rest, position = [], 0
+    while position < len(words):
+        name, equals, value = words[position].partition("=")
+        position += 1
+        if name != f"--{key}" and not name.startswith(f"--{key}."):
+            rest.append(words[position - 1])
+            continue
+        if not equals:
+            value = words[position] if position < len(words) else ""
+            position += 1
+        found = yaml.safe_load(value)
+        if name == f"--{key}":
+            given.update(found if isinstance(found, Mapping) else {first: value})
+        else:
+            given[name.partition(".")[2]] = found
+    return [*rest, f"--{key}", json.dumps(given, default=str)]
 
 
 def _send_messages_to_stderr() -> None:

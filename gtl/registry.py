@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
 from typing import Any
 
-from gtl.errors import ConfigError, GtlWarning, UnknownPartError
+from gtl.errors import ConfigError, GtlError, GtlWarning, UnknownPartError
 from gtl.renamed import present_options
 from gtl.suggest import nearest
 
@@ -126,7 +126,15 @@ class Registry:
         cls = self.get(name)
         options = present_options(cls.__init__, options, f"{self.role} {name!r}")  # type: ignore[misc]
         self._check_options(name, cls, len(args), options)
-        return cls(*args, **options)
+        try:
+            return cls(*args, **options)
+        except (TypeError, ValueError) as error:
+            if isinstance(error, GtlError):
+                raise
+            shown = ", ".join(f"{key}={value!r}" for key, value in options.items())
+            raise ConfigError(
+                f"{self.role} {name!r} cannot be built with {shown or 'its defaults'}: {error}"
+            ) from error
 
     def name_of(self, part: Any) -> str:
         """The registered name of an instance, or its class name if it was never registered."""

@@ -198,6 +198,15 @@ def test_the_help_of_finetune_fits_two_screens(capsys):
         assert f"\n{group}" in shown
 
 
+def test_options_of_a_part_may_be_given_one_by_one(table, tmp_path):
+    words = ["finetune", "--data", f"smiles:{table}", "--data.target=ring", "--epochs", 1]
+    encoder = ["--encoder.width", 8, "--encoder", "gin", "--encoder.depth=1"]
+    assert _run(*words, *encoder, "--out", tmp_path / "run") == 0
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["encoder"] == {"name": "gin", "width": 8, "depth": 1}
+    assert config["data_options"]["target"] == "ring"
+
+
 def test_list_shows_the_options_of_a_part(capsys):
     assert _run("list", "gin") == 0
     shown = capsys.readouterr().out
@@ -272,6 +281,10 @@ def test_predictions_are_not_overwritten(table, tmp_path, capsys):
         (["report", "nowhere"], "nowhere"),
         (["report", "."], "no run folder"),
         (["list", "tasks"], "task"),
+        (["finetune", "--data", "demo:shapes", "--encoder", "{name: gin, width: x}"], "width='x'"),
+        (["finetune", "--data", "demo:shapes", "--batch_size", "-3"], "`batch_size` is -3"),
+        (["finetune", "--data", "demo:shapes", "--device", "cuda:99"], "`device` is 'cuda:99'"),
+        (["pretrain", "--data", "demo:shapes", "--out", "molecules.csv/run"], "cannot be made"),
     ],
 )
 def test_bad_input_is_answered_in_one_line(table, tmp_path, capsys, monkeypatch, words, message):

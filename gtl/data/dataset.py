@@ -303,12 +303,12 @@ class Dataset:
             )
         return self.split[part]
 
-    def checksum(self) -> str:
-        """SHA-256 over graphs, labels and splits, hexadecimal."""
+    def checksum(self, labels: bool = True) -> str:
+        """SHA-256 over graphs, splits and, unless they are left out, labels; hexadecimal."""
         digest = hashlib.sha256()
         digest.update(self.contents.checksum().encode())
         values = {f"split.{name}": index for name, index in self.split.items()}
-        for name, value in (("labels", self.labels), ("pairs", self.pairs)):
+        for name, value in (("labels", self.labels if labels else None), ("pairs", self.pairs)):
             if value is not None:
                 values[name] = value
         for name, value in sorted(values.items()):

@@ -12,7 +12,16 @@ Settings = Mapping[str, Any]
 
 # Settings of the data and the random state, which make no method.
 _NOT_METHOD = {
-    *("data", "data_options", "data_checksum", "data_root", "schema", "target", "labels"),
+    *(
+        "data",
+        "data_options",
+        "data_checksum",
+        "items_checksum",
+        "data_root",
+        "schema",
+        "target",
+        "labels",
+    ),
     *("seed", "versions"),
 }
 _NAMED_IN_FORECASTS = ("baseline", "encoder", "adapter", "memory")

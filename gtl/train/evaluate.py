@@ -182,11 +182,13 @@ def _require_unchanged(model: Model, dataset: Dataset) -> None:
     known = model.trained_on
     if known is None or known["spec"] != dataset.spec or dataset.spec in UNNAMED:
         return
-    if known["checksum"] != dataset.checksum():
+    if known["checksum"] == dataset.checksum():
+        return
+    if known.get("items_checksum") != dataset.checksum(labels=False):  # other columns may be asked
         raise DataError(
             f"{dataset.spec} is not as it was when the model was trained (its checksum differs: "
-            "rows, labels or the split have changed), so items of this part may have been trained "
-            "on; load it with the options and the seed of the training, or allow it "
+            "items or the split have changed), so items of this part may have been trained on; "
+            "load it with the options and the seed of the training, or allow it "
             "(allow_changed=True, --allow_changed)"
         )
 

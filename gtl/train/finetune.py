@@ -156,6 +156,7 @@ def finetune(
         folder = session.open(
             {
                 **answer.config(),
+                "items_checksum": None if out is None else dataset.checksum(labels=False),
                 "pretrained": session.origin,
                 "tasks": {name: TASKS.spec(task) for name, task in helpers.items()},
                 "weighting": _one_or_all([WEIGHTINGS.spec(how) for how in weightings]),

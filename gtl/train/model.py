@@ -70,7 +70,8 @@ class Model(nn.Module):
         results: What ``results.json`` holds: metric, valid, test, seed and footprint.
         history: One dictionary per epoch, as in ``metrics.jsonl``.
         folder: The run folder, or ``None``.
-        trained_on: ``spec`` and ``checksum`` of the training data; ``None`` if not known.
+        trained_on: ``spec``, ``checksum`` and ``items_checksum`` (without labels) of the training
+            data; ``None`` if not known.
     """
 
     def __init__(
@@ -177,7 +178,11 @@ class Model(nn.Module):
         model.results = read_json(ended) if ended.is_file() else {}
         model.history = read_metrics(folder)
         if "data" in config:
-            model.trained_on = {"spec": config["data"], "checksum": config["data_checksum"]}
+            model.trained_on = {
+                "spec": config["data"],
+                "checksum": config["data_checksum"],
+                "items_checksum": config.get("items_checksum"),
+            }
         return model.eval()
 
 

@@ -130,6 +130,15 @@ def test_data_that_changed_since_training_is_refused_unless_allowed(shapes, tmp_
     assert gtl.evaluate(tmp_path / "run", shapes)["items"] == 15
 
 
+def test_other_label_columns_of_the_same_items_are_no_change(shapes, tmp_path):
+    y = torch.stack([torch.arange(60) % 2, torch.arange(60) % 3 % 2], 1).float()
+    both = replace(labeled(shapes, y), label_names=("ring", "third"))
+    gtl.finetune(GIN, both, epochs=1, out=tmp_path / "run")
+    one = replace(labeled(shapes, y[:, 1:]), label_names=("third",))
+    found = gtl.evaluate(tmp_path / "run", both, per_task=True)["tasks"]["third"]
+    assert gtl.evaluate(tmp_path / "run", one)["rocauc"] == found
+
+
 def test_a_training_part_without_any_label_is_refused(shapes):
     labels = shapes.labels.clone()
     labels[shapes.split["train"]] = torch.nan
