@@ -15,7 +15,7 @@ _RECORD = "_frozen_by_adapters"
 
 
 class _Record:
-    """What required gradients and in which mode before the first adapter, and who freezes it."""
+    """Gradients and mode before the first adapter, and the adapters that freeze the encoder."""
 
     def __init__(self, required: dict[str, bool], modes: dict[str, bool]):
         self.required, self.modes = required, modes

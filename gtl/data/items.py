@@ -356,7 +356,7 @@ def moved_once(graph: Graph, device: torch.device | str) -> Graph:
 
 
 def schema_of(graph: Graph) -> Schema:
-    """Schema of one graph; says whether its one column is the number of the node itself."""
+    """Schema of one graph, and whether its one column is the number of the node itself."""
     fields = ("x", "e", "node_type", "edge_type")
     return graph.remember("schema", lambda: _schema_with_identity(graph), fields)
 

@@ -25,7 +25,7 @@ def read_graph(name: str, facts: Mapping[str, str], folder: Path, both_ways: boo
 
     Args:
         name: OGB's name of it.
-        facts: What OGB's list says about it.
+        facts: Entry in OGB's list.
         folder: Its folder.
         both_ways: Add the opposite of every edge where OGB does not, each edge once, without
             loops.

@@ -28,7 +28,7 @@ def read_links(name: str, facts: Mapping[str, str], folder: Path, graph: Graph) 
 
     Args:
         name: OGB's name of it.
-        facts: What OGB's list says about it.
+        facts: Entry in OGB's list.
         folder: Its folder.
         graph: Its graph.
 

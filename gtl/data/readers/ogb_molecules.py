@@ -35,7 +35,7 @@ def read_molecules(name: str, facts: Mapping[str, str], folder: Path, schema: Sc
 
     Args:
         name: OGB's name of it.
-        facts: What OGB's list says about it.
+        facts: Entry in OGB's list.
         folder: Its folder.
         schema: Columns of atoms and bonds.
 
