@@ -26,7 +26,7 @@ def listing(what: str = "all") -> str:
 
     Example:
         >>> print(listing("gcs").splitlines()[0])
-        weighting gcs: Auxiliary gradients as far as they agree with the target's.
+        weighting gcs: Gate each auxiliary gradient by its cosine with the target's.
     """
     from gtl.data.loading import SCHEMES, reader
 

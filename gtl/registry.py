@@ -203,7 +203,7 @@ class Registry:
             came = cls if isinstance(cls, type) else type(cls)
             raise ConfigError(
                 f"{self.role} {name!r} is {kind} {came.__name__}, expected a class that "
-                f"derives from {self.base.__module__}.{self.base.__name__}"
+                f"derives from gtl.roles.{self.base.__name__}"
             )
 
     def _read_plugins(self) -> None:

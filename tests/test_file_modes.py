@@ -56,7 +56,7 @@ def test_packed_graphs_and_corpora_have_it(tmp_path, umask, nameless, monkeypatc
     if not nameless:
         monkeypatch.setattr(tensor_file, "_nameless", lambda folder: None)
     shapes.graphs.save(tmp_path / "graphs.safetensors")
-    pieces = [Piece(shapes.graphs, [str(i) for i in range(60)], list(range(60)))]
+    pieces = [Piece(shapes.graphs, [str(i) for i in range(60)], list(range(60)), list(range(60)))]
     write_corpus(tmp_path / "corpus.safetensors", pieces, LeftOut())
     assert len(list(tmp_path.iterdir())) == 2
     assert _wrong(tmp_path, umask) == {}

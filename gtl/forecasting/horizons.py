@@ -56,6 +56,7 @@ def errors(forecast: Tensor, future: Tensor, horizons: tuple[int, ...]) -> dict[
         DataError: If at some horizon no value has a forecast.
 
     Example:
+        >>> import torch
         >>> errors(torch.tensor([[[[3.0], [1.0]]]]), torch.tensor([[[[2.0], [0.0]]]]), (1,))
         {1: {'mae': 1.0, 'rmse': 1.0, 'mape': 50.0}}
     """

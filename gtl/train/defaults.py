@@ -30,11 +30,14 @@ _NODE_ENCODERS: dict[str, dict[str, Any]] = {
 }
 
 
-def training_defaults(level: str) -> dict[str, Any]:
+def training_defaults(level: str, encoder: Any = None) -> dict[str, Any]:
     """Learning rate, epochs, weight decay and patience of fine-tuning.
 
     Args:
         level: ``"graph"``, ``"node"`` or ``"edge"``.
+        encoder: What was given for the encoder. Node-level settings are for encoders that are built
+            by name with the node-level defaults; others, trained ones included, have the settings
+            of graphs, with which they were compared.
 
     Returns:
         ``lr``; ``epochs``, the most of them; ``weight_decay``, of everything or by part, as
@@ -42,10 +45,11 @@ def training_defaults(level: str) -> dict[str, Any]:
         validation value after which training ends, 0 for never.
 
     Example:
-        >>> training_defaults("node")["lr"], training_defaults("graph")["lr"]
-        (0.01, 0.001)
+        >>> [training_defaults("node", name)["lr"] for name in ("gcn", "hgt")]
+        [0.01, 0.001]
     """
-    return copy.deepcopy(_TRAINING["node" if level == "node" else "graph"])
+    has_defaults = level == "node" and _name_of(encoder) in _NODE_ENCODERS
+    return copy.deepcopy(_TRAINING["node" if has_defaults else "graph"])
 
 
 def encoder_defaults(level: str, name: str, features: Tensor | None = None) -> dict[str, Any]:
@@ -71,15 +75,15 @@ def encoder_defaults(level: str, name: str, features: Tensor | None = None) -> d
     return options
 
 
-def training_settings(level: str, **given: Any) -> dict[str, Any]:
+def training_settings(level: str, encoder: Any = None, **given: Any) -> dict[str, Any]:
     """:func:`training_defaults` with what was given in their place; ``None`` is not given.
 
     Example:
-        >>> training_settings("graph", lr=0.1, epochs=None)["lr"]
+        >>> training_settings("graph", "gin", lr=0.1, epochs=None)["lr"]
         0.1
     """
     chosen = {name: value for name, value in given.items() if value is not None}
-    return {**training_defaults(level), **chosen}
+    return {**training_defaults(level, encoder), **chosen}
 
 
 def with_defaults(encoder: Any, level: str, features: Tensor | None = None) -> Any:
@@ -96,11 +100,17 @@ def with_defaults(encoder: Any, level: str, features: Tensor | None = None) -> A
         16
     """
     given = {"name": encoder} if isinstance(encoder, str) else encoder
-    if not isinstance(given, Mapping) or "name" not in given:
-        return encoder
-    options = encoder_defaults(level, str(given["name"]), features)
+    name = _name_of(encoder)
+    options = {} if name is None else encoder_defaults(level, name, features)
     if not options:
         return encoder
     if given.get("embedding") is not None:
         options.pop("normalize_features", None)  # which is for raw features
     return {**options, **given}
+
+
+def _name_of(encoder: Any) -> str | None:
+    """The name in what was given for an encoder; ``None`` where it is built already."""
+    if isinstance(encoder, Mapping):
+        return str(encoder["name"]) if "name" in encoder else None
+    return encoder if isinstance(encoder, str) else None

@@ -100,9 +100,9 @@ def finetune(
         batch_size: Items per step; 0 means all at once (at node level always so without
             ``fan_out``). At link level each step encodes the whole graph, so a batch should have
             thousands of pairs.
-        fan_out: For node-level data that is too large to be seen whole: how many incoming edges a
-            node draws at each hop from the nodes of a batch, a number for each layer of the
-            encoder, such as ``[10, 10]``; ``None`` among them draws all.
+        fan_out: Incoming edges that each node draws at each hop, such as ``[10, 10]``. For
+            node-level data that is too large to be seen whole: a number for each layer of the
+            encoder; ``None`` among them draws all.
         lr: Learning rate; 1e-3 by default, 1e-2 at node level.
         rates: Learning rates of parts that have another: ``encoder``, ``head``, or an adapter or
             an auxiliary task by its name, such as ``{"head": 5e-3, "layerwise": 1e-3}``.
@@ -130,9 +130,8 @@ def finetune(
         GtlError: On any unusable argument, before anything is written.
     """
     dataset = as_dataset(dataset)
-    chosen = training_settings(
-        dataset.level, epochs=epochs, lr=lr, weight_decay=weight_decay, patience=patience
-    )
+    given = {"epochs": epochs, "lr": lr, "weight_decay": weight_decay, "patience": patience}
+    chosen = training_settings(dataset.level, encoder, **given)
     check_labels(dataset)
     with Session("finetune", dataset, seed=seed, device=device, out=out, resume=resume) as session:
         features = dataset.contents.node_features()

@@ -46,9 +46,9 @@ def pretrain(
         epochs: Passes over the data.
         batch_size: Items per step; 0 means all at once (at node level always so without
             ``fan_out``).
-        fan_out: For node-level data that is too large to be seen whole: how many incoming edges a
-            node draws at each hop from the nodes of a batch, a number for each layer of the
-            encoder, such as ``[10, 10]``; ``None`` among them draws all.
+        fan_out: Incoming edges that each node draws at each hop, such as ``[10, 10]``. For
+            node-level data that is too large to be seen whole: a number for each layer of the
+            encoder; ``None`` among them draws all.
         lr: Learning rate.
         weight_decay: Weight decay.
         optimizer: ``adam``, ``adamw`` or ``sgd`` (momentum 0.9).

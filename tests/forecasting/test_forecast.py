@@ -357,10 +357,10 @@ def test_windows_and_series_that_do_not_fit_are_refused(waves, name):
         with pytest.raises(ConfigError, match="`windows` have 6 past steps"):
             call(waves, waves.windows(6, [1, 2], "test"))
         with pytest.raises(
-            DataError, match=r"look at steps -1 to 12 .* present steps from 2 to 39"
+            DataError, match=r"windows cover steps -1 to 12 .* present steps from 2 to 39"
         ):
             call(waves, Windows(torch.tensor([1, 12]), 3, (1, 2)))
-        with pytest.raises(DataError, match="look at steps 38 to 40 of a series of 40"):
+        with pytest.raises(DataError, match="windows cover steps 38 to 40 of a series of 40"):
             call(waves, Windows(torch.tensor([40]), 3, (1, 2)))
         with pytest.raises(DataError, match=r"columns"):
             call(two, "test")
@@ -456,7 +456,7 @@ def test_baselines_go_by_name(waves, tmp_path):
     assert seasonal.results["test"] == pytest.approx(0, abs=1e-5)
     with pytest.raises(ConfigError, match="no encoder to adapt"):
         gtl.forecast("linear", waves, adapter="spatio_temporal", history=3, horizons=2)
-    with pytest.raises(CheckpointError, match="a run of 'linear'"):
+    with pytest.raises(CheckpointError, match="a run of the baseline 'linear'"):
         Forecaster.load(tmp_path / "linear")
 
 

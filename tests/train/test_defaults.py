@@ -26,21 +26,21 @@ def test_graphs_and_links_are_trained_as_before(level):
 
 
 def test_nodes_are_trained_longer_with_weight_decay_on_the_first_layer_until_no_better():
-    settings = training_defaults("node")
+    settings = training_defaults("node", "gcn")
     assert settings["weight_decay"] == {"first": 5e-4}
     assert settings["epochs"] > settings["patience"] > 0
 
 
 def test_what_is_given_goes_before_the_default_even_if_it_is_zero():
-    settings = training_settings("node", lr=0.5, epochs=None, weight_decay=0.0, patience=0)
+    settings = training_settings("node", "gcn", lr=0.5, epochs=None, weight_decay=0.0, patience=0)
     assert (settings["lr"], settings["weight_decay"], settings["patience"]) == (0.5, 0.0, 0)
-    assert settings["epochs"] == training_defaults("node")["epochs"]
+    assert settings["epochs"] == training_defaults("node", "gcn")["epochs"]
 
 
 def test_changing_what_is_returned_changes_no_default():
-    training_defaults("node")["weight_decay"]["first"] = 1.0
+    training_defaults("node", "gcn")["weight_decay"]["first"] = 1.0
     encoder_defaults("node", "gcn")["width"] = 1
-    assert training_defaults("node")["weight_decay"] == {"first": 5e-4}
+    assert training_defaults("node", "gcn")["weight_decay"] == {"first": 5e-4}
     assert encoder_defaults("node", "gcn")["width"] == 64
 
 

@@ -61,5 +61,5 @@ def test_epochs_before_the_end_are_those_of_a_training_without_patience():
 
 
 def test_patience_below_zero_is_refused():
-    with pytest.raises(ConfigError, match="`patience` is -1, expected 0 or more"):
+    with pytest.raises(ConfigError, match="`patience` is -1, expected 0 or a positive"):
         gtl.finetune(SMALL, gtl.load("demo:shapes"), patience=-1)

@@ -15,7 +15,14 @@ import torch
 
 import gtl
 from gtl.data.dataset import Dataset
-from gtl.errors import CheckpointError, ConfigError, DataError, GtlError, UnknownPartError
+from gtl.errors import (
+    CheckpointError,
+    ConfigError,
+    DataError,
+    GtlError,
+    GtlWarning,
+    UnknownPartError,
+)
 from gtl.train import loop
 
 GIN = {"name": "gin", "width": 16, "depth": 2}
@@ -178,7 +185,8 @@ def test_missing_labels_are_left_out(shapes):
     )
     labels[::3, 1] = torch.nan
     data = Dataset("test:holes", shapes.graphs, labels=labels, split=shapes.split)
-    model = gtl.finetune(GIN, data, auxiliary=["infomax"], epochs=5, batch_size=8)
+    with pytest.warns(GtlWarning, match="no training item has the label column 2"):
+        model = gtl.finetune(GIN, data, auxiliary=["infomax"], epochs=5, batch_size=8)
     assert model.results["test"] is not None
     assert gtl.predict(model, data).shape == (60, 3)
 

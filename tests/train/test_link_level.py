@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 
 import pytest
 import torch
@@ -69,7 +68,7 @@ def test_many_pairs_are_answered_piece_by_piece_from_one_encoding(links, monkeyp
     whole = gtl.predict(model, links)
     passes = []
     model.encoder.register_forward_hook(lambda *_: passes.append(1))
-    monkeypatch.setattr(sys.modules["gtl.train.evaluate"], "PAIRS", 7)
+    monkeypatch.setattr("gtl.data.items._PAIRS", 7)
     torch.testing.assert_close(gtl.predict(model, links), whole)
     assert len(passes) == 1
 
@@ -135,7 +134,7 @@ def test_negatives_of_the_training_split_are_enough(links):
 def test_impossible_choices_are_refused_at_the_door(links, communities, tmp_path):
     for options, words in (
         ({"batch_size": 0}, "leaves no edge in the graph"),
-        ({"links": {"negatives": 0}, "batch_size": 99}, "links alone"),
+        ({"links": {"negatives": 0}, "batch_size": 99}, "links only"),
         ({"links": {"negative": 2}, "batch_size": 99}, "no option 'negative'"),
     ):
         with pytest.raises(ConfigError, match=words):

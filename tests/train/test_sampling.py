@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import json
 import math
 
@@ -15,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import gtl
 from gtl import cli
-from gtl.data import dataset as dataset_module
+from gtl.data import items
 from gtl.data.dataset import Dataset
 from gtl.errors import ConfigError
 from gtl.graph import Graph
@@ -85,8 +84,8 @@ def test_the_target_and_all_tasks_see_the_sample_alone(communities, monkeypatch)
         seen.append(part)
         return part
 
-    sample = dataset_module.sample_neighbors
-    monkeypatch.setattr(dataset_module, "sample_neighbors", spy)
+    sample = items.sample_neighbors
+    monkeypatch.setattr(items, "sample_neighbors", spy)
     once = {"weighting": {"name": "aux_ts", "auxiliary_weight": 0.3}, "guard": False}
     model = gtl.finetune(GCN, communities, auxiliary=AUXILIARY, **once, **SAMPLED)
     assert len(seen) == 2 * 3  # 15 items, 5 a step
@@ -156,6 +155,7 @@ class Largest(TorchDispatchMode):
         return function._schema.name.endswith("_") or function._schema.is_mutable
 
 
+@pytest.mark.filterwarnings("ignore:the task 'context_prediction' had no sample")
 def test_no_step_does_work_in_proportion_to_the_graph(monkeypatch):
     tasks = [
         *AUXILIARY,
@@ -227,11 +227,10 @@ def test_after_training_on_samples_a_large_graph_is_read_in_batches(
     monkeypatch.setattr(
         Dataset, "batch", lambda self, index, *more: asked.append(more) or batch(self, index, *more)
     )
-    module = importlib.import_module("gtl.train.evaluate")
-    monkeypatch.setattr(module, "WHOLE", communities.graph.num_edges - 1)
+    monkeypatch.setattr(items, "_LARGE", communities.graph.num_edges - 1)
     torch.testing.assert_close(gtl.predict(again, communities), whole)
     assert [more[1] for more in asked] == [[None, None]]
-    monkeypatch.setattr(module, "WHOLE", communities.graph.num_edges)
+    monkeypatch.setattr(items, "_LARGE", communities.graph.num_edges)
     gtl.predict(again, communities)
     assert asked[-1][1] is None
 
@@ -276,7 +275,7 @@ def test_the_command_line_takes_fan_outs(communities, tmp_path, capsys):
     np.savez(tmp_path / "made.npz", **arrays, labels=communities.labels.numpy())
     data = ["--data", f"npz:{tmp_path / 'made.npz'}"]
     size = ["--encoder", "{name: gcn, width: 8, depth: 2}", "--epochs", "1", "--batch-size", "16"]
-    split = ["--fractions", "[0.5, 0.2, 0.3]"]
+    split = ["--data.fractions", "[0.5, 0.2, 0.3]"]
     words = ["finetune", *data, *split, *size, "--fan-out", "[3, null]"]
     assert cli.main([*words, "--out", str(tmp_path / "run")]) == 0
     config = json.loads((tmp_path / "run" / "config.json").read_text())

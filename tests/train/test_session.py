@@ -77,7 +77,7 @@ def test_a_saved_model_is_loaded_with_the_same_predictions(shapes, tmp_path):
     loaded = gtl.load_run(folder.path)
     assert torch.equal(gtl.predict(loaded, shapes), gtl.predict(model, shapes))
     assert loaded.results == model.results
-    with pytest.raises(CheckpointError, match="already has a run"):
+    with pytest.raises(CheckpointError, match="already holds a run"):
         model.save(tmp_path / "saved")
 
 

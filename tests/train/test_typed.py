@@ -8,11 +8,13 @@ import pytest
 import torch
 
 import gtl
+from gtl.catalog import ENCODERS as BUILDERS
 from gtl.catalog import TASKS
 from gtl.data.dataset import Dataset
 from gtl.graph import Graph
 from gtl.graph.heterogeneous import EdgesOfType, NodesOfType, join
 from gtl.roles import Batch
+from gtl.train.step import TaskModel
 
 ENCODERS = {
     "rgcn": {"name": "rgcn", "width": 8, "depth": 2},
@@ -53,6 +55,8 @@ def test_a_view_has_the_types_of_what_it_was_made_of(name: str, library: Dataset
     assert library.graph is not None
     task = TASKS.build(name)
     task.setup(library.schema, 8)
+    encoder = BUILDERS.build(ENCODERS["rgcn"], library.schema)
+    task.after_step(TaskModel(encoder, {name: task}), 0.0)
     view = task.view(Batch(library.graph), torch.Generator().manual_seed(0)).graph
     assert view.node_type is not None
     assert view.edge_type is not None

@@ -8,6 +8,7 @@ from torch.autograd import forward_ad
 
 from gtl.catalog import ENCODERS, TASKS
 from gtl.graph import Graph, ops
+from gtl.roles import Batch
 from gtl.train.step import Step, TaskModel
 from gtl.weightings.look_ahead.hypergradient import forward_mode
 
@@ -29,7 +30,9 @@ def along_a_random_direction(dataset, encoder, name):
     task = TASKS.build({"name": name, **options})
     task.setup(dataset.schema, encoder.width)
     model = TaskModel(encoder, {"task": task}).double()
-    view = task.view(dataset.batch(torch.arange(6)), torch.Generator().manual_seed(0))
+    task.after_step(model, 0.0)
+    batch = Batch(dataset.batch(torch.arange(6)))
+    view = task.view(batch, torch.Generator().manual_seed(0))
     step = Step(model, {"task": view}, torch.optim.Adam(model.parameters()))
     direction = {n: torch.randn_like(p) for n, p in step.parameters.items()}
     expected = by_two_backward_passes(
