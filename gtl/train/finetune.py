@@ -111,7 +111,7 @@ def finetune(
         patience: Epochs without a better validation value after which training ends; 0, the
             default but at node level, where it is 100, for never.
         optimizer: ``adam``, ``adamw`` or ``sgd`` (momentum 0.9).
-        meta_share: Share of the training split set aside for the meta loss of look-aheads; with 0
+        meta_share: Share of the training split set aside for the meta loss of look-aheads. With 0
             it is computed on alternating halves of each batch.
         guard: Beside auxiliary tasks, train on the target only as well, and return that model where
             it is better on validation data: tasks that hurt then cost time but no accuracy. It is,
