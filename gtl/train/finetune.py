@@ -151,10 +151,10 @@ def finetune(
         )
         settings.check(model)
         weightings = as_weightings(weighting, used=bool(helpers))
-        answer = Model(base, target, labels=LabelNames.of(dataset), fan_out=fan_out)
+        trained_model = Model(base, target, labels=LabelNames.of(dataset), fan_out=fan_out)
         folder = session.open(
             {
-                **answer.config(),
+                **trained_model.config(),
                 "items_checksum": None if out is None else dataset.checksum(labels=False),
                 "pretrained": session.origin,
                 "tasks": {name: TASKS.spec(task) for name, task in helpers.items()},
@@ -171,23 +171,25 @@ def finetune(
         best, *others = select(candidates, settings.epochs, f"finetune {dataset.spec}")
         shown = best if best.name != TARGET_ONLY or not others else others[0]
         model.load_state_dict(best.training.finish(), strict=False)
-        answer.history, answer.folder = shown.training.history.epochs, folder
+        trained_model.history, trained_model.folder = shown.training.history.epochs, folder
         if folder is not None and len(candidates) > 1:
             folder.take(_folder_of(shown), _folder_of(best))
-        answer.results = session.close(
+        trained_model.results = session.close(
             {
                 "metric": dataset.metric,
                 "valid": best.training.history.best["valid"],
-                "test": test_value(answer, dataset),
+                "test": test_value(trained_model, dataset),
                 "epoch": best.training.history.best["epoch"],
-                "footprint": footprint(answer, sum(c.training.history.seconds for c in candidates)),
+                "footprint": footprint(
+                    trained_model, sum(c.training.history.seconds for c in candidates)
+                ),
                 **findings_of(base),
                 **({"selection": selected(best, candidates)} if others else {}),
             }
         )
     if isinstance(base, AdaptedEncoder):
         base.forget()
-    return answer.eval()
+    return trained_model.eval()
 
 
 @dataclass(frozen=True)
