@@ -273,12 +273,12 @@ def _fit(
         chosen = windows[part]
         return errors(fitted.predict(series, chosen), future_of(series, chosen), chosen.horizons)
 
-    fitted = nn.ParameterList([nn.Parameter(baseline.weight)])
+    weights = nn.ParameterList([nn.Parameter(baseline.weight)])
     fitted.results = {
         **_results(errors_on("test"), mean_of(errors_on("valid"), "mae")),
         "epoch": None,
         "seed": session.seed,
-        "footprint": footprint(fitted, seconds),
+        "footprint": footprint(weights, seconds),
     }
     fitted.folder = session.open({**shape, "baseline": name})
     if fitted.folder is not None:

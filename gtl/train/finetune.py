@@ -151,10 +151,10 @@ def finetune(
         )
         settings.check(model)
         weightings = as_weightings(weighting, used=bool(helpers))
-        trained_model = Model(base, target, labels=LabelNames.of(dataset), fan_out=fan_out)
+        tuned = Model(base, target, labels=LabelNames.of(dataset), fan_out=fan_out)
         folder = session.open(
             {
-                **trained_model.config(),
+                **tuned.config(),
                 "items_checksum": None if out is None else dataset.checksum(labels=False),
                 "pretrained": session.origin,
                 "tasks": {name: TASKS.spec(task) for name, task in helpers.items()},
@@ -171,25 +171,23 @@ def finetune(
         best, *others = select(candidates, settings.epochs, f"finetune {dataset.spec}")
         shown = best if best.name != TARGET_ONLY or not others else others[0]
         model.load_state_dict(best.training.finish(), strict=False)
-        trained_model.history, trained_model.folder = shown.training.history.epochs, folder
+        tuned.history, tuned.folder = shown.training.history.epochs, folder
         if folder is not None and len(candidates) > 1:
             folder.take(_folder_of(shown), _folder_of(best))
-        trained_model.results = session.close(
+        tuned.results = session.close(
             {
                 "metric": dataset.metric,
                 "valid": best.training.history.best["valid"],
-                "test": test_value(trained_model, dataset),
+                "test": test_value(tuned, dataset),
                 "epoch": best.training.history.best["epoch"],
-                "footprint": footprint(
-                    trained_model, sum(c.training.history.seconds for c in candidates)
-                ),
+                "footprint": footprint(tuned, sum(c.training.history.seconds for c in candidates)),
                 **findings_of(base),
                 **({"selection": selected(best, candidates)} if others else {}),
             }
         )
     if isinstance(base, AdaptedEncoder):
         base.forget()
-    return trained_model.eval()
+    return tuned.eval()
 
 
 @dataclass(frozen=True)
