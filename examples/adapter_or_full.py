@@ -1,9 +1,9 @@
-"""Train all of a pre-trained encoder, or a small adapter on it? (Otake et al. 2023)
+"""Adapters against full fine-tuning of a pre-trained encoder (Otake et al. 2023).
 
-Pre-trains one encoder on unlabeled graphs and adapts it to a small labeled set: all of it, the head
-alone, and with several adapters. Prints how much of it each trains and must store, and the test
-metric as mean and standard deviation over seeds, with its paired difference to training all and the
-95 % interval of that.
+Pre-trains one encoder on unlabeled graphs and adapts it to a small labeled set: full fine-tuning,
+the head alone, and several adapters. Prints which share of the parameters each trains and how many
+bytes it stores, and the test metric as mean and standard deviation over seeds, with its paired
+difference to full fine-tuning and its 95 % interval.
 
     python examples/adapter_or_full.py --data demo:solubility --seeds 3
 """
@@ -15,8 +15,8 @@ import argparse
 import gtl
 from gtl.report.compare import paired, spread
 
-WAYS = {
-    "all of it": None,
+METHODS = {
+    "full fine-tuning": None,
     "head alone": [],
     "bottleneck": "bottleneck",
     "bottleneck + layerwise": ["bottleneck", "layerwise"],
@@ -38,21 +38,21 @@ def main() -> None:
     encoder = {"name": "gin", "width": options.width, "depth": 3}
     corpus = gtl.load(options.corpus, root=options.root)
     run = gtl.pretrain(encoder, corpus, epochs=max(options.epochs // 4, 1), lr=3e-3)
-    whole: dict[int, float] = {}
-    for title, adapter in WAYS.items():
+    full: dict[int, float] = {}
+    for title, adapter in METHODS.items():
         scores = {}
         for seed in range(options.seeds):
             data = gtl.load(options.data, root=options.root, seed=seed)
-            # A few parameters move little at the rate that suits all of them.
+            # Few parameters need a larger learning rate than all of them.
             lr = 1e-3 if adapter is None else 3e-3
             model = gtl.finetune(
                 run, data, adapter=adapter, epochs=options.epochs, lr=lr, seed=seed
             )
             scores[seed] = model.results["test"]
-        whole = whole or scores
+        full = full or scores
         cost = model.results["footprint"]
         share = cost["parameters_trained"] / cost["parameters_total"]
-        gain = "" if scores is whole else paired(scores, whole).text()
+        gain = "" if scores is full else paired(scores, full).text()
         test = f"test {data.metric} {spread(scores.values()).text()}"
         size = f"{share:6.1%} trained, {cost['stored_bytes'] / 1000:6.1f} kB"
         print(f"{title:22}  {size}  {test}  {gain}".rstrip(), flush=True)

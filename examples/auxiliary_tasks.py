@@ -1,8 +1,8 @@
-"""Do auxiliary tasks help a small target, and does it matter who weighs them? (Han et al. 2021)
+"""Auxiliary tasks under several weightings on a small target (Han et al. 2021).
 
 Fine-tunes one encoder on a small labeled set with auxiliary tasks under several weightings, and
 prints the test metric of each as mean and standard deviation over seeds, and its paired difference
-to the target alone with a 95 % interval.
+to target-only runs with its 95 % interval.
 
     python examples/auxiliary_tasks.py --data demo:solubility --seeds 5
 """
@@ -28,23 +28,23 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=64)
     options = parser.parse_args()
     encoder = {"name": "gin", "width": options.width, "depth": 3}
-    alone: dict[int, float] = {}
+    target_only: dict[int, float] = {}
     for weighting in WEIGHTINGS:
         scores = {}
         for seed in range(options.seeds):
             data = gtl.load(options.data, root=options.root, seed=seed)
-            helped = weighting != "target only"
+            has_tasks = weighting != "target only"
             model = gtl.finetune(
                 encoder,
                 data,
-                auxiliary=AUXILIARY if helped else [],
-                weighting=weighting if helped else "equal",
+                auxiliary=AUXILIARY if has_tasks else [],
+                weighting=weighting if has_tasks else "equal",
                 epochs=options.epochs,
                 seed=seed,
             )
             scores[seed] = model.results["test"]
-        alone = alone or scores
-        gain = "" if scores is alone else paired(scores, alone).text()
+        target_only = target_only or scores
+        gain = "" if scores is target_only else paired(scores, target_only).text()
         test = f"test {data.metric} {spread(scores.values()).text()}"
         print(f"{weighting:12}  {test}  {gain}".rstrip(), flush=True)
 

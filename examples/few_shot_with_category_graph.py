@@ -1,10 +1,10 @@
-"""Does a taxonomy help to recognize species of which there are few samples? (Chen et al. 2020)
+"""Few-shot recognition of species with a taxonomy as graph of classes (Chen et al. 2020).
 
-Thirty mammals and their real families. Features are drawn along that tree, so that relatives are
-alike: what the tree says is true here, and one can see how much of it a method finds. Half of the
-species of each family are novel. Prints the accuracy of each method on novel species among all,
-with its spread, and its paired difference to prototypes with a 95 % interval; kgtn without edges
-and with random ones are the controls.
+Thirty mammals and their real families. Features are drawn along that tree, so that related species
+are similar: the tree is informative here, and the results show how much of it a method uses. Half
+of the species of each family are novel. Prints the accuracy of each method on novel species among
+all, with its spread, and its paired difference to prototypes with its 95 % interval; kgtn without
+edges and with random ones are the controls.
 
     python examples/few_shot_with_category_graph.py --splits 20 --noise 1.5
 """
@@ -40,7 +40,7 @@ METHODS = {
 
 
 def drawn(noise: float, each: int, rng: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """Features and labels: a step of chance from the root to each order, family and species."""
+    """Features and labels: a random step from the root to each order, family and species."""
     steps: dict[str, torch.Tensor] = {}
     means = []
     for path in PATHS:

@@ -1,9 +1,9 @@
-"""How small may a personal update be? FiLM and episodes on a frozen encoder (Shysheya et al. 2023).
+"""Small personal updates: FiLM and episodes on a frozen encoder (FiT, Shysheya et al. 2023).
 
 An encoder is pre-trained without labels. Many users have a few labels each: a task is some classes
-with a few samples. Printed are the mean accuracy over such tasks with its spread, the paired
-difference to the first row, and the bytes that one user's update takes beside the shared encoder;
-class means can be made again from the user's own samples and are counted apart.
+with a few samples. Prints the mean accuracy over such tasks with its spread, the paired difference
+to the first row, and the bytes of one user's update in addition to the shared encoder; class means
+can be computed again from the user's own samples and are counted separately.
 
     python examples/film_transfer.py --data planetoid:cora --root DIR --labels 5 --tasks 10
 """
@@ -17,7 +17,7 @@ import torch
 
 import gtl
 from gtl.report.compare import paired, spread
-from gtl.train.episodes import finetune_by_episodes, update_bytes
+from gtl.train.episodes import update_bytes
 
 PRETEXT = ["attribute_masking", "infomax"]
 QDA = {"name": "gaussian", "kind": "qda", "task": "within"}
@@ -53,7 +53,7 @@ def main() -> None:
     for title, how in METHODS.items():
         scores = {}
         for task in range(options.tasks):
-            model = finetune_by_episodes(
+            model = gtl.finetune_by_episodes(
                 copy.deepcopy(shared),
                 data,
                 items=some(data, options.labels, task),

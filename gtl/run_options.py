@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any
 
 from gtl.checkpoint import read_json
 from gtl.errors import ConfigError
+
+_LOOPS = {"fewshot": "few_shot"}  # functions whose verb has another name
 
 
 def with_run_config(words: Sequence[str]) -> list[str]:
@@ -23,6 +26,8 @@ def with_run_config(words: Sequence[str]) -> list[str]:
 
 def _options_of(config: Mapping[str, Any], verb: str) -> list[str]:
     """The words that start a run like the one with this configuration."""
+    import gtl
+
     if config.get("command") != verb:
         raise ConfigError(f"that is the config.json of gtl {config.get('command')}, not of {verb}")
     if config.get("pretrained") is not None:
@@ -30,15 +35,15 @@ def _options_of(config: Mapping[str, Any], verb: str) -> list[str]:
             f"that run began with the encoder of {config['pretrained']!r}, which its config.json "
             "does not hold; name its folder or file: --encoder PATH, and the other options"
         )
-    names = {"tasks": "tasks" if verb == "pretrain" else "auxiliary"}
-    skipped = ("command", "versions", "schema", "target", "labels", "baseline", "columns")
+    names = {"tasks": "tasks" if verb == "pretrain" else "auxiliary", "baseline": "encoder"}
+    known = inspect.signature(getattr(gtl, _LOOPS.get(verb, verb))).parameters
     words = []
     for key, value in config.items():
-        if key in skipped or key.startswith("data") or value in (None, {}):
-            continue
+        name = names.get(key, key)
+        if name not in known or key.startswith("data") or value in (None, {}):
+            continue  # what a run records beside its options: versions, checksums, label names
         value = list(value.values()) if key == "tasks" else value
-        text = value if isinstance(value, str) else json.dumps(value)
-        words += [f"--{names.get(key, key)}", text]
+        words += [f"--{name}", value if isinstance(value, str) else json.dumps(value)]
     data = {"spec": config["data"], **config["data_options"]}
     root = config.get("data_root")
     return ["--data", json.dumps(data), *(["--root", root] if root else []), *words]

@@ -189,6 +189,15 @@ def test_the_config_of_a_run_starts_it_again(table, tmp_path):
     assert first["selection"] == again["selection"] and first["test"] == again["test"]
 
 
+def test_the_config_of_a_baseline_repeats_it_and_records_are_no_options():
+    from gtl.run_options import _options_of
+
+    config = {"command": "forecast", "data": "series:x", "data_options": {}, "baseline": "linear"}
+    record = {"versions": {"gtl": "1"}, "items_checksum": "928f", "columns": 1, "history": 3}
+    words = _options_of({**config, **record}, "forecast")
+    assert words[2:] == ["--encoder", "linear", "--history", "3"]
+
+
 def test_the_help_of_finetune_fits_two_screens(capsys):
     with pytest.raises(SystemExit):
         _run("finetune", "--help")

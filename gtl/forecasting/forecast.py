@@ -109,7 +109,7 @@ def forecast(
         shape = _shape(series, windows, stride)
         if isinstance(encoder, str) and encoder in BASELINES:
             given = {"adapter": adapter, "memory": memory, "frozen": frozen, "head": head}
-            _refuse(encoder, difference=difference, **given, **_asked(settings))
+            _refuse(encoder, difference=difference, **given, **_training(settings))
             return _fit(encoder, series, windows, session, shape)
         frozen = frozen if frozen is not None else adapter is not None or memory is not None
         base = base_of(session.encoder(_copied(encoder))[0])
@@ -118,12 +118,14 @@ def forecast(
         adapter = _with_history(adapter, train.history)
         body = body_of(base, adapter, memory, train.history, frozen)
         scale = series.scale()
-        answer = Forecaster(body, head, train.history, train.horizons, scale, difference)
+        forecaster = Forecaster(body, head, train.history, train.horizons, scale, difference)
         items = WindowItems(series, train, scale, difference)
-        answer.target.standardize(items.labels())
-        model = session.placed(TaskModel(body, {TARGET: answer.target}))
+        forecaster.target.standardize(items.labels())
+        model = session.placed(TaskModel(body, {TARGET: forecaster.target}))
         settings.check(model)
-        folder = session.open({**answer.config(), "frozen": frozen, **shape, **_asked(settings)})
+        folder = session.open(
+            {**forecaster.config(), "frozen": frozen, **shape, **_training(settings)}
+        )
         how = WEIGHTINGS.build("equal")
         how.setup([TARGET], TARGET)
         job = Job(
@@ -137,20 +139,20 @@ def forecast(
             session.rng,
             seed=seed,
             target=TARGET,
-            validate=lambda: mean_of(answer.errors(series, windows["valid"]), "mae"),
+            validate=lambda: mean_of(forecaster.errors(series, windows["valid"]), "mae"),
             folder=folder,
             title=f"forecast {series.spec}",
         )
         done = train_job(job)
-        answer.training_history, answer.folder = done.epochs, folder
-        answer.results = session.close(
+        forecaster.training_history, forecaster.folder = done.epochs, folder
+        forecaster.results = session.close(
             {
-                **_results(answer.errors(series, windows["test"]), done.best["valid"]),
+                **_results(forecaster.errors(series, windows["test"]), done.best["valid"]),
                 "epoch": done.best["epoch"],
-                "footprint": footprint(answer, done.seconds),
+                "footprint": footprint(forecaster, done.seconds),
             }
         )
-    return answer.eval()
+    return forecaster.eval()
 
 
 class Fitted:
@@ -237,7 +239,7 @@ def _shape(
     }
 
 
-def _asked(settings: Settings) -> dict[str, Any]:
+def _training(settings: Settings) -> dict[str, Any]:
     """Settings that a user can give here."""
     names = ("epochs", "batch_size", "lr", "weight_decay", "optimizer")
     return {name: getattr(settings, name) for name in names}
@@ -265,23 +267,23 @@ def _fit(
     baseline = BASELINES[name]().fit(series, windows["train"])
     seconds = time.monotonic() - started
     test = windows["test"]
-    answer = Fitted(baseline, test.history, test.horizons, series.values.shape[2])
+    fitted = Fitted(baseline, test.history, test.horizons, series.values.shape[2])
 
     def errors_on(part: str) -> dict[int, dict]:
         chosen = windows[part]
-        return errors(answer.predict(series, chosen), future_of(series, chosen), chosen.horizons)
+        return errors(fitted.predict(series, chosen), future_of(series, chosen), chosen.horizons)
 
-    fitted = nn.ParameterList([nn.Parameter(baseline.weight)])
-    answer.results = {
+    weights = nn.ParameterList([nn.Parameter(baseline.weight)])
+    fitted.results = {
         **_results(errors_on("test"), mean_of(errors_on("valid"), "mae")),
         "epoch": None,
         "seed": session.seed,
-        "footprint": footprint(fitted, seconds),
+        "footprint": footprint(weights, seconds),
     }
-    answer.folder = session.open({**shape, "baseline": name})
-    if answer.folder is not None:
-        answer.folder.write_results(answer.results)
-    return answer
+    fitted.folder = session.open({**shape, "baseline": name})
+    if fitted.folder is not None:
+        fitted.folder.write_results(fitted.results)
+    return fitted
 
 
 def _results(found: dict[int, dict], valid: float | None) -> dict[str, Any]:

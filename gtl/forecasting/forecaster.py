@@ -159,7 +159,7 @@ class Forecaster(nn.Module):
         state = best_weights(folder)
         encoder = encoder_from_config(config, folder)
         scale = Scale(*(torch.tensor(config["target"][k]).double() for k in ("mean", "std")))
-        answer = Forecaster(
+        forecaster = Forecaster(
             encoder if config["memory"] is None else Recurrent(encoder, config["history"]),
             config["head"],
             config["history"],
@@ -167,9 +167,9 @@ class Forecaster(nn.Module):
             scale,
             config["difference"],
         )
-        load_part(answer.encoder, state, "encoder.", folder)
-        load_part(answer.target, state, f"tasks.{TARGET}.", folder)
-        return answer.eval()
+        load_part(forecaster.encoder, state, "encoder.", folder)
+        load_part(forecaster.target, state, f"tasks.{TARGET}.", folder)
+        return forecaster.eval()
 
     def _windows(self, series: Series, windows: Windows | str) -> Windows:
         self.encoder.schema.require(series.schema, "the forecaster")

@@ -43,7 +43,7 @@ def errors(forecast: Tensor, future: Tensor, horizons: tuple[int, ...]) -> dict[
 
     Args:
         forecast: ``(w, horizons, n, d)``; NaN where there is none.
-        future: What came, likewise.
+        future: The true values, likewise.
         horizons: Steps ahead, the keys of the result.
 
     Returns:

@@ -111,7 +111,7 @@ def finetune(
         patience: Epochs without a better validation value after which training ends; 0, the
             default but at node level, where it is 100, for never.
         optimizer: ``adam``, ``adamw`` or ``sgd`` (momentum 0.9).
-        meta_share: Share of the training split set aside for the meta loss of look-aheads; with 0
+        meta_share: Share of the training split set aside for the meta loss of look-aheads. With 0
             it is computed on alternating halves of each batch.
         guard: Beside auxiliary tasks, train on the target only as well, and return that model where
             it is better on validation data: tasks that hurt then cost time but no accuracy. It is,
@@ -151,10 +151,10 @@ def finetune(
         )
         settings.check(model)
         weightings = as_weightings(weighting, used=bool(helpers))
-        answer = Model(base, target, labels=LabelNames.of(dataset), fan_out=fan_out)
+        tuned = Model(base, target, labels=LabelNames.of(dataset), fan_out=fan_out)
         folder = session.open(
             {
-                **answer.config(),
+                **tuned.config(),
                 "items_checksum": None if out is None else dataset.checksum(labels=False),
                 "pretrained": session.origin,
                 "tasks": {name: TASKS.spec(task) for name, task in helpers.items()},
@@ -171,23 +171,23 @@ def finetune(
         best, *others = select(candidates, settings.epochs, f"finetune {dataset.spec}")
         shown = best if best.name != TARGET_ONLY or not others else others[0]
         model.load_state_dict(best.training.finish(), strict=False)
-        answer.history, answer.folder = shown.training.history.epochs, folder
+        tuned.history, tuned.folder = shown.training.history.epochs, folder
         if folder is not None and len(candidates) > 1:
             folder.take(_folder_of(shown), _folder_of(best))
-        answer.results = session.close(
+        tuned.results = session.close(
             {
                 "metric": dataset.metric,
                 "valid": best.training.history.best["valid"],
-                "test": test_value(answer, dataset),
+                "test": test_value(tuned, dataset),
                 "epoch": best.training.history.best["epoch"],
-                "footprint": footprint(answer, sum(c.training.history.seconds for c in candidates)),
+                "footprint": footprint(tuned, sum(c.training.history.seconds for c in candidates)),
                 **findings_of(base),
                 **({"selection": selected(best, candidates)} if others else {}),
             }
         )
     if isinstance(base, AdaptedEncoder):
         base.forget()
-    return answer.eval()
+    return tuned.eval()
 
 
 @dataclass(frozen=True)
