@@ -40,6 +40,7 @@ def close(losses: Tensor, expected: list[float]) -> None:
     torch.testing.assert_close(losses, torch.tensor(expected, dtype=torch.float64))
 
 
+@pytest.mark.slow  # tests/laws has the defaults
 def test_it_obeys_the_laws_of_tasks() -> None:
     binary = Example(MOLECULES, outputs=2)
     check_task(Supervised(outputs=2), examples=[binary])

@@ -199,6 +199,7 @@ def test_noise_falls_below_a_useful_task_within_200_steps(parts):
     assert statistics.median(ratios) < 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [{"refresh": 1}, {"consistency": "parameters"}, {"look_ahead": "unrolled", "refresh": 2}],

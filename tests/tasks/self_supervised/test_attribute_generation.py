@@ -23,6 +23,7 @@ def ready(schema: Schema, width: int = 2, **options: object) -> AttributeGenerat
     return task.double()
 
 
+@pytest.mark.slow  # tests/laws has the defaults
 def test_it_obeys_the_laws_of_tasks() -> None:
     check_task(AttributeGeneration())
     check_task(AttributeGeneration(rate=1.0, columns=(0,), temperature=1.0))

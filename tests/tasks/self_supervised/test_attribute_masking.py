@@ -32,6 +32,7 @@ def set_decoder(task: AttributeMasking, weight: Tensor, bias: Tensor) -> None:
         task.decoder.bias.copy_(bias)
 
 
+@pytest.mark.slow  # tests/laws has the defaults
 def test_it_obeys_the_laws_of_tasks() -> None:
     check_task(AttributeMasking())
     check_task(AttributeMasking(rate=0.5, columns=None))

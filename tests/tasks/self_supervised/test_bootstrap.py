@@ -47,6 +47,7 @@ def moved(model: gtl.TaskModel, progress: float) -> None:
     model.tasks["bootstrap"].after_step(model, progress)
 
 
+@pytest.mark.slow  # tests/laws has the defaults
 def test_it_obeys_the_laws_of_tasks() -> None:
     check_task(Bootstrap(edge_rates=(0.5, 0), feature_rates=(0, 0.4), hidden=5, decay=0.7))
 

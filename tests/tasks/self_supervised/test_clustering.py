@@ -32,6 +32,7 @@ def blobs(rng: torch.Generator) -> tuple[Graph, torch.Tensor]:
     return Graph(*torch.empty(2, 0).long(), 60, x=x), truth
 
 
+@pytest.mark.slow  # tests/laws has the defaults
 def test_it_obeys_the_laws_of_tasks() -> None:
     check_task(Clustering())
     check_task(Clustering(clusters=3, hops=0))

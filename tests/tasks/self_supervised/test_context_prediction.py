@@ -42,6 +42,7 @@ def center_vectors(pieces: Graph, view: View) -> Tensor:
     return pieces.x[view.targets["centers"], 0]
 
 
+@pytest.mark.slow  # tests/laws has the defaults
 def test_it_obeys_the_laws_of_tasks() -> None:
     check_task(ContextPrediction(hops=1, inner=0, outer=2))
     deep = Example(Schema(node=Columns((5, 3)), edge=Columns((4, 2))))

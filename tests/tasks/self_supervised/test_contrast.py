@@ -39,6 +39,7 @@ def features(n: int) -> torch.Tensor:
     return torch.stack([torch.arange(n) % 3, torch.arange(n) % 2], 1)
 
 
+@pytest.mark.slow  # tests/laws has the defaults
 def test_it_obeys_the_laws_of_tasks() -> None:
     check_task(Contrast())
     check_task(Contrast(rate=0.5, temperature=1.0, augmentations=("drop_edges",), nodes=5))

@@ -46,6 +46,7 @@ NODES = torch.tensor([[2, 0], [1, 1], [0, 3], [-4, 0]], dtype=torch.float64)
 S = 1 / sqrt(2)
 
 
+@pytest.mark.slow  # tests/laws has the defaults
 def test_it_obeys_the_laws_of_tasks() -> None:
     check_task(EdgeGeneration())
     check_task(EdgeGeneration(rate=1.0, negatives=1, queue=0, temperature=1.0))

@@ -40,6 +40,7 @@ def random_batch(sizes: list[int], pairs: int, seed: int) -> Graph:
     return Graph.batch(graphs)
 
 
+@pytest.mark.slow  # tests/laws has the defaults
 def test_it_obeys_the_laws_of_tasks() -> None:
     check_task(EdgePrediction())
     check_task(EdgePrediction(rate=0.5, negatives=3))

@@ -34,6 +34,7 @@ def loss(right: float, wrong: float) -> float:
     return (-log(sigmoid(right)) - log(1 - sigmoid(wrong))) / 2
 
 
+@pytest.mark.slow  # tests/laws has the defaults
 def test_it_obeys_the_laws_of_tasks() -> None:
     check_task(Infomax())
 

@@ -28,6 +28,7 @@ def view_of(graph: Graph, nodes: list[int], features: torch.Tensor) -> View:
     return View(graph, {"nodes": torch.tensor(nodes), "features": features})
 
 
+@pytest.mark.slow  # tests/laws has the defaults
 def test_it_obeys_the_laws_of_tasks() -> None:
     check_task(MaskedAutoencoder())
     check_task(MaskedAutoencoder(rate=0.8, replace=0, gamma=1, columns=None))

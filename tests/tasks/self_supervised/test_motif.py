@@ -22,6 +22,7 @@ def ready(schema: Schema | None = None, width: int = 2, **options: int) -> Motif
     return task.double()
 
 
+@pytest.mark.slow  # tests/laws has the defaults
 def test_it_obeys_the_laws_of_tasks() -> None:
     check_task(Motif())
     check_task(Motif(max_degree=2), [Example(molecule_schema())])

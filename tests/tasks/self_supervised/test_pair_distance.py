@@ -21,6 +21,7 @@ def ready(width: int = 2, **options: int) -> PairDistance:
     return task.double()
 
 
+@pytest.mark.slow  # tests/laws has the defaults
 def test_it_obeys_the_laws_of_tasks() -> None:
     check_task(PairDistance())
     check_task(PairDistance(classes=2, pairs=1, centers=3))

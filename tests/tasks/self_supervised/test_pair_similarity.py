@@ -21,6 +21,7 @@ def ready(schema: Schema = FLOATS, width: int = 2, **options: int) -> PairSimila
     return task.double()
 
 
+@pytest.mark.slow  # tests/laws has the defaults
 def test_it_obeys_the_laws_of_tasks() -> None:
     check_task(PairSimilarity())
     check_task(PairSimilarity(nodes=3, candidates=2))

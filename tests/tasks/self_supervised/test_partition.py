@@ -20,6 +20,7 @@ def ready(width: int = 2, **options: object) -> Partition:
     return task.double()
 
 
+@pytest.mark.slow  # tests/laws has the defaults
 def test_it_obeys_the_laws_of_tasks() -> None:
     check_task(Partition())
     nodes = Example(POINTS, level="node", kind="multiclass", outputs=3)

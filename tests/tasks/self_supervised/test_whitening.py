@@ -29,6 +29,7 @@ def losses_of(nodes: torch.Tensor) -> torch.Tensor:
     return ready().losses(nodes, View(graph, {"nodes": torch.arange(len(nodes))}))
 
 
+@pytest.mark.slow  # tests/laws has the defaults
 def test_it_obeys_the_laws_of_tasks() -> None:
     check_task(Whitening())
     check_task(Whitening(rate=0.5, width=5, nodes=29))
