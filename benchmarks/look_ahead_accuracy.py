@@ -86,7 +86,7 @@ class Setting:
             index = train[torch.randperm(len(train), generator=rng)[:MOLECULES]]
             graph = data.batch(index) if molecules else data.batch(train)
             # A copy of the graph for each task: a view of its own.
-            views = {n: task.view(graph.replace(), rng) for n, task in tasks.items()}
+            views = {n: task.view(gtl.Batch(graph.replace()), rng) for n, task in tasks.items()}
             step = Step(self.model, views, self.optimizer, "target", seed=seed)
             if turn < WARM:
                 self.optimizer.zero_grad()
