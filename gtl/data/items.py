@@ -171,22 +171,36 @@ class GraphItems(Items):
 
 
 @dataclass(frozen=True, eq=False)
-class NodeItems(Items):
-    """Nodes of one graph; a batch names them in ``seeds``."""
+class ItemsOfOneGraph(Items):
+    """Items that lie in one graph."""
 
     graph: Graph
 
-    level = "node"
     one_graph = True
-    can_sample = True
-
-    def __len__(self) -> int:
-        return self.graph.num_nodes
 
     @property
     def schema(self) -> Schema:
         """What the graph looks like."""
         return schema_of(self.graph)
+
+    def validate(self) -> None:
+        """See :class:`Items`."""
+        self.graph.validate()
+
+    def checksum(self) -> str:
+        """See :class:`Items`."""
+        return PackedGraphs.pack([self.graph.unlabeled()]).checksum()
+
+
+@dataclass(frozen=True, eq=False)
+class NodeItems(ItemsOfOneGraph):
+    """Nodes of one graph; a batch names them in ``seeds``."""
+
+    level = "node"
+    can_sample = True
+
+    def __len__(self) -> int:
+        return self.graph.num_nodes
 
     def batch(
         self,
@@ -230,24 +244,14 @@ class NodeItems(Items):
             return None, 0
         return fan_out or [None] * depth, batch_size or _NODES
 
-    def validate(self) -> None:
-        """See :class:`Items`."""
-        self.graph.validate()
-
-    def checksum(self) -> str:
-        """See :class:`Items`."""
-        return PackedGraphs.pack([self.graph.unlabeled()]).checksum()
-
 
 @dataclass(frozen=True, eq=False)
-class PairItems(Items):
+class PairItems(ItemsOfOneGraph):
     """Pairs of nodes of one graph, which has the links that training may know."""
 
-    graph: Graph
     pairs: Tensor
 
     level = "edge"
-    one_graph = True
 
     def __post_init__(self) -> None:
         pairs, n = self.pairs, self.graph.num_nodes
@@ -261,11 +265,6 @@ class PairItems(Items):
 
     def __len__(self) -> int:
         return len(self.pairs)
-
-    @property
-    def schema(self) -> Schema:
-        """What the graph looks like."""
-        return schema_of(self.graph)
 
     def batch(
         self,
@@ -305,14 +304,6 @@ class PairItems(Items):
     ) -> tuple[Sequence[int | None] | None, int]:
         """The whole graph, many pairs at a time."""
         return None, batch_size or _PAIRS
-
-    def validate(self) -> None:
-        """See :class:`Items`."""
-        self.graph.validate()
-
-    def checksum(self) -> str:
-        """See :class:`Items`."""
-        return PackedGraphs.pack([self.graph.unlabeled()]).checksum()
 
 
 KINDS_OF_ITEMS: dict[str, type[Items]] = {
