@@ -30,14 +30,13 @@ _NODE_ENCODERS: dict[str, dict[str, Any]] = {
 }
 
 
-def training_defaults(level: str, encoder: Any = None) -> dict[str, Any]:
+def training_defaults(level: str, encoder: str) -> dict[str, Any]:
     """Learning rate, epochs, weight decay and patience of fine-tuning.
 
     Args:
         level: ``"graph"``, ``"node"`` or ``"edge"``.
-        encoder: What was given for the encoder. Node-level settings are for encoders that are built
-            by name with the node-level defaults; others, trained ones included, have the settings
-            of graphs, with which they were compared.
+        encoder: Registered name of the encoder. Those without node-level defaults have the settings
+            of graphs at every level.
 
     Returns:
         ``lr``; ``epochs``, the most of them; ``weight_decay``, of everything or by part, as
@@ -48,7 +47,7 @@ def training_defaults(level: str, encoder: Any = None) -> dict[str, Any]:
         >>> [training_defaults("node", name)["lr"] for name in ("gcn", "hgt")]
         [0.01, 0.001]
     """
-    has_defaults = level == "node" and _name_of(encoder) in _NODE_ENCODERS
+    has_defaults = level == "node" and encoder in _NODE_ENCODERS
     return copy.deepcopy(_TRAINING["node" if has_defaults else "graph"])
 
 
@@ -75,7 +74,7 @@ def encoder_defaults(level: str, name: str, features: Tensor | None = None) -> d
     return options
 
 
-def training_settings(level: str, encoder: Any = None, **given: Any) -> dict[str, Any]:
+def training_settings(level: str, encoder: str, **given: Any) -> dict[str, Any]:
     """:func:`training_defaults` with what was given in their place; ``None`` is not given.
 
     Example:
@@ -100,17 +99,11 @@ def with_defaults(encoder: Any, level: str, features: Tensor | None = None) -> A
         16
     """
     given = {"name": encoder} if isinstance(encoder, str) else encoder
-    name = _name_of(encoder)
-    options = {} if name is None else encoder_defaults(level, name, features)
+    if not isinstance(given, Mapping) or "name" not in given:
+        return encoder
+    options = encoder_defaults(level, str(given["name"]), features)
     if not options:
         return encoder
     if given.get("embedding") is not None:
         options.pop("normalize_features", None)  # which is for raw features
     return {**options, **given}
-
-
-def _name_of(encoder: Any) -> str | None:
-    """The name in what was given for an encoder; ``None`` where it is built already."""
-    if isinstance(encoder, Mapping):
-        return str(encoder["name"]) if "name" in encoder else None
-    return encoder if isinstance(encoder, str) else None

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from gtl.adapters import Adapted, AdaptedEncoder
-from gtl.catalog import ADAPTERS, TASKS, WEIGHTINGS
+from gtl.catalog import ADAPTERS, ENCODERS, TASKS, WEIGHTINGS
 from gtl.checkpoint import read_json
 from gtl.data.dataset import Dataset
 from gtl.errors import ConfigError, DataError
@@ -130,13 +130,13 @@ def finetune(
         GtlError: On any unusable argument, before anything is written.
     """
     dataset = as_dataset(dataset)
-    given = {"epochs": epochs, "lr": lr, "weight_decay": weight_decay, "patience": patience}
-    chosen = training_settings(dataset.level, encoder, **given)
     check_labels(dataset)
     with Session("finetune", dataset, seed=seed, device=device, out=out, resume=resume) as session:
         features = dataset.contents.node_features()
         base, trained = session.encoder(with_defaults(encoder, dataset.level, features))
         fan_out = check_fan_out(fan_out, dataset, base)
+        given = {"epochs": epochs, "lr": lr, "weight_decay": weight_decay, "patience": patience}
+        chosen = training_settings(dataset.level, ENCODERS.name_of(base), **given)
         base = session.adapted(base, adapter)
         items = set_aside(dataset, meta_share, session.rng)
         links = link_options(links, dataset, items.train, batch_size)

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from gtl.catalog import TASKS, WEIGHTINGS
+from gtl.catalog import ENCODERS, TASKS, WEIGHTINGS
+from gtl.train.defaults import training_settings, with_defaults
 from gtl.train.device import module_device
 from gtl.train.footprint import footprint
 from gtl.train.loop import Job, train
@@ -27,7 +28,7 @@ def pretrain(
     epochs: int = 20,
     batch_size: int = 256,
     fan_out: Sequence[int | None] | None = None,
-    lr: float = 1e-3,
+    lr: float | None = None,
     weight_decay: float = 0.0,
     optimizer: str = "adam",
     seed: int = 0,
@@ -38,7 +39,9 @@ def pretrain(
     """Train an encoder on unlabeled graphs by self-supervised tasks, all of them in each step.
 
     Args:
-        encoder: Name, mapping with options, instance (trained in place), run or checkpoint.
+        encoder: Name or mapping with options (other options are as in
+            :func:`gtl.train.defaults.encoder_defaults`), instance (trained in place), run or
+            checkpoint.
         data: Dataset, Graph, packed graphs or a list of graphs. All items are used: splits and
             labels play no part.
         tasks: Names, mappings with options, or instances.
@@ -49,7 +52,7 @@ def pretrain(
         fan_out: Incoming edges that each node draws at each hop, such as ``[10, 10]``. For
             node-level data that is too large to be seen whole: a number for each layer of the
             encoder; ``None`` among them draws all.
-        lr: Learning rate.
+        lr: Learning rate; 1e-3 by default, 1e-2 at node level.
         weight_decay: Weight decay.
         optimizer: ``adam``, ``adamw`` or ``sgd`` (momentum 0.9).
         seed: Reproduces the run bit for bit on one machine.
@@ -65,13 +68,15 @@ def pretrain(
     """
     data = as_dataset(data)
     with Session("pretrain", data, seed=seed, device=device, out=out, resume=resume) as session:
-        base, trained = session.encoder(encoder)
+        features = data.contents.node_features()
+        base, trained = session.encoder(with_defaults(encoder, data.level, features))
+        rate = training_settings(data.level, ENCODERS.name_of(base), lr=lr)["lr"]
         fan_out = check_fan_out(fan_out, data, base)
         built = as_tasks(tasks, data, base, trained)
         model = session.placed(TaskModel(base, built))
         how = WEIGHTINGS.build(weighting).to(module_device(model))
         how.setup(list(built), None)
-        settings = Settings(epochs, batch_size, fan_out, lr, weight_decay, optimizer)
+        settings = Settings(epochs, batch_size, fan_out, rate, weight_decay, optimizer)
         settings.check(model)
         folder = session.open(
             {

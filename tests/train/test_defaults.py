@@ -21,7 +21,7 @@ CODES = torch.ones(3, 2, dtype=torch.int64)
 @pytest.mark.parametrize("level", ["graph", "edge"])
 def test_graphs_and_links_are_trained_as_before(level):
     expected = {"lr": 1e-3, "epochs": 50, "weight_decay": 0.0, "patience": 0}
-    assert training_defaults(level) == expected
+    assert training_defaults(level, "gcn") == expected
     assert with_defaults("gin", level, WORDS) == "gin"
 
 
