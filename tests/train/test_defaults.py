@@ -72,3 +72,18 @@ def test_other_encoders_runs_and_instances_are_left_alone(encoder):
 def test_each_default_builds_an_encoder(name, x):
     schema = Schema(Columns.of(x))
     assert ENCODERS.build(with_defaults(name, "node", x), schema).width == 64
+
+
+def test_pre_training_and_what_goes_on_from_it_have_the_settings_of_the_level(
+    communities, tmp_path
+):
+    import json
+
+    import gtl
+
+    run = gtl.pretrain("gcn", communities, "infomax", epochs=1, out=tmp_path / "pre")
+    assert len(run.encoder.blocks) == 2 and run.encoder.width == 64
+    assert json.loads((tmp_path / "pre" / "config.json").read_text())["lr"] == 1e-2
+    gtl.finetune(run, communities, epochs=1, out=tmp_path / "fine")
+    config = json.loads((tmp_path / "fine" / "config.json").read_text())
+    assert config["lr"] == 1e-2 and config["patience"] == 100
