@@ -62,7 +62,7 @@ METHODS: dict[str, Any] = {
     },
 }
 BY_DEFAULT = (REFERENCE, "gcn")
-TRAINING = training_defaults("node")
+TRAINING = training_defaults("node", "gcn")
 _SPARSE = 0.1  # share of nonzero features up to which PyG's side multiplies them alone
 
 
