@@ -25,8 +25,8 @@ def as_device(device: str | torch.device | None) -> torch.device | None:
     if device is None:
         return None
     if device == "auto":
-        found = torch.accelerator.current_accelerator(check_available=True)
-        return found or torch.device("cpu")
+        mps = "mps" if torch.backends.mps.is_available() else "cpu"
+        return torch.device("cuda" if torch.cuda.is_available() else mps)
     try:
         chosen = torch.device(device)
         torch.empty(0, device=chosen)
