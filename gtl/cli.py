@@ -324,10 +324,11 @@ def _read_for(run: Path, data: Any, root: Path | None) -> Any:
     from gtl.checkpoint import read_json
 
     config = read_json(run / "config.json")
-    before = {"spec": config["data"], **config["data_options"]}
     given = dict(data) if isinstance(data, Mapping) else {"spec": data} if data else {}
-    if given.get("spec", before["spec"]) == before["spec"]:
-        given = {**before, **given}
+    if config.get("data"):  # a model that was saved from memory has none
+        before = {"spec": config["data"], **config["data_options"]}
+        if given.get("spec", before["spec"]) == before["spec"]:
+            given = {**before, **given}
     home = root or config.get("data_root")
     return read(given, None if home is None else Path(home))
 

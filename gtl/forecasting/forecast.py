@@ -274,15 +274,10 @@ def _fit(
         return errors(fitted.predict(series, chosen), future_of(series, chosen), chosen.horizons)
 
     weights = nn.ParameterList([nn.Parameter(baseline.weight)])
-    fitted.results = {
-        **_results(errors_on("test"), mean_of(errors_on("valid"), "mae")),
-        "epoch": None,
-        "seed": session.seed,
-        "footprint": footprint(weights, seconds),
-    }
+    found = _results(errors_on("test"), mean_of(errors_on("valid"), "mae"))
     fitted.folder = session.open({**shape, "baseline": name})
-    if fitted.folder is not None:
-        fitted.folder.write_results(fitted.results)
+    cost = footprint(weights, seconds)
+    fitted.results = session.close({**found, "epoch": None, "footprint": cost})
     return fitted
 
 

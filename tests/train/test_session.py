@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import gtl
+from gtl import cli
 from gtl.errors import CheckpointError, ConfigError
 from gtl.train.session import Session
 
@@ -71,12 +72,14 @@ def test_the_place_of_the_data_may_change_when_a_run_goes_on(shapes, tmp_path):
     assert json.loads((tmp_path / "run" / "config.json").read_text())["data_root"] == "there"
 
 
-def test_a_saved_model_is_loaded_with_the_same_predictions(shapes, tmp_path):
+def test_a_saved_model_is_loaded_with_the_same_predictions(shapes, tmp_path, capsys):
     model = gtl.finetune(GIN, shapes, adapter="film", epochs=1)
     folder = model.save(tmp_path / "saved")
     loaded = gtl.load_run(folder.path)
     assert torch.equal(gtl.predict(loaded, shapes), gtl.predict(model, shapes))
     assert loaded.results == model.results
+    assert cli.main(["evaluate", str(folder.path)]) == 2
+    assert "`--data` is missing" in capsys.readouterr().err
     with pytest.raises(CheckpointError, match="already holds a run"):
         model.save(tmp_path / "saved")
 

@@ -9,6 +9,7 @@ case of one weight per task; here every sample of every task has its own.
 
 from __future__ import annotations
 
+import logging
 import math
 import weakref
 from collections.abc import Mapping
@@ -21,6 +22,7 @@ from gtl.roles import Step
 from gtl.weightings.gradients import sound_losses
 from gtl.weightings.look_ahead.optimizer_step import optimizer_step
 
+log = logging.getLogger(__name__)
 # Distance between the current parameters and those of a central difference, by dtype. The error
 # of the difference grows with it (curvature, and units of ReLU that change sign), that of rounding
 # with its inverse.
@@ -114,8 +116,10 @@ def sample_slopes(step: Step, direction: Mapping[str, Tensor]) -> dict[str, Tens
     if step.optimizer not in _WITHOUT_FORWARD_MODE:
         try:
             slopes = forward_mode(step, unit)
-        except RuntimeError:  # also NotImplementedError: an operation without forward mode
+        except RuntimeError as error:  # also NotImplementedError: no forward mode somewhere
             _WITHOUT_FORWARD_MODE.add(step.optimizer)
+            reason = str(error).split("\n")[0]
+            log.info("look-aheads by a central difference, without forward mode: %s", reason)
     if slopes is None:
         slopes = central_difference(step, unit)
     sound_losses(slopes, " (its derivative in the direction of the meta loss)")
