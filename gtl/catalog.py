@@ -43,6 +43,8 @@ TASKS = Registry(
         "clustering": f"{_SELF}.clustering:Clustering",
         "partition": f"{_SELF}.partition:Partition",
         "motif": f"{_SELF}.motif:Motif",
+        "descriptors": f"{_SELF}.descriptors:Descriptors",
+        "fingerprint": f"{_SELF}.fingerprint:Fingerprint",
     },
     base=Task,
 )

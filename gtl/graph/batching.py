@@ -37,6 +37,7 @@ def joined_fields(graphs: Sequence[Graph]) -> dict[str, Any]:
     for name in ("x", "e", "node_type", "edge_type", "time", "y", *SAMPLE_FIELDS):
         fields[name] = _join(name, [getattr(graph, name) for graph in graphs])
     fields["sizes"] = torch.cat([graph.graph_sizes() for graph in graphs])
+    fields["properties"] = _joined_properties(graphs)
     return fields
 
 
@@ -61,8 +62,19 @@ def fields_of_each(graph: Graph) -> Iterator[dict[str, Any]]:
             value = getattr(graph, name)
             fields[name] = None if value is None else value[node : node + nodes]
         fields["y"] = None if graph.y is None else graph.y[i : i + 1]
+        if graph.properties is not None:
+            fields["properties"] = {k: value[i : i + 1] for k, value in graph.properties.items()}
         yield fields
         node, edge = node + nodes, edge + edges
+
+
+def _joined_properties(graphs: Sequence[Graph]) -> dict[str, Tensor] | None:
+    if all(graph.properties is None for graph in graphs):
+        return None
+    each = [graph.properties or {} for graph in graphs]
+    names = list(dict.fromkeys(name for given in each for name in given))
+    joined = {name: _join(name, [given.get(name) for given in each]) for name in names}
+    return {name: value for name, value in joined.items() if value is not None}
 
 
 def _join(name: str, values: list[Tensor | None]) -> Tensor | None:

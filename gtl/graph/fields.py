@@ -52,6 +52,7 @@ def check_forms(graph: Graph) -> None:
     if graph.pairs is not None and graph.seeds is not None:
         raise ShapeError("a graph with `seeds` and `pairs` has two sets of items; give one")
     _check_labels(graph)
+    _check_properties(graph)
 
 
 def _check_labels(graph: Graph) -> None:
@@ -63,6 +64,24 @@ def _check_labels(graph: Graph) -> None:
     if y.shape[:1] != (graph.num_items,):
         what = "seed" if graph.seeds is not None else "graph" if graph.pairs is None else "pair"
         raise ShapeError(f"`y` is {form(y)}, expected {graph.num_items} rows, one per {what}")
+
+
+def _check_properties(graph: Graph) -> None:
+    for name, value in (graph.properties or {}).items():
+        if not isinstance(value, Tensor):
+            raise ShapeError(
+                f"property {name!r} is of type {type(value).__name__}, expected a tensor"
+            )
+        if value.dim() != 2 or len(value) != graph.num_graphs:
+            raise ShapeError(
+                f"property {name!r} is {form(value)}, expected ({graph.num_graphs}, d), a row per "
+                "graph"
+            )
+        if value.device != graph.src.device:
+            raise ShapeError(
+                f"property {name!r} is on {value.device}, `src` on {graph.src.device}; use one "
+                "device"
+            )
 
 
 def _check_tensor(name: str, value: Any, dim: int, graph: Graph) -> None:

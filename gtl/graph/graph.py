@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -52,6 +52,8 @@ class Graph:
         origin: Number of each node in the graph that this one was sampled from, int64 ``(n,)``;
             see :func:`gtl.graph.sample_neighbors`. ``None`` if it was not sampled.
         undrawn: Incoming edges of each node that sampling left out, int64 ``(n,)``, likewise.
+        properties: Further columns per graph by name, each ``(g, d)``, such as the descriptors of a
+            molecule; NaN for missing. They describe the graphs as they were loaded.
 
     Raises:
         ShapeError: If a field has the wrong shape or dtype.
@@ -76,6 +78,7 @@ class Graph:
     pairs: Tensor | None = None
     origin: Tensor | None = None
     undrawn: Tensor | None = None
+    properties: Mapping[str, Tensor] | None = None
     _memory: dict[tuple[str, ...], dict[Any, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -177,6 +180,8 @@ class Graph:
         """Move every tensor to ``device`` and floating ones to ``dtype``."""
 
         def move(value: Any) -> Any:
+            if isinstance(value, Mapping):
+                return {name: move(part) for name, part in value.items()}
             if not isinstance(value, Tensor):
                 return value
             return value.to(device, dtype if value.is_floating_point() else None)
@@ -231,7 +236,8 @@ class Graph:
     def subgraph(self, nodes: Tensor) -> Graph:
         """The graph induced by ``nodes``, renumbered in their order.
 
-        Labels, seeds, pairs, ``origin`` and ``undrawn`` are dropped: they refer to the whole graph.
+        Labels, seeds, pairs, properties, ``origin`` and ``undrawn`` are dropped: they refer to the
+        whole graph.
 
         Args:
             nodes: Distinct node numbers int64 ``(k,)``, or a boolean mask ``(n,)``. In a batch they
@@ -309,6 +315,8 @@ class Graph:
         for name, value in self._fields().items():
             if isinstance(value, Tensor) and name not in ("src", "dst"):
                 parts.append(f"{name}={form(value)}")
+        if self.properties:
+            parts.append(f"properties=[{', '.join(self.properties)}]")
         return f"Graph({', '.join(parts)})"
 
     def _fields(self) -> dict[str, Any]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ _KIND = "packed graphs"
 _CHUNK = 1 << 17  # rows
 _SOURCE = "graphs of a set"
 _FIELDS = ("node_offsets", "edge_offsets", *_PER_NODE, *_PER_EDGE)
+PROPERTY = "property."  # beginning of the names of properties in a file
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -47,6 +48,8 @@ class PackedGraphs:
         node_type: ``(n,)`` or ``None``.
         edge_type: ``(m,)`` or ``None``.
         time: ``(m,)`` or ``None``.
+        properties: Further columns per graph by name, each ``(g, d)``; :meth:`checksum` leaves them
+            out.
 
     Raises:
         ShapeError: If the number of rows of a field is not what the offsets say.
@@ -62,6 +65,7 @@ class PackedGraphs:
     node_type: Tensor | None = None
     edge_type: Tensor | None = None
     time: Tensor | None = None
+    properties: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("node_offsets", "edge_offsets"):
@@ -75,6 +79,12 @@ class PackedGraphs:
                     raise ShapeError(
                         f"`{name}` has {len(values)} rows, expected {rows} as the offsets say"
                     )
+        for name, values in self.properties.items():
+            if values.dim() != 2 or len(values) != len(self):
+                raise ShapeError(
+                    f"property {name!r} is {tuple(values.shape)}, expected ({len(self)}, d), a row "
+                    "per graph"
+                )
 
     @staticmethod
     def pack(graphs: Sequence[Graph], schema: Schema | None = None) -> PackedGraphs:
@@ -104,6 +114,7 @@ class PackedGraphs:
             _offsets(sizes),
             _offsets(torch.bincount(owners, minlength=len(sizes))),
             schema=schema or Schema.of(whole),
+            properties=whole.properties or {},
             **values,
         )
 
@@ -143,6 +154,7 @@ class PackedGraphs:
             dst=taken.pop("dst") + shift,
             num_nodes=len(nodes),
             sizes=torch.from_numpy(sizes),
+            properties=self._properties_of(index) or None,
             **taken,
         )
 
@@ -164,6 +176,7 @@ class PackedGraphs:
             _offsets(torch.from_numpy(sizes)),
             _offsets(torch.from_numpy(counts)),
             schema=self.schema,
+            properties=self._properties_of(index),
             **self._take(nodes, edges),
         )
 
@@ -171,11 +184,20 @@ class PackedGraphs:
         """The same graphs in the smallest integer dtypes that hold them."""
         values = self.tensors((*_PER_NODE, *_PER_EDGE))
         small: dict[str, Any] = {name: _narrow(value) for name, value in values.items()}
-        return PackedGraphs(self.node_offsets, self.edge_offsets, schema=self.schema, **small)
+        return replace(self, **small)
+
+    def file_tensors(self) -> dict[str, Tensor]:
+        """All tensors by the names that they have in a file."""
+        more = {PROPERTY + name: value for name, value in self.properties.items()}
+        return {**self.tensors(), **more}
 
     def tensors(self, names: Sequence[str] = _FIELDS) -> dict[str, Tensor]:
         """The fields that are not ``None``, by name."""
         return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+
+    def _properties_of(self, index: Tensor) -> dict[str, Tensor]:
+        rows = index.numpy()
+        return {name: _gather(value, rows) for name, value in self.properties.items()}
 
     def _take(self, nodes: np.ndarray, edges: np.ndarray) -> dict[str, Any]:
         taken = {name: _gather(value, nodes) for name, value in self.tensors(_PER_NODE).items()}
@@ -208,7 +230,7 @@ class PackedGraphs:
 
     def save(self, path: str | Path) -> None:
         """Write the tensors to a safetensors file, which appears only when it is complete."""
-        save_tensors(path, self.tensors(), file_facts(self.schema))
+        save_tensors(path, self.file_tensors(), file_facts(self.schema))
 
     @staticmethod
     def load(path: str | Path) -> PackedGraphs:
@@ -226,7 +248,13 @@ class PackedGraphs:
             if metadata.get("gtl") != _KIND:
                 raise DataError("it holds something else")
             fields = {name: value for name, value in tensors.items() if name in _FIELDS}
-            return PackedGraphs(schema=Schema.from_json(json.loads(metadata["schema"])), **fields)
+            more = {
+                name.removeprefix(PROPERTY): value
+                for name, value in tensors.items()
+                if name.startswith(PROPERTY)
+            }
+            schema = Schema.from_json(json.loads(metadata["schema"]))
+            return PackedGraphs(schema=schema, properties=more, **fields)
         except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
             raise DataError(
                 f"{path} is not a readable file of packed graphs ({error}); write it again"

@@ -60,7 +60,7 @@ class PackedWriter:
             DataError: If their features are not what the schema or the graphs before say.
             OSError: If they cannot be written.
         """
-        values = graphs.compact().tensors()
+        values = graphs.compact().file_tensors()
         first = self._schema is None
         if first:
             self._fields = set(values)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -54,7 +54,8 @@ class Task(Recorded, ABC, nn.Module):
     """A training signal: makes a view and turns its node vectors into one loss per sample.
 
     The life of a task: options go to the constructor; :meth:`setup` calls :meth:`build`, which
-    makes the modules and buffers whose size depends on the data; :meth:`after_step` with progress
+    makes the modules and buffers whose size depends on the data, and shows the task a sample of the
+    data (:meth:`observe`); :meth:`after_step` with progress
     0 shows the task the model before training; then each step calls :meth:`view`,
     :meth:`losses` and, when the optimizer has moved, :meth:`after_step`.
 
@@ -62,14 +63,17 @@ class Task(Recorded, ABC, nn.Module):
     while training (queues, averages, schedules) lives in buffers and is changed in place: so it is
     saved with the run, and a replay of a step leaves no trace in it.
 
-    ``build`` and ``after_step`` do nothing by default; ``view`` and ``losses`` are abstract; the
-    rest is final.
+    ``build``, ``observe`` and ``after_step`` do nothing by default; ``view`` and ``losses`` are
+    abstract; the rest is final.
 
     Attributes:
         data: A data set of the task's own, given by :meth:`on`; ``None`` means that of the loop.
+        properties: Properties that the graphs must carry, see :attr:`gtl.Graph.properties`; loops
+            compute those of molecules that are missing.
     """
 
     data: Any = None
+    properties: tuple[str, ...] = ()
     _built_for: tuple[Schema, int] | None = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -86,7 +90,7 @@ class Task(Recorded, ABC, nn.Module):
         return self
 
     @final
-    def setup(self, schema: Schema, width: int) -> None:
+    def setup(self, schema: Schema, width: int, sample: Callable[[], Graph] | None = None) -> None:
         """Build the task once, before its first view.
 
         A later call for the same ``width`` and data that fit ``schema`` does nothing, so a trained
@@ -95,6 +99,7 @@ class Task(Recorded, ABC, nn.Module):
         Args:
             schema: What the graphs look like.
             width: Columns of the node vectors.
+            sample: Gives the graphs that :meth:`observe` sees; without it nothing is observed.
 
         Raises:
             ConfigError: If the data do not suit the task, or the task was set up for another width
@@ -106,6 +111,9 @@ class Task(Recorded, ABC, nn.Module):
         self._built_for = schema, width
         try:
             self.build(schema, width)
+            if sample is not None and type(self).observe is not Task.observe:
+                with torch.no_grad():
+                    self.observe(sample())
         except BaseException:
             self._built_for = None
             raise
@@ -118,6 +126,18 @@ class Task(Recorded, ABC, nn.Module):
         Args:
             schema: What the graphs look like.
             width: Columns of the node vectors.
+
+        Raises:
+            ConfigError: If the data do not suit the task.
+        """
+
+    def observe(self, graph: Graph) -> None:
+        """Keep statistics of the training data in buffers; the default keeps none.
+
+        Called once, after :meth:`build`.
+
+        Args:
+            graph: A batch of training graphs, or the one graph of the data.
 
         Raises:
             ConfigError: If the data do not suit the task.

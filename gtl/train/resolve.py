@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,14 @@ from gtl.catalog import ENCODERS, TASKS
 from gtl.data.dataset import Dataset
 from gtl.data.in_memory import as_dataset_in_memory
 from gtl.data.links import warn_of_known_links
+from gtl.data.properties import with_properties
 from gtl.data.series import Series
 from gtl.errors import ConfigError, UnknownPartError
-from gtl.graph import Schema
+from gtl.graph import Graph, Schema
 from gtl.roles import Encoder, Task
 from gtl.train.run import Run
+
+SAMPLE = 10_000  # graphs that a task observes
 
 
 def as_dataset(data: Any) -> Dataset:
@@ -93,10 +97,8 @@ def as_tasks(
         trained: Tasks that were trained with the encoder.
     """
     tasks: dict[str, Task] = {}
-    for part in [parts] if isinstance(parts, (str, Mapping, Task)) else parts:
-        options = {"name": part} if isinstance(part, str) else part
-        if isinstance(options, Mapping) and options.get("name") == "supervised":
-            options = {"kind": data.kind, "outputs": data.num_outputs, **options}
+    for part in several(parts):
+        options = _with_options(part, data)
         task = TASKS.build(options)
         name = base = TASKS.name_of(task)
         count = 1
@@ -111,9 +113,29 @@ def as_tasks(
         ):
             task = known
         source = data if task.data is None else as_dataset(task.data)
-        task.setup(source.schema, encoder.width)
+        task.setup(source.schema, encoder.width, partial(sample_of, source))
         tasks[name] = task
     return tasks
+
+
+def sample_of(data: Dataset) -> Graph:
+    """Training items, or all where there is no split, evenly spaced, without labels."""
+    items = data.split.get("train", ())
+    index = data.items("train") if len(items) else data.items("all")
+    step = max(1, len(index) // SAMPLE)
+    return data.batch(index[::step]).unlabeled()
+
+
+def with_needed_properties(data: Dataset, parts: Any) -> Dataset:
+    """The data with the properties that some tasks read, computed where they are missing.
+
+    Args:
+        data: Data of the loop.
+        parts: As for :func:`as_tasks`.
+    """
+    tasks = [TASKS.build(_with_options(part, data)) for part in several(parts)]
+    names = [name for task in tasks if task.data is None for name in task.properties]
+    return with_properties(data, names) if names else data
 
 
 def check_fan_out(
@@ -144,6 +166,19 @@ def check_fan_out(
             "layers"
         )
     return tuple(fan_out)
+
+
+def several(parts: Any) -> Sequence[Any]:
+    """A list of what may be one task."""
+    return [parts] if isinstance(parts, (str, Mapping, Task)) else parts
+
+
+def _with_options(part: Any, data: Dataset) -> Any:
+    """A task's name as a mapping, completed from the data where the task needs it."""
+    options = {"name": part} if isinstance(part, str) else part
+    if isinstance(options, Mapping) and options.get("name") == "supervised":
+        return {"kind": data.kind, "outputs": data.num_outputs, **options}
+    return options
 
 
 def _from_path(path: Path) -> Any:

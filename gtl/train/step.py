@@ -10,8 +10,11 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from gtl.adapters import Adapted
-from gtl.errors import ShapeError
+from gtl.errors import ConfigError, ShapeError
+from gtl.graph import Graph
 from gtl.roles import Task, View
+
+PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}
 
 
 class TaskModel(nn.Module):
@@ -20,10 +23,13 @@ class TaskModel(nn.Module):
     Args:
         encoder: Any module that turns a Graph into node vectors ``(n, h)``.
         tasks: Tasks by name; the target, if there is one, comes first.
+        precision: Of the encoder's matrix products, a key of :data:`PRECISIONS`; vectors, losses
+            and parameters stay as they are.
     """
 
-    def __init__(self, encoder: nn.Module, tasks: Mapping[str, Task]):
+    def __init__(self, encoder: nn.Module, tasks: Mapping[str, Task], precision: str = "float32"):
         super().__init__()
+        self.precision = precision
         self.encoder = encoder
         self.tasks = nn.ModuleDict(tasks)
 
@@ -49,7 +55,7 @@ class TaskModel(nn.Module):
             if key not in encoded:
                 followed = target is None or view.graph is views[target].graph
                 with nullcontext() if followed else _statistics_kept(self.encoder):
-                    encoded[key] = self.encoder(view.graph)
+                    encoded[key] = self._encode(view.graph)
             representations[name] = encoded[key]
             losses[name] = self.tasks[name].losses(encoded[key], view)  # type: ignore[operator]
             if losses[name].dim() != 1:
@@ -58,6 +64,15 @@ class TaskModel(nn.Module):
                     "per sample, (b,); squeeze the last axis or drop the mean"
                 )
         return losses, representations
+
+    def _encode(self, graph: Graph) -> Tensor:
+        dtype = PRECISIONS[self.precision]
+        if dtype is None:
+            nodes: Tensor = self.encoder(graph)
+            return nodes
+        with torch.autocast(graph.device.type, dtype):
+            nodes = self.encoder(graph)
+        return nodes.to(torch.get_default_dtype())
 
 
 class Step:
@@ -131,6 +146,17 @@ class Step:
             losses: dict[str, Tensor]
             losses, _ = functional_call(self.model, values, (views, self.target))
         return losses
+
+
+def check_precision(precision: str) -> str:
+    """Refuse what is no key of :data:`PRECISIONS`.
+
+    Raises:
+        ConfigError: If it is something else.
+    """
+    if precision not in PRECISIONS:
+        raise ConfigError(f"`precision` is {precision!r}, expected one of {tuple(PRECISIONS)}")
+    return precision
 
 
 @contextmanager

@@ -10,13 +10,14 @@ import importlib.util
 import os
 import tempfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from gtl.data.dataset import Dataset
+from gtl.data.properties import with_properties
 from gtl.data.readers.ogb_files import read_graph
 from gtl.data.readers.ogb_links import read_links
 from gtl.data.readers.ogb_molecules import read_molecules
@@ -49,6 +50,8 @@ def load_ogb(
     download: bool = False,
     undirected: bool = False,
     identity: bool | None = None,
+    properties: Sequence[str] | str = (),
+    workers: int = 1,
 ) -> Dataset:
     """Read one of OGB's data sets; nothing is written beside the data.
 
@@ -66,6 +69,9 @@ def load_ogb(
         identity: Whether the only feature of a node is its own number, so that an encoder learns
             a vector for each. By default true for link sets without features (``ogbl-ddi``), whose
             nodes are otherwise the same.
+        properties: Columns per molecule that RDKit computes from the SMILES in ``mapping``,
+            ``descriptors`` or ``morgan``; see :data:`gtl.data.properties.PROPERTIES`.
+        workers: Processes that compute properties.
 
     Raises:
         DataError: If OGB has no such set, it is of another form or missing, or its files are
@@ -89,7 +95,10 @@ def load_ogb(
             )
         folder = _download(name, facts["url"], facts["download_name"], root)
     if kind == "ogbg":
-        return read_molecules(name, facts, folder, molecule_schema())
+        molecules = read_molecules(name, facts, folder, molecule_schema())
+        return with_properties(molecules, properties, workers)
+    if properties:
+        raise ConfigError(f"ogb:{name} has no molecules; leave out `properties`")
     graph = read_graph(name, facts, folder, undirected)
     if identity or (identity is None and kind == "ogbl" and graph.x is None):
         if graph.x is not None:

@@ -15,6 +15,7 @@ from gtl.data import cache
 from gtl.data.corpus import Corpus, LeftOut, Piece, cached_corpus, write_corpus
 from gtl.data.dataset import Dataset
 from gtl.data.molecules import Pile, check_on_invalid, pack_smiles, parse, rejected
+from gtl.data.properties import with_properties
 from gtl.data.readers.label_columns import Labels, read_labels
 from gtl.data.readers.molecule_split import COMPUTED, MoleculeSplit
 from gtl.data.readers.table import SMILES, Table, is_list, smiles_column_of, target_columns
@@ -57,6 +58,7 @@ def load_smiles(
     fold: int | None = None,
     on_invalid: str = "skip",
     duplicates: str = "keep",
+    properties: Sequence[str] | str = (),
     workers: int = 1,
 ) -> Dataset:
     """Read molecules, and labels if there are any.
@@ -96,6 +98,8 @@ def load_smiles(
         duplicates: ``"keep"``, or ``"drop"`` what has the same SMILES, to the letter, as an
             earlier row, labels or not; that takes about 100 bytes of memory a molecule while the
             file is read.
+        properties: Columns per molecule that RDKit computes, ``descriptors`` or ``morgan`` (a name,
+            a list, or names between commas); see :data:`gtl.data.properties.PROPERTIES`.
         workers: Processes that read molecules; scripts that use several need
             ``if __name__ == "__main__":``. The result is the same.
 
@@ -118,7 +122,7 @@ def load_smiles(
         parts = how.of(molecules.names, molecules.graphs, values, one_of_classes, seed, str(file))
     else:
         parts = _renumber(parts, kept, rows)
-    return Dataset(
+    data = Dataset(
         f"smiles:{name}",
         molecules.graphs,
         labels=values,
@@ -131,6 +135,7 @@ def load_smiles(
         rows=molecules.rows,
         file=str(file.path.resolve() / file.member) if file.member else str(file.path.resolve()),
     )
+    return with_properties(data, properties, workers)
 
 
 def pack_corpus(
