@@ -171,10 +171,15 @@ def _write(path: Path, smiles: Sequence[str], name: str, workers: int) -> None:
 
 
 def _values(path: Path, count: int) -> Tensor:
-    tensors, _ = map_tensors(path)
-    if "values" not in tensors or len(tensors["values"]) != count:
+    from safetensors import SafetensorError
+
+    try:
+        values = map_tensors(path)[0]["values"]
+    except (OSError, SafetensorError, KeyError) as error:
+        raise DataError(f"{path} cannot be read ({error})") from error
+    if len(values) != count:
         raise DataError(f"{path} does not hold values of {count} molecules")
-    return tensors["values"]
+    return values
 
 
 def _descriptors() -> Callable[[Any], np.ndarray]:

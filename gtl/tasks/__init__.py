@@ -6,8 +6,10 @@ from gtl.tasks.self_supervised.bootstrap import Bootstrap
 from gtl.tasks.self_supervised.clustering import Clustering
 from gtl.tasks.self_supervised.context_prediction import ContextPrediction
 from gtl.tasks.self_supervised.contrast import Contrast
+from gtl.tasks.self_supervised.descriptors import Descriptors
 from gtl.tasks.self_supervised.edge_generation import EdgeGeneration
 from gtl.tasks.self_supervised.edge_prediction import EdgePrediction
+from gtl.tasks.self_supervised.fingerprint import Fingerprint
 from gtl.tasks.self_supervised.infomax import Infomax
 from gtl.tasks.self_supervised.masked_autoencoder import MaskedAutoencoder
 from gtl.tasks.self_supervised.motif import Motif
@@ -24,8 +26,10 @@ __all__ = [
     "Clustering",
     "ContextPrediction",
     "Contrast",
+    "Descriptors",
     "EdgeGeneration",
     "EdgePrediction",
+    "Fingerprint",
     "Infomax",
     "MaskedAutoencoder",
     "Motif",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -26,12 +26,15 @@ class Example:
             every other edge of it a link.
         kind: Of the labels: ``"binary"`` (with missing ones), ``"multiclass"``, ``"regression"``.
         outputs: Classes, or columns of labels.
+        properties: Columns of each property that the graphs carry, by name; random counts, some
+            missing.
     """
 
     schema: Schema = MOLECULES
     level: str = "graph"
     kind: str = "binary"
     outputs: int = 2
+    properties: Mapping[str, int] = field(default_factory=dict)
 
     def graph(self, sizes: Sequence[int], edges: bool = True, seed: int = 0) -> Graph:
         """Random branching paths with labels.
@@ -46,7 +49,8 @@ class Example:
         graphs = [_path(self.schema, n if edges else 0, n, rng) for n in sizes]
         graph = Graph.batch(graphs)
         if self.level == "graph":
-            return graph.replace(y=self._labels(len(sizes), rng))
+            y = self._labels(len(sizes), rng)
+            return graph.replace(y=y, properties=self._properties(len(sizes), rng))
         if self.level == "edge":
             pairs = torch.stack([graph.src, graph.dst], 1)[::2]
             return graph.replace(sizes=None, pairs=pairs, y=torch.ones(len(pairs), 1))
@@ -62,6 +66,14 @@ class Example:
             "a graph without edges": self.graph([3], edges=False),
             "one ordinary graph alone": self.graph([11]),
         }
+
+    def _properties(self, rows: int, rng: torch.Generator) -> dict[str, Tensor] | None:
+        found = {}
+        for name, columns in self.properties.items():
+            counts = torch.randint(3, (rows, columns), generator=rng).to(torch.get_default_dtype())
+            missing = torch.rand(rows, columns, generator=rng) < 0.1
+            found[name] = counts.masked_fill(missing, torch.nan)
+        return found or None
 
     def _labels(self, rows: int, rng: torch.Generator) -> Tensor:
         if self.kind == "multiclass":

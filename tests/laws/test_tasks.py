@@ -33,6 +33,16 @@ CASES: dict[str, list[tuple[object, list[Example]]]] = {
         ("context_prediction", []),
         ({"name": "context_prediction", "hops": 2, "inner": 1, "outer": 3, "negatives": 2}, []),
     ],
+    "descriptors": [
+        ({"name": "descriptors", "columns": 5}, [Example(properties={"descriptors": 5})]),
+        (
+            {"name": "descriptors", "property": "mine", "columns": 3, "clip": 1.0},
+            [Example(properties={"mine": 3})],
+        ),
+    ],
+    "fingerprint": [
+        ({"name": "fingerprint", "columns": 7}, [Example(properties={"morgan": 7})]),
+    ],
     "supervised": [
         supervised(kind="binary", outputs=2),
         supervised(kind="regression", outputs=3),
