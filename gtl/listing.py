@@ -18,7 +18,8 @@ def listing(what: str = "all") -> str:
     """What there is.
 
     Args:
-        what: ``all``; a role (``encoder``, ``task``, ...), for its parts; the name of a part, for
+        what: ``all``; ``pretrained``, for the encoders that come with gtl; the name of one, for its
+            card; a role (``encoder``, ``task``, ...), for its parts; the name of a part, for
             its options; ``data``, for the readers; or the scheme of a reader, for its options.
 
     Raises:
@@ -29,19 +30,32 @@ def listing(what: str = "all") -> str:
         weighting gcs: Gate each auxiliary gradient by its cosine with the target's.
     """
     from gtl.data.loading import SCHEMES, reader
+    from gtl.train.shipped import SHIPPED, card
 
     roles = registries()
     if what == "all":
         return "\n".join(_parts(registry) for registry in roles.values())
     if what in roles:
         return _parts(roles[what])
+    if what == "pretrained":
+        return _table("pretrained encoders", {name: _about(card(name)) for name in SHIPPED})
+    if what in SHIPPED:
+        return card(what)
     if what == "data":
         return _table("readers", {f"{name}:": _line(reader(name)) for name in SCHEMES})
     if what in SCHEMES:
         return _with_options(f"{what}:", reader(what), keyword_only=True)
     found = [(role, registry) for role, registry in roles.items() if what in registry.names()]
     if not found:
-        known = ["all", *roles, "data", *SCHEMES, *(n for r in roles.values() for n in r.names())]
+        known = [
+            "all",
+            *roles,
+            "data",
+            "pretrained",
+            *SHIPPED,
+            *SCHEMES,
+            *(n for r in roles.values() for n in r.names()),
+        ]
         raise ConfigError(f"there is no {what!r} to list; {nearest(what, known)}")
     texts = [
         _with_options(f"{role} {what}", registry.get(what), skip=registry.sized_by)
@@ -62,6 +76,12 @@ def _parts(registry: Registry) -> str:
 def _table(title: str, lines: dict[str, str]) -> str:
     width = max(map(len, lines), default=0)
     return "\n".join([title, *(f"  {name:{width}}  {text}" for name, text in lines.items())])
+
+
+def _about(card: str) -> str:
+    """The first paragraph of a card, below its title, on one line."""
+    paragraphs = [part for part in card.split("\n\n") if part and not part.startswith("#")]
+    return " ".join(paragraphs[0].split())
 
 
 def _line(of: Any) -> str:

@@ -18,7 +18,9 @@ from gtl.data.series import Series
 from gtl.errors import ConfigError, UnknownPartError
 from gtl.graph import Graph, Schema
 from gtl.roles import Encoder, Task
+from gtl.suggest import nearest
 from gtl.train.run import Run
+from gtl.train.shipped import SHIPPED, load_shipped
 
 SAMPLE = 10_000  # graphs that a task observes
 
@@ -51,8 +53,10 @@ def as_encoder(encoder: Any, schema: Schema) -> tuple[Encoder, Mapping[str, Task
     """An encoder that fits the data, and the tasks that were trained with it, if any.
 
     Args:
-        encoder: An instance (trained in place), a registered name or mapping, a :class:`Run`, the
-            folder of one, or a checkpoint file that :func:`gtl.encoders.load_pretrained` reads.
+        encoder: An instance (trained in place), a registered name or mapping, the name of an
+            encoder that comes with gtl (a key of :data:`gtl.train.shipped.SHIPPED`), a
+            :class:`Run`, the folder of one, or a checkpoint file that
+            :func:`gtl.encoders.load_pretrained` reads.
         schema: What the data looks like.
 
     Raises:
@@ -60,6 +64,7 @@ def as_encoder(encoder: Any, schema: Schema) -> tuple[Encoder, Mapping[str, Task
         DataError: If a trained encoder was made for other features.
     """
     tasks: Mapping[str, Task] = {}
+    encoder = _shipped(encoder)
     if isinstance(encoder, (str, Path)) and str(encoder) not in ENCODERS.names():
         encoder = _from_path(Path(encoder))
     if isinstance(encoder, Run):
@@ -81,6 +86,9 @@ def origin_of(encoder: Any) -> str | None:
     folder = getattr(getattr(encoder, "folder", None), "path", None)
     if folder is not None:
         return str(folder.name)
+    name = encoder.get("name") if isinstance(encoder, Mapping) else encoder
+    if name in SHIPPED:
+        return str(name)
     is_path = isinstance(encoder, (str, Path)) and Path(encoder).exists()
     return Path(encoder).name if is_path else None
 
@@ -181,6 +189,15 @@ def _with_options(part: Any, data: Dataset) -> Any:
     return options
 
 
+def _shipped(encoder: Any) -> Any:
+    """The run of an encoder that comes with gtl, where one was named; else what was given."""
+    given = {"name": encoder} if isinstance(encoder, str) else encoder
+    if not isinstance(given, Mapping) or given.get("name") not in SHIPPED:
+        return encoder
+    options = {key: value for key, value in given.items() if key != "name"}
+    return load_shipped(str(given["name"]), **options)
+
+
 def _from_path(path: Path) -> Any:
     if path.is_dir():
         return Run.load(path)
@@ -190,5 +207,9 @@ def _from_path(path: Path) -> Any:
         return load_pretrained(path)
     try:
         return ENCODERS.get(str(path))
-    except UnknownPartError as error:
-        raise UnknownPartError(f"{error}; nor is it a run folder or a checkpoint file") from None
+    except UnknownPartError:
+        known = [*ENCODERS.names(), *SHIPPED]
+        raise UnknownPartError(
+            f"unknown encoder {str(path)!r}; {nearest(str(path), known)}; nor is it a run folder "
+            "or a checkpoint file"
+        ) from None
