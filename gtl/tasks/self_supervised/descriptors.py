@@ -10,9 +10,7 @@ from gtl.graph import Graph, Schema
 from gtl.roles import Batch, Task, View
 from gtl.tasks.checks import built, require_count, require_positive
 from gtl.tasks.self_supervised.graph_vectors import mean_and_sum, property_of
-
-_TAILS = (0.05, 0.95)
-_NORMAL_RANGE = 2 * 1.6449  # distance of these quantiles of a standard normal distribution
+from gtl.tasks.standardization import center_and_scale, standardized
 
 
 class Descriptors(Task):
@@ -68,12 +66,10 @@ class Descriptors(Task):
     def observe(self, graph: Graph) -> None:
         """Keep center and scale of each column, and the mean number of nodes."""
         values = property_of(graph, self.property, self.columns)
-        low, middle, high = (_quantile(values, q) for q in (_TAILS[0], 0.5, _TAILS[1]))
-        spread = (high - low) / _NORMAL_RANGE
-        self.center.copy_(middle.nan_to_num())
-        self.scale.copy_(torch.where(spread > 0, spread, _deviation(values)))
+        center, scale = center_and_scale(values)
+        self.center.copy_(center), self.scale.copy_(scale)
         self.usual_size.copy_(graph.graph_sizes().to(self.usual_size).mean().clamp(min=1))
-        truth, known = self._standardized(values)
+        truth, known = standardized(values, self.center, self.scale, self.clip)
         losses = F.huber_loss(truth, truth.new_zeros(()).expand_as(truth), "none", self.delta)
         if bool(known.any()):
             self.unit.copy_(losses[known].mean().clamp(min=1e-3))
@@ -87,25 +83,7 @@ class Descriptors(Task):
         """Loss of each graph, ``(g,)``; 0 for one of which nothing is known."""
         vectors = mean_and_sum(nodes, view.graph.graph_sizes(), self.usual_size)
         predicted = built(self, self.predictor)(vectors)  # (g, columns)
-        truth, known = self._standardized(view.targets["values"].to(predicted))
+        values = view.targets["values"].to(predicted)
+        truth, known = standardized(values, self.center, self.scale, self.clip)
         losses = F.huber_loss(predicted, truth, "none", self.delta) * known
         return losses.sum(1) / known.sum(1).clamp(min=1) / self.unit
-
-    def _standardized(self, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Values in units of the training data, 0 where unknown, and which are known."""
-        known = ~values.isnan() & (self.scale > 0)
-        scale = torch.where(self.scale > 0, self.scale, torch.ones_like(self.scale))
-        truth = ((values - self.center) / scale).clamp(-self.clip, self.clip)
-        return truth.where(known, torch.zeros_like(truth)), known
-
-
-def _quantile(values: Tensor, share: float) -> Tensor:
-    """Quantile of each column, NaN left out."""
-    return values.double().nanquantile(share, dim=0).to(values)
-
-
-def _deviation(values: Tensor) -> Tensor:
-    """Standard deviation of each column, NaN left out; 0 where it is not defined."""
-    wide = values.double()
-    mean = wide.nanmean(0)
-    return (wide - mean).square().nanmean(0).sqrt().nan_to_num().to(values)
