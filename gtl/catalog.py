@@ -102,6 +102,7 @@ READOUTS = Registry(
         "sum": "gtl.encoders.readout:Sum",
         "max": "gtl.encoders.readout:Max",
         "attention": "gtl.encoders.readout:Attention",
+        "concatenated": "gtl.encoders.readout:Concatenated",
     },
     sized_by=("width",),
     base=Readout,

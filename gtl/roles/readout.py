@@ -12,7 +12,7 @@ from gtl.roles.recorded import Recorded
 
 
 class Readout(Recorded, ABC, nn.Module):
-    """Turns node vectors ``(n, h)`` of a batch into graph vectors ``(g, h)``.
+    """Turns node vectors ``(n, h)`` of a batch into graph vectors ``(g, width)``.
 
     A graph without nodes gets zeros.
 
@@ -20,30 +20,31 @@ class Readout(Recorded, ABC, nn.Module):
         width: Columns of the node vectors.
 
     Attributes:
-        width: Columns of the output.
+        inputs: Columns of the node vectors.
+        width: Columns of the output; those of the node vectors, unless a readout sets it.
     """
 
     def __init__(self, width: int):
         super().__init__()
-        self.width = width
+        self.inputs = self.width = width
 
     def forward(self, graph: Graph, nodes: Tensor) -> Tensor:
-        """Graph vectors ``(g, h)``.
+        """Graph vectors ``(g, width)``.
 
         Args:
             graph: The batch that the vectors belong to.
             nodes: Node vectors ``(n, h)``.
 
         Raises:
-            ShapeError: If there is not one vector of ``width`` columns per node.
+            ShapeError: If there is not one vector of ``inputs`` columns per node.
         """
-        if nodes.shape != (graph.num_nodes, self.width):
+        if nodes.shape != (graph.num_nodes, self.inputs):
             raise ShapeError(
                 f"`nodes` has shape {tuple(nodes.shape)}, expected "
-                f"{(graph.num_nodes, self.width)}, one vector per node"
+                f"{(graph.num_nodes, self.inputs)}, one vector per node"
             )
         return self.pool(nodes, graph.graph_sizes())
 
     @abstractmethod
     def pool(self, nodes: Tensor, sizes: Tensor) -> Tensor:
-        """Vectors ``(g, h)`` of consecutive groups of ``sizes`` ``(g,)`` rows."""
+        """Vectors ``(g, width)`` of consecutive groups of ``sizes`` ``(g,)`` rows."""

@@ -89,7 +89,8 @@ def finetune(
             instance, or a list of those, such as ``["bottleneck", "layerwise"]``. An empty list
             trains the head alone; ``None`` trains the encoder.
         head: Node, graph or pair vectors to predictions.
-        readout: Node vectors to graph vectors, for graph-level data.
+        readout: Node vectors to graph vectors, for graph-level data; a list, such as ``["mean",
+            "max"]``, for several side by side.
         links: For link-level data: ``negatives`` drawn per link (1, or 0 if the training split has
             some), ``corrupt`` (``both``, ``one`` or ``second`` end), ``remove`` the links of a
             batch from its graph (true), ``features`` of a pair (``product``, ``mean``, ``l1`` or

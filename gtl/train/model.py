@@ -14,6 +14,7 @@ from gtl.adapters.attachment import specs_of
 from gtl.catalog import ENCODERS, HEADS, READOUTS
 from gtl.checkpoint import read_json
 from gtl.data.items import KINDS_OF_ITEMS, GraphItems, Items, NodeItems, PairItems
+from gtl.encoders.readout import as_readout
 from gtl.errors import CheckpointError
 from gtl.graph import Graph, Schema
 from gtl.roles import Encoder
@@ -200,14 +201,14 @@ def build_target(
         encoder: Its ``width`` sizes the predictor.
         target: ``kind``, ``outputs`` and ``level``.
         head: Name, mapping or instance.
-        readout: Likewise; ignored when the items are not graphs.
+        readout: Likewise, or a list of those; ignored when the items are not graphs.
         links: Options of :class:`gtl.tasks.links.Links`.
         class_weights: As for :class:`gtl.tasks.Supervised`.
     """
     items = KINDS_OF_ITEMS[target["level"]]
     pair = Links.of(links).features if items is PairItems else None
     width = encoder.width
-    pool = READOUTS.build(readout, width) if items.has_readout else None
+    pool = as_readout(readout, width) if items.has_readout else None
     width = getattr(pool, "width", width)
     predictor = Predictor(HEADS.build(head, width, target["outputs"]), pool, pair)
     return Supervised(

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from gtl.catalog import READOUTS
-from gtl.encoders.readout import Attention, Max, Mean, Readout, Sum
-from gtl.errors import ShapeError
+from gtl.encoders.readout import Attention, Max, Mean, Readout, Sum, as_readout
+from gtl.errors import ConfigError, ShapeError, UnknownPartError
 from gtl.graph import Graph
 
 NONE = torch.zeros(0, dtype=torch.int64)
@@ -72,3 +72,49 @@ def test_the_registry_knows_them() -> None:
         readout = READOUTS.build(name, 7)
         assert readout.width == 7
         assert READOUTS.name_of(readout) == name
+
+
+# -- several side by side ------------------------------------------------------------------------
+
+
+def test_a_list_of_readouts_is_concatenated_in_order():
+    readout = as_readout(["max", {"name": "sum"}, "mean"], 2)
+    out = readout(BATCH, NODES)
+    assert readout.width == out.shape[1] == 6
+    assert out[0].tolist() == [3.0, 2.0, 4.0, -4.0, 2.0, -2.0]
+    assert out[1].tolist() == [0.0] * 6
+
+
+def test_a_sum_in_a_list_is_divided_by_the_root_of_the_size():
+    three = as_readout(["sum", "mean"], 2)(BATCH, NODES)[2, :2]
+    torch.testing.assert_close(three, torch.tensor([-9.0, 6.0]).double() / 3**0.5)
+
+
+def test_a_sum_in_a_list_keeps_the_scale_of_nodes_and_still_tells_sizes_apart():
+    sizes = torch.tensor([10, 1000])
+    sums = as_readout(["sum"], 64).pool(torch.randn(1010, 64), sizes)
+    assert all(0.7 < float(row.std()) < 1.4 for row in sums)
+    alike = as_readout(["sum"], 1).pool(torch.ones(1010, 1), sizes)
+    assert float(alike[1] / alike[0]) == pytest.approx(10.0)
+
+
+def test_the_power_leads_from_the_sum_to_the_mean():
+    for power, cls in ((0.0, Sum), (1.0, Mean)):
+        assert torch.equal(Sum(2, power)(BATCH, NODES), cls(2)(BATCH, NODES))
+    with pytest.raises(ConfigError, match=r"`power` is 1\.5, expected a number from 0 to 1"):
+        Sum(2, 1.5)
+
+
+def test_a_list_has_a_specification_from_which_it_is_built_again():
+    inside = as_readout([Attention(3), "sum", ["mean", "max"][1]], 3).double()
+    again = READOUTS.build(READOUTS.spec(inside), 3).double()
+    again.load_state_dict(inside.state_dict())
+    nodes = torch.randn(5, 3).double()
+    assert torch.equal(again(BATCH, nodes), inside(BATCH, nodes))
+
+
+def test_a_wrong_name_in_a_list_gets_the_nearest_one():
+    with pytest.raises(UnknownPartError, match="unknown readout 'maen'; did you mean 'mean'"):
+        as_readout(["sum", "maen"], 3)
+    with pytest.raises(ConfigError, match="list of readouts is empty"):
+        as_readout([], 3)
