@@ -19,19 +19,13 @@ _GROUPS = {
         *("epochs", "episodes", "batch_size", "fan_out", "lr", "rates", "weight_decay"),
         *("optimizer", "meta_share", "guard", "patience", "stride"),
     ),
+    "what was pre-trained": ("warmup", "schedule"),
     "run": ("seed", "device", "out", "resume"),
 }
 _PARTS = ("encoder", "weighting", "adapter", "head", "readout")  # which may be given by options
 _SWITCHES = (
-    *(
-        "--resume",
-        "--footprint",
-        "--difference",
-        "--frozen",
-        "--overwrite",
-        "--allow_changed",
-        "--per_task",
-    ),
+    *("--resume", "--footprint", "--difference", "--frozen"),
+    *("--overwrite", "--allow_changed", "--per_task"),
 )
 
 

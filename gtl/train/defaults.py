@@ -18,6 +18,7 @@ _TRAINING: dict[str, dict[str, Any]] = {
     "graph": {"lr": 1e-3, "epochs": 50, "weight_decay": 0.0, "patience": 0},
     "node": {"lr": 1e-2, "epochs": 300, "weight_decay": {"first": 5e-4}, "patience": 100},
 }
+_TUNING: dict[str, Any] = {"warmup": 0.0, "schedule": "constant"}
 _NODE_ENCODER: dict[str, Any] = {
     "width": 64,
     "depth": 2,
@@ -83,6 +84,16 @@ def training_settings(level: str, encoder: str, **given: Any) -> dict[str, Any]:
     """
     chosen = {name: value for name, value in given.items() if value is not None}
     return {**training_defaults(level, encoder), **chosen}
+
+
+def tuning_settings(**given: Any) -> dict[str, Any]:
+    """Settings of :class:`gtl.train.tuning.Tuning`: the defaults, and what is not ``None``.
+
+    Example:
+        >>> tuning_settings(warmup=2, schedule=None)["warmup"]
+        2
+    """
+    return {**_TUNING, **{name: value for name, value in given.items() if value is not None}}
 
 
 def with_defaults(encoder: Any, level: str, features: Tensor | None = None) -> Any:

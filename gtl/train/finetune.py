@@ -3,35 +3,26 @@
 from __future__ import annotations
 
 import logging
-import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import nn
-
 from gtl.adapters import Adapted, AdaptedEncoder
 from gtl.catalog import ADAPTERS, ENCODERS, TASKS, WEIGHTINGS
-from gtl.checkpoint import read_json
 from gtl.data.dataset import Dataset
 from gtl.errors import ConfigError, DataError
 from gtl.roles import Encoder, Task, Weighting
-from gtl.run_folder import CANDIDATES, RunFolder
-from gtl.train.defaults import training_settings, with_defaults
-from gtl.train.device import module_device
+from gtl.train.candidates import Start, cache_vectors, candidates_of, folder_of
+from gtl.train.defaults import training_settings, tuning_settings, with_defaults
 from gtl.train.evaluate import evaluate
 from gtl.train.footprint import footprint
 from gtl.train.labels import LabelNames
-from gtl.train.loop import Job, Training
 from gtl.train.model import TARGET, Model
 from gtl.train.resolve import as_dataset, as_tasks, check_fan_out
 from gtl.train.selection import (
     TARGET_ONLY,
     Candidate,
     RandomState,
-    copy_of,
     select,
     selected,
     weightings_by_name,
@@ -39,7 +30,8 @@ from gtl.train.selection import (
 from gtl.train.session import Session
 from gtl.train.settings import Settings
 from gtl.train.step import TaskModel
-from gtl.train.target import TrainingItems, check_labels, link_options, set_aside, target_task
+from gtl.train.target import check_labels, link_options, set_aside, target_task
+from gtl.train.tuning import Tuning
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +55,8 @@ def finetune(
     weight_decay: float | Mapping[str, float] | None = None,
     patience: int | None = None,
     optimizer: str = "adam",
+    warmup: float | None = None,
+    schedule: str | None = None,
     meta_share: float = 0.0,
     guard: bool = True,
     seed: int = 0,
@@ -76,27 +70,28 @@ def finetune(
     is not given has the value of :mod:`gtl.train.defaults` for the level of the data.
 
     Args:
-        encoder: Name or mapping with options (other options are as in
-            :func:`gtl.train.defaults.encoder_defaults`), instance (trained in place), pre-training
-            run or its folder, or a published checkpoint.
+        encoder: Name or mapping with options, instance (trained in place), pre-training run or its
+            folder, or a published checkpoint. Options that are not given are those of
+            :func:`gtl.train.defaults.encoder_defaults`.
         dataset: Labeled data with the splits ``train``, ``valid`` and ``test``.
         auxiliary: Auxiliary tasks: a name, a mapping with options, an instance, or a list of those.
             Tasks that were pre-trained with the encoder continue from there.
-        weighting: How much each task, each sample, counts; without auxiliary tasks it is not used.
+        weighting: How much each task, each sample, counts. Without auxiliary tasks it is not used.
             Several (a list, or one with :attr:`gtl.roles.Weighting.choices`, as ``aux_ts`` has)
             are candidates among which validation data select; without any the first is used.
-        adapter: Freeze the encoder and train this instead: a name, a mapping with options, an
-            instance, or a list of those, such as ``["bottleneck", "layerwise"]``. An empty list
-            trains the head alone; ``None`` trains the encoder.
+        adapter: Freeze the encoder and train this instead, or a list of those. It is a name, a
+            mapping with options or an instance, such as ``["bottleneck", "layerwise"]``. An empty
+            list trains the head alone; ``None`` trains the encoder.
         head: Node, graph or pair vectors to predictions.
         readout: Node vectors to graph vectors, for graph-level data; a list, such as ``["mean",
             "max"]``, for several side by side.
-        links: For link-level data: ``negatives`` drawn per link (1, or 0 if the training split has
-            some), ``corrupt`` (``both``, ``one`` or ``second`` end), ``remove`` the links of a
-            batch from its graph (true), ``features`` of a pair (``product``, ``mean``, ``l1`` or
-            ``l2``).
-        class_weights: How much the loss of each class counts: ``"balanced"`` (inverse to its share
-            of the training labels), or a number for each class, for binary labels of 0 and of 1.
+        links: Options for link-level data. These are ``negatives`` drawn per link (1, or 0 if the
+            training split has some), ``corrupt`` (``both``, ``one`` or ``second`` end), ``remove``
+            the links of a batch from its graph (true), ``features`` of a pair (``product``,
+            ``mean``, ``l1`` or ``l2``).
+        class_weights: How much the loss of each class counts, or ``"balanced"``. Balanced is
+            inverse to its share of the training labels; numbers are given for each class, for
+            binary labels of 0 and of 1.
         epochs: Passes over the training split, at most; 50 by default, 300 at node level.
         batch_size: Items per step; 0 means all at once (at node level always so without
             ``fan_out``). At link level each step encodes the whole graph, so a batch should have
@@ -112,6 +107,9 @@ def finetune(
         patience: Epochs without a better validation value after which training ends; 0, the
             default but at node level, where it is 100, for never.
         optimizer: ``adam``, ``adamw`` or ``sgd`` (momentum 0.9).
+        warmup: Epochs over which learning rates rise linearly from 0; 0 by default.
+        schedule: How rates fall to 0 after that, until the last epoch: ``cosine``, ``linear``, or
+            not at all, ``constant``, which is the default.
         meta_share: Share of the training split set aside for the meta loss of look-aheads. With 0
             it is computed on alternating halves of each batch.
         guard: Beside auxiliary tasks, train on the target only as well, and return that model where
@@ -148,7 +146,12 @@ def finetune(
         model = session.placed(TaskModel(base, {TARGET: target, **helpers}))
         start = Start(model, before_tasks, RandomState.of(session.rng))
         settings = Settings(
-            batch_size=batch_size, fan_out=fan_out, optimizer=optimizer, rates=rates, **chosen
+            batch_size=batch_size,
+            fan_out=fan_out,
+            optimizer=optimizer,
+            rates=rates,
+            tuning=Tuning(**tuning_settings(warmup=warmup, schedule=schedule)),
+            **chosen,
         )
         settings.check(model)
         weightings = as_weightings(weighting, used=bool(helpers))
@@ -174,36 +177,11 @@ def finetune(
         model.load_state_dict(best.training.finish(), strict=False)
         tuned.history, tuned.folder = shown.training.history.epochs, folder
         if folder is not None and len(candidates) > 1:
-            folder.take(_folder_of(shown), _folder_of(best))
-        tuned.results = session.close(
-            {
-                "metric": dataset.metric,
-                "valid": best.training.history.best["valid"],
-                "test": test_value(tuned, dataset),
-                "epoch": best.training.history.best["epoch"],
-                "footprint": footprint(tuned, sum(c.training.history.seconds for c in candidates)),
-                **findings_of(base),
-                **({"selection": selected(best, candidates)} if others else {}),
-            }
-        )
+            folder.take(folder_of(shown), folder_of(best))
+        tuned.results = session.close(results_of(tuned, dataset, best, candidates))
     if isinstance(base, AdaptedEncoder):
         base.forget()
     return tuned.eval()
-
-
-@dataclass(frozen=True)
-class Start:
-    """What all candidates start from.
-
-    Attributes:
-        model: Encoder and all tasks.
-        before_tasks: Random state before the auxiliary tasks were made, as in a run without them.
-        with_tasks: Random state after that.
-    """
-
-    model: TaskModel
-    before_tasks: RandomState
-    with_tasks: RandomState
 
 
 def as_weightings(weighting: Any, used: bool) -> list[Weighting]:
@@ -232,58 +210,6 @@ def as_auxiliary(
     return tasks
 
 
-def candidates_of(
-    weightings: Mapping[str, Weighting],
-    start: Start,
-    dataset: Dataset,
-    items: TrainingItems,
-    settings: Settings,
-    seed: int,
-    folder: RunFolder | None,
-    resume: bool,
-) -> list[Candidate]:
-    """A training for each weighting, all from the same parameters and random state.
-
-    A single one trains the model itself and writes to the run folder; several train copies, each
-    with a run folder of its own below it.
-    """
-    candidates = []
-    for name, how in weightings.items():
-        tasks = [TARGET] if name == TARGET_ONLY else list(start.model.tasks)
-        alone = len(weightings) == 1
-        model = start.model if alone else copy_of(start.model, tasks)
-        random = start.before_tasks if name == TARGET_ONLY else start.with_tasks
-        rng = random.restored()
-        how.to(module_device(model)).setup(tasks, TARGET)
-        job = Job(
-            model,
-            how,
-            settings.optimizer_of(model),
-            dataset,
-            items.train,
-            settings.epochs,
-            dataset.contents.step_size(settings.batch_size, settings.fan_out),
-            rng,
-            seed=seed,
-            target=TARGET,
-            fan_out=settings.fan_out,
-            patience=settings.patience,
-            meta_items=items.meta,
-            validate=_validation(model, dataset, settings.fan_out),
-            folder=folder if alone else _folder_below(folder, name, how, tasks, resume),
-        )
-        candidates.append(Candidate(name, Training(job)))
-    return candidates
-
-
-def cache_vectors(encoder: nn.Module, dataset: Dataset, items: TrainingItems) -> None:
-    """Encode all graphs of training and validation once, if their vectors cannot change."""
-    graphs = dataset.contents.packed()
-    if isinstance(encoder, AdaptedEncoder) and graphs is not None:
-        valid = dataset.split.get("valid", items.train[:0])
-        encoder.encode_once(graphs, torch.cat([*items, valid]))
-
-
 def test_value(model: Model, dataset: Dataset) -> float | None:
     """The metric on the test split; ``None`` without one, or where the metric is undefined."""
     if not len(dataset.split.get("test", ())):
@@ -295,40 +221,35 @@ def test_value(model: Model, dataset: Dataset) -> float | None:
         return None
 
 
+def results_of(
+    model: Model, dataset: Dataset, best: Candidate, candidates: Sequence[Candidate]
+) -> dict[str, Any]:
+    """What ``results.json`` holds of a trained model.
+
+    Args:
+        model: At the chosen epoch.
+        dataset: Its target.
+        best: The candidate that was selected.
+        candidates: All that were trained, in order.
+    """
+    chosen = best.training.history.best
+    return {
+        "metric": dataset.metric,
+        "valid": chosen["valid"],
+        "test": test_value(model, dataset),
+        "epoch": chosen["epoch"],
+        "footprint": footprint(model, sum(c.training.history.seconds for c in candidates)),
+        **findings_of(model.encoder),
+        **({"selection": selected(best, candidates)} if len(candidates) > 1 else {}),
+    }
+
+
 def findings_of(encoder: Encoder) -> dict[str, Any]:
     """What the adapters in use found out about the task, under ``adapter``; may be empty."""
     parts = encoder.parts() if isinstance(encoder, Adapted) else []
     found = {ADAPTERS.name_of(part): part.findings() for part in parts}
     found = {name: values for name, values in found.items() if values}
     return {"adapter": found} if found else {}
-
-
-def _validation(
-    model: TaskModel, dataset: Dataset, fan_out: Sequence[int | None] | None
-) -> Callable[[], float | None]:
-    if not len(dataset.split.get("valid", ())):
-        return lambda: None
-    candidate = Model(model.encoder, model.tasks[TARGET], fan_out=fan_out)  # type: ignore[arg-type]
-    return lambda: evaluate(candidate, dataset, "valid")[dataset.metric]
-
-
-def _folder_below(
-    folder: RunFolder | None, name: str, how: Weighting, tasks: Sequence[str], resume: bool
-) -> RunFolder | None:
-    """The run folder of one of several candidates."""
-    if folder is None:
-        return None
-    config = read_json(folder.path / "config.json")
-    config["weighting"], config["guard"] = WEIGHTINGS.spec(how), False
-    config["tasks"] = {k: spec for k, spec in config["tasks"].items() if k in tasks}
-    plain = re.sub(r"[^A-Za-z0-9.=_-]+", "-", name).strip("-")
-    return RunFolder(folder.path / CANDIDATES / plain, config, resume)
-
-
-def _folder_of(candidate: Candidate) -> RunFolder:
-    folder = candidate.training.job.folder
-    assert folder is not None
-    return folder
 
 
 def _one_or_all(specs: list[dict[str, Any]]) -> Any:

@@ -27,6 +27,7 @@ from gtl.run_folder import RunFolder
 from gtl.train.device import module_device
 from gtl.train.epoch_means import Averages, EpochMeans
 from gtl.train.model import load_part
+from gtl.train.schedule import Schedule
 from gtl.train.step import Step, TaskModel
 
 log = logging.getLogger(__name__)
@@ -72,6 +73,7 @@ class Job:
         folder: Where to log and save, or ``None``.
         title: For the progress bar.
         patience: Epochs without a better validation value after which training ends; 0 for never.
+        schedule: Factor of the learning rates, step by step.
     """
 
     model: TaskModel
@@ -90,6 +92,7 @@ class Job:
     folder: RunFolder | None = None
     title: str = ""
     patience: int = 0
+    schedule: Schedule = field(default_factory=Schedule)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -295,6 +298,7 @@ def train_on_batches(job: Job, epoch: int, progress: Progress | None) -> Average
     means = EpochMeans(job.model.tasks.keys())
     done, total = epoch * job.steps_per_epoch, job.epochs * job.steps_per_epoch
     for batch in batches(job.items, job.batch_size, job.rng):
+        job.schedule.set_rates(job.optimizer, done, job.steps_per_epoch, job.epochs)
         means.add(*train_step(job, batch), job.weighting.consistency)
         done += 1
         after_step(job.model, done / total)

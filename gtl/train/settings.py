@@ -11,6 +11,7 @@ import torch
 from gtl.checks import check_not_negative, check_positive
 from gtl.train.optimizers import FIRST, build_optimizer, parts_of
 from gtl.train.step import TaskModel
+from gtl.train.tuning import Tuning
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Settings:
         optimizer: A key of :data:`gtl.train.optimizers.OPTIMIZERS`.
         rates: Learning rates of parts that have another, by part.
         patience: Epochs without a better validation value after which training ends; 0 for never.
+        tuning: How fine-tuning moves what was pre-trained; ``None`` elsewhere.
 
     Raises:
         ConfigError: If a number is out of its range.
@@ -39,6 +41,7 @@ class Settings:
     optimizer: str
     rates: Mapping[str, float] | None = None
     patience: int = 0
+    tuning: Tuning | None = None
 
     def __post_init__(self) -> None:
         check_positive(epochs=self.epochs, lr=self.lr)
@@ -55,8 +58,9 @@ class Settings:
 
     def to_json(self) -> dict[str, Any]:
         """All settings by name, for ``config.json``."""
-        settings = asdict(self)
-        return {**settings, "rates": dict(self.rates) if self.rates else None}
+        settings = {**asdict(self), "rates": dict(self.rates) if self.rates else None}
+        del settings["tuning"]
+        return {**settings, **(self.tuning.to_json(self.epochs) if self.tuning else {})}
 
     def check(self, model: TaskModel) -> None:
         """Refuse settings that do not fit the model with all of its tasks.
