@@ -19,7 +19,14 @@ _GROUPS = {
         *("epochs", "episodes", "batch_size", "fan_out", "lr", "rates", "weight_decay"),
         *("optimizer", "meta_share", "guard", "patience", "stride"),
     ),
-    "what was pre-trained": ("warmup", "schedule"),
+    "what was pre-trained": (
+        "warmup",
+        "schedule",
+        "head_first",
+        "batch_norm",
+        "average",
+        "members",
+    ),
     "run": ("seed", "device", "out", "resume"),
 }
 _PARTS = ("encoder", "weighting", "adapter", "head", "readout")  # which may be given by options
@@ -274,7 +281,7 @@ def _add_loop(parser: Any, function: Callable[..., Any], data: str) -> None:
             group.add_function_arguments(function, as_group=False, skip=skip, fail_untyped=False)
     for action in parser._actions:
         if isinstance(action.help, str):
-            action.help = action.help.split(". ")[0].rstrip(".")
+            action.help = " ".join(action.help.split()).split(". ")[0].rstrip(".")
 
 
 def _add_use_of_run(parser: Any, part: str) -> None:

@@ -78,10 +78,12 @@ def candidates_of(
             fan_out=settings.fan_out,
             patience=settings.patience,
             schedule=tuning.rates(),
+            mode=tuning.encoder_mode(),
             meta_items=items.meta,
             validate=_validation(model, dataset, settings.fan_out),
             folder=folder if alone else _folder_below(folder, name, how, tasks, resume),
         )
+        job.average = tuning.average_of(model, job.steps_per_epoch)
         candidates.append(Candidate(name, Training(job)))
     return candidates
 

@@ -18,7 +18,13 @@ _TRAINING: dict[str, dict[str, Any]] = {
     "graph": {"lr": 1e-3, "epochs": 50, "weight_decay": 0.0, "patience": 0},
     "node": {"lr": 1e-2, "epochs": 300, "weight_decay": {"first": 5e-4}, "patience": 100},
 }
-_TUNING: dict[str, Any] = {"warmup": 0.0, "schedule": "constant"}
+_TUNING: dict[str, Any] = {
+    "warmup": 0.0,
+    "schedule": "constant",
+    "head_first": 0,
+    "batch_norm": "train",
+    "average": 0.0,
+}
 _NODE_ENCODER: dict[str, Any] = {
     "width": 64,
     "depth": 2,

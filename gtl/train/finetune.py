@@ -57,6 +57,9 @@ def finetune(
     optimizer: str = "adam",
     warmup: float | None = None,
     schedule: str | None = None,
+    head_first: int | None = None,
+    batch_norm: str | None = None,
+    average: float | None = None,
     meta_share: float = 0.0,
     guard: bool = True,
     seed: int = 0,
@@ -83,8 +86,8 @@ def finetune(
             mapping with options or an instance, such as ``["bottleneck", "layerwise"]``. An empty
             list trains the head alone; ``None`` trains the encoder.
         head: Node, graph or pair vectors to predictions.
-        readout: Node vectors to graph vectors, for graph-level data; a list, such as ``["mean",
-            "max"]``, for several side by side.
+        readout: Node vectors to graph vectors, for graph-level data. A list, such as
+            ``["mean", "max"]``, is several side by side.
         links: Options for link-level data. These are ``negatives`` drawn per link (1, or 0 if the
             training split has some), ``corrupt`` (``both``, ``one`` or ``second`` end), ``remove``
             the links of a batch from its graph (true), ``features`` of a pair (``product``,
@@ -92,24 +95,30 @@ def finetune(
         class_weights: How much the loss of each class counts, or ``"balanced"``. Balanced is
             inverse to its share of the training labels; numbers are given for each class, for
             binary labels of 0 and of 1.
-        epochs: Passes over the training split, at most; 50 by default, 300 at node level.
+        epochs: Passes over the training split, at most. By default 50, at node level 300.
         batch_size: Items per step; 0 means all at once (at node level always so without
             ``fan_out``). At link level each step encodes the whole graph, so a batch should have
             thousands of pairs.
-        fan_out: Incoming edges that each node draws at each hop, such as ``[10, 10]``. For
+        fan_out: Incoming edges that each node draws at each hop. An example is ``[10, 10]``, for
             node-level data that is too large to be seen whole: a number for each layer of the
             encoder; ``None`` among them draws all.
         lr: Learning rate; 1e-3 by default, 1e-2 at node level.
-        rates: Learning rates of parts that have another: ``encoder``, ``head``, or an adapter or
-            an auxiliary task by its name, such as ``{"head": 5e-3, "layerwise": 1e-3}``.
-        weight_decay: Weight decay of everything, or by part: the names of ``rates`` and ``first``,
-            the encoder's first layer. By default 0, at node level ``{"first": 5e-4}``.
+        rates: Learning rates of parts by name. Parts are ``encoder``, ``head``, adapters and
+            auxiliary tasks: ``{"head": 5e-3, "layerwise": 1e-3}``.
+        weight_decay: Weight decay of everything, or by part. Parts are those of ``rates`` and
+            ``first``, the encoder's first layer. By default 0, at node level ``{"first": 5e-4}``.
         patience: Epochs without a better validation value after which training ends; 0, the
             default but at node level, where it is 100, for never.
         optimizer: ``adam``, ``adamw`` or ``sgd`` (momentum 0.9).
-        warmup: Epochs over which learning rates rise linearly from 0; 0 by default.
-        schedule: How rates fall to 0 after that, until the last epoch: ``cosine``, ``linear``, or
-            not at all, ``constant``, which is the default.
+        warmup: Epochs over which learning rates rise linearly; 0 by default.
+        schedule: How rates fall to 0 after that, ``cosine`` or ``linear``, or ``constant``. They
+            fall until the last epoch; ``constant`` is the default.
+        head_first: Epochs at the beginning that train heads on a frozen encoder; 0 by default.
+            Warm-up follows them.
+        batch_norm: ``frozen`` if batch norms of the encoder keep their statistics. By default,
+            ``train``, statistics follow the batches.
+        average: Epochs over which weights are averaged, exponentially; 0 by default. The average
+            is what is validated and kept.
         meta_share: Share of the training split set aside for the meta loss of look-aheads. With 0
             it is computed on alternating halves of each batch.
         guard: Beside auxiliary tasks, train on the target only as well, and return that model where
@@ -150,7 +159,15 @@ def finetune(
             fan_out=fan_out,
             optimizer=optimizer,
             rates=rates,
-            tuning=Tuning(**tuning_settings(warmup=warmup, schedule=schedule)),
+            tuning=Tuning(
+                **tuning_settings(
+                    warmup=warmup,
+                    schedule=schedule,
+                    head_first=head_first,
+                    batch_norm=batch_norm,
+                    average=average,
+                )
+            ),
             **chosen,
         )
         settings.check(model)

@@ -8,6 +8,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from gtl import checkpoint
 from gtl.adapters.adapted import frozen_names
+from gtl.catalog import WEIGHTINGS
 from gtl.data.dataset import Dataset
 from gtl.errors import GtlWarning
 from gtl.graph import Graph
@@ -24,7 +26,9 @@ from gtl.metrics import is_better
 from gtl.progress import Progress
 from gtl.roles import Batch, View, Weighting
 from gtl.run_folder import RunFolder
+from gtl.train.averaging import WeightAverage
 from gtl.train.device import module_device
+from gtl.train.encoder_mode import EncoderMode
 from gtl.train.epoch_means import Averages, EpochMeans
 from gtl.train.model import load_part
 from gtl.train.schedule import Schedule
@@ -74,6 +78,8 @@ class Job:
         title: For the progress bar.
         patience: Epochs without a better validation value after which training ends; 0 for never.
         schedule: Factor of the learning rates, step by step.
+        mode: What of the encoder is frozen, epoch by epoch.
+        average: Average of the weights, which is validated and kept in their place, or ``None``.
     """
 
     model: TaskModel
@@ -93,6 +99,8 @@ class Job:
     title: str = ""
     patience: int = 0
     schedule: Schedule = field(default_factory=Schedule)
+    mode: EncoderMode = field(default_factory=EncoderMode)
+    average: WeightAverage | None = None
 
     @property
     def steps_per_epoch(self) -> int:
@@ -208,14 +216,15 @@ class Training:
     def _train_epoch(self, progress: Progress | None) -> None:
         job, history = self.job, self.history
         started = time.monotonic()
-        job.model.train()
-        averages = self._pass_over(self.job, self.epoch, progress)
-        valid = job.validate()
-        seconds = time.monotonic() - started
+        with job.mode.epoch(job.model, self.epoch):
+            averages = self._pass_over(self.job, self.epoch, progress)
+        with nullcontext() if job.average is None else job.average.applied():
+            valid = job.validate()
+            seconds = time.monotonic() - started
+            if is_better(valid, history.best.get("valid"), job.data.metric):
+                self._choose(self.epoch, valid)
         history.seconds += seconds
         line = {"epoch": self.epoch, **averages, "valid": valid, "seconds": round(seconds, 4)}
-        if is_better(valid, history.best.get("valid"), job.data.metric):
-            self._choose(self.epoch, valid)
         history.epochs.append(line)
         if job.folder is not None:
             job.folder.log(line)
@@ -234,7 +243,8 @@ class Training:
 
     def _choose(self, epoch: int, valid: float | None) -> None:
         """Keep the present weights as the best; without values the latest always are, uncopied."""
-        weights = self._weights() if valid is None else copy.deepcopy(self._weights())
+        latest = valid is None and self.job.average is None
+        weights = self._weights() if latest else copy.deepcopy(self._weights())
         self.history.best = {"epoch": epoch, "valid": valid, "model": weights}
 
     def _shown(self) -> dict[str, str]:
@@ -258,6 +268,7 @@ class Training:
             "weighting": job.weighting.state_dict(),
             "rng": job.rng.get_state(),
             "random": self.random,
+            **({} if job.average is None else {"average": job.average.state_dict()}),
         }
 
     def _resume(self) -> History:
@@ -275,6 +286,8 @@ class Training:
         job.weighting.load_state_dict(state["weighting"])
         job.rng.set_state(state["rng"])
         self.random = state["random"]
+        if job.average is not None:
+            job.average.load_state_dict(state["average"])
         log.info("continuing %s after epoch %d", job.folder.path, state["epoch"])
         return History(job.folder.read_metrics(), state["best"], state["seconds"])
 
@@ -302,6 +315,8 @@ def train_on_batches(job: Job, epoch: int, progress: Progress | None) -> Average
         means.add(*train_step(job, batch), job.weighting.consistency)
         done += 1
         after_step(job.model, done / total)
+        if job.average is not None:
+            job.average.update()
         if progress is not None:
             progress.update()
     return means.line(epoch)
@@ -326,7 +341,9 @@ def train_step(job: Job, items: Tensor) -> tuple[Step, dict[str, float]]:
         seed=job.seed,
     )
     job.optimizer.zero_grad(set_to_none=True)
-    weights = job.weighting.backward(step)
+    # While heads are trained first nothing is shared: tasks do not compete and are not weighted.
+    apart = job.mode.head_first and not step.shared
+    weights = (WEIGHTINGS.build("equal") if apart else job.weighting).backward(step)
     job.optimizer.step()
     return step, weights
 

@@ -5,6 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from torch import nn
+
+from gtl.checks import check_not_negative
+from gtl.train.averaging import WeightAverage
+from gtl.train.encoder_mode import EncoderMode
 from gtl.train.schedule import Schedule
 
 
@@ -15,6 +20,9 @@ class Tuning:
     Attributes:
         warmup: Epochs over which learning rates rise linearly.
         schedule: Decay of the rates after that, a key of :data:`gtl.train.schedule.SHAPES`.
+        head_first: Epochs of the head alone, before the encoder moves and rates rise.
+        batch_norm: Whether statistics of the encoder's batch norms are ``"frozen"``.
+        average: Epochs over which weights are averaged; 0 for the weights of the last step.
 
     Raises:
         ConfigError: If a setting is unknown or outside its range.
@@ -22,13 +30,26 @@ class Tuning:
 
     warmup: float = 0.0
     schedule: str = "constant"
+    head_first: int = 0
+    batch_norm: str = "train"
+    average: float = 0.0
 
     def __post_init__(self) -> None:
+        check_not_negative(average=self.average)
+        self.encoder_mode()
         self.rates()
 
     def rates(self) -> Schedule:
-        """The schedule of the learning rates."""
-        return Schedule(self.schedule, self.warmup)
+        """The schedule of the learning rates; warm-up begins when the encoder moves."""
+        return Schedule(self.schedule, self.warmup, self.head_first)
+
+    def encoder_mode(self) -> EncoderMode:
+        """What of the encoder is frozen, epoch by epoch."""
+        return EncoderMode(self.head_first, self.batch_norm)
+
+    def average_of(self, model: nn.Module, steps_per_epoch: int) -> WeightAverage | None:
+        """An average of a model's weights, if one is wanted."""
+        return WeightAverage(model, self.average, steps_per_epoch) if self.average else None
 
     def to_json(self, epochs: int) -> dict[str, Any]:
         """All settings by name, for ``config.json``.
