@@ -19,14 +19,7 @@ _GROUPS = {
         *("epochs", "episodes", "batch_size", "fan_out", "lr", "rates", "weight_decay"),
         *("optimizer", "meta_share", "guard", "patience", "stride"),
     ),
-    "what was pre-trained": (
-        "warmup",
-        "schedule",
-        "head_first",
-        "batch_norm",
-        "average",
-        "members",
-    ),
+    "weights": (*("warmup", "schedule", "head_first", "batch_norm", "average"), "members"),
     "run": ("seed", "device", "out", "resume"),
 }
 _PARTS = ("encoder", "weighting", "adapter", "head", "readout")  # which may be given by options
@@ -115,7 +108,9 @@ def finetune(data: Any, root: Path | None, **options: Any) -> str:
         for part in ("valid", "test")
         if results[part] is not None
     ]
-    return f"{', '.join(values)} (epoch {results['epoch']})\nrun folder: {options['out']}"
+    several = results.get("members")
+    how = f"{len(several)} members" if several else f"epoch {results['epoch']}"
+    return f"{', '.join(values)} ({how})\nrun folder: {options['out']}"
 
 
 def fewshot(data: Any, root: Path | None, **options: Any) -> str:
@@ -164,6 +159,7 @@ def predict(
 ) -> str:
     """Write a run's predictions as CSV."""
     import gtl
+    from gtl.train.ensemble import Ensemble
     from gtl.train.prediction_table import prediction_table
 
     if out.exists() and not overwrite:
@@ -171,9 +167,10 @@ def predict(
     if not out.parent.is_dir():
         raise ConfigError(f"there is no folder {out.parent} to write {out.name} to; make it first")
     model, dataset = gtl.Model.load(run), _read_for(run, data, root)
-    values = gtl.predict(model, dataset, split, **options)
-    whole = split == "all"
-    table = prediction_table(model, dataset, values, dataset.items(split), whole)
+    several = isinstance(model, Ensemble)
+    found = gtl.predict(model, dataset, split, spread=several, **options)
+    mean, std = found if several else (found, None)
+    table = prediction_table(model, dataset, mean, dataset.items(split), split == "all", std)
     table.to_csv(out, index=False)
     return f"{len(table)} predictions: {out}"
 

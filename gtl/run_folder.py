@@ -19,6 +19,7 @@ from gtl.version import __version__
 
 _FROZEN = "frozen.safetensors"
 CANDIDATES = "candidates"  # folder of the trainings among which one was selected
+MEMBERS = "members"  # folder of the members of an ensemble after the first
 
 
 class RunFolder:

@@ -75,7 +75,7 @@ class RunKind:
 
 _KINDS = (
     RunKind("pretrain", "a pre-training run", ENCODER_AND_TASKS, "pretraining", ("epochs",)),
-    RunKind("finetune", "a fine-tuning run", MODEL, "method", ("epochs",)),
+    RunKind("finetune", "a fine-tuning run", MODEL, "method", ("epochs", "members")),
     RunKind(
         "finetune_by_episodes", "a fine-tuning run by episodes", MODEL, "method", ("episodes",)
     ),

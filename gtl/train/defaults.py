@@ -81,25 +81,32 @@ def encoder_defaults(level: str, name: str, features: Tensor | None = None) -> d
     return options
 
 
-def training_settings(level: str, encoder: str, **given: Any) -> dict[str, Any]:
+def training_settings(level: str, encoder: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """:func:`training_defaults` with what was given in their place; ``None`` is not given.
 
+    Args:
+        level: As for :func:`training_defaults`.
+        encoder: Likewise.
+        given: Arguments by name; others are left out.
+
     Example:
-        >>> training_settings("graph", "gin", lr=0.1, epochs=None)["lr"]
+        >>> training_settings("graph", "gin", {"lr": 0.1, "epochs": None, "seed": 1})["lr"]
         0.1
     """
-    chosen = {name: value for name, value in given.items() if value is not None}
-    return {**training_defaults(level, encoder), **chosen}
+    return _replaced(training_defaults(level, encoder), given)
 
 
-def tuning_settings(**given: Any) -> dict[str, Any]:
-    """Settings of :class:`gtl.train.tuning.Tuning`: the defaults, and what is not ``None``.
+def tuning_settings(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of :class:`gtl.train.tuning.Tuning`: defaults, and what was given in their place.
+
+    Args:
+        given: Arguments by name; ``None`` is not given, others are left out.
 
     Example:
-        >>> tuning_settings(warmup=2, schedule=None)["warmup"]
+        >>> tuning_settings({"warmup": 2, "schedule": None})["warmup"]
         2
     """
-    return {**_TUNING, **{name: value for name, value in given.items() if value is not None}}
+    return _replaced(_TUNING, given)
 
 
 def with_defaults(encoder: Any, level: str, features: Tensor | None = None) -> Any:
@@ -124,3 +131,8 @@ def with_defaults(encoder: Any, level: str, features: Tensor | None = None) -> A
     if given.get("embedding") is not None:
         options.pop("normalize_features", None)  # which is for raw features
     return {**options, **given}
+
+
+def _replaced(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    chosen = {name: given[name] for name in defaults if given.get(name) is not None}
+    return {**defaults, **chosen}

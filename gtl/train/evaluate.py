@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,11 +20,13 @@ from gtl.metrics import score, score_by_ogb, scores_by_column
 from gtl.roles import Encoder
 from gtl.run_kinds import load_run
 from gtl.train.device import module_device
+from gtl.train.ensemble import Ensemble, Predictions, mean_output
 from gtl.train.labels import Aligned, LabelNames
 from gtl.train.model import Model, build_target
 from gtl.train.resolve import as_dataset, check_fan_out
 from gtl.train.run import Run
 
+log = logging.getLogger(__name__)
 UNNAMED = ("memory",)  # specs that do not identify a data set
 
 
@@ -75,7 +78,7 @@ def evaluate(
     if not allow_changed:
         _require_unchanged(model, dataset)
     index = dataset.items(split)
-    raw = _each_batch(model, dataset, index, model.target.predict, fan_out, batch_size)
+    raw = _each_batch(model, dataset, index, model.outputs, fan_out, batch_size)
     outputs = (raw if aligned.columns is None else raw[:, aligned.columns]).double().numpy()
     if not np.isfinite(outputs).all():
         raise DataError("the model's predictions are not finite; train with a lower rate (lr)")
@@ -94,15 +97,27 @@ def evaluate(
     return found
 
 
+def value_on(model: Model, dataset: Dataset, split: str) -> float | None:
+    """The data set's metric on a split; ``None`` without one, or where the metric is undefined."""
+    if not len(dataset.split.get(split, ())):
+        return None
+    try:
+        return float(evaluate(model, dataset, split)[dataset.metric])
+    except DataError as error:  # the training is not lost because a tiny test split has one class
+        log.warning("no %s result: %s", split, error)
+        return None
+
+
 def predict(
     model: Any,
     data: Any,
     split: str = "all",
     raw: bool = False,
     *,
+    spread: bool = False,
     fan_out: Sequence[int | None] | None = None,
     batch_size: int | None = None,
-) -> Tensor:
+) -> Any:
     """Predictions for items with or without labels.
 
     Args:
@@ -111,20 +126,28 @@ def predict(
             graphs.
         split: Which items.
         raw: Logits instead of probabilities.
+        spread: Also the standard deviation over the members of an ensemble.
         fan_out: See :func:`evaluate`.
         batch_size: Likewise.
 
     Returns:
-        ``(items, c)`` on the CPU: probabilities, or values in the unit of the labels.
+        ``(items, c)`` on the CPU: probabilities, or values in the unit of the labels. With
+        ``spread`` a :class:`gtl.train.ensemble.Predictions`: ``mean`` and ``std``.
 
     Raises:
         DataError: If the features differ from those the model was trained on.
+        ConfigError: If the spread of a single model is asked for, or the one of logits.
     """
     model, data = as_model(model), as_dataset(data)
-    outputs = _each_batch(model, data, data.items(split), model.target.predict, fan_out, batch_size)
-    if raw or model.target.kind == "regression":
-        return outputs
-    return outputs.softmax(1) if model.target.kind == "multiclass" else outputs.sigmoid()
+    index, kind = data.items(split), str(model.target.kind)
+    if not spread:
+        outputs = _each_batch(model, data, index, model.outputs, fan_out, batch_size)
+        return outputs if raw else _in_unit(outputs, kind)
+    if raw or not isinstance(model, Ensemble):
+        why = "is of probabilities, not of `raw` outputs" if raw else "needs several models"
+        raise ConfigError(f"`spread` {why}; leave it out, or train with members=5 (--members 5)")
+    each = _each_batch(model, data, index, model.each, fan_out, batch_size)  # (items, k, c)
+    return Predictions(_in_unit(mean_output(each, kind), kind), _in_unit(each, kind).std(1))
 
 
 def embed(
@@ -150,8 +173,8 @@ def embed(
     model = load_run(model) if isinstance(model, (str, Path)) else model
     if isinstance(model, (Run, Encoder)):
         model = _vectors_of(model, data, readout)
-    features = as_model(model).predictor.features
-    return _each_batch(model, data, data.items(split), features, fan_out, batch_size)
+    model = as_model(model)
+    return _each_batch(model, data, data.items(split), model.features, fan_out, batch_size)
 
 
 def as_model(model: Any) -> Model:
@@ -225,6 +248,13 @@ def _each_batch(
             parts.append(outputs(graph, nodes).cpu())
     model.train(was_training)
     return torch.cat(parts)
+
+
+def _in_unit(outputs: Tensor, kind: str) -> Tensor:
+    """Probabilities of logits whose last dimension are classes; values of a regression."""
+    if kind == "regression":
+        return outputs
+    return outputs.softmax(-1) if kind == "multiclass" else outputs.sigmoid()
 
 
 def _portions(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,13 +9,14 @@ from typing import Any
 from gtl.adapters import Adapted, AdaptedEncoder
 from gtl.catalog import ADAPTERS, ENCODERS, TASKS, WEIGHTINGS
 from gtl.data.dataset import Dataset
-from gtl.errors import ConfigError, DataError
+from gtl.errors import ConfigError
 from gtl.roles import Encoder, Task, Weighting
 from gtl.train.candidates import Start, cache_vectors, candidates_of, folder_of
 from gtl.train.defaults import training_settings, tuning_settings, with_defaults
-from gtl.train.evaluate import evaluate
+from gtl.train.evaluate import value_on
 from gtl.train.footprint import footprint
 from gtl.train.labels import LabelNames
+from gtl.train.members import Members, ensemble_results
 from gtl.train.model import TARGET, Model
 from gtl.train.resolve import as_dataset, as_tasks, check_fan_out
 from gtl.train.selection import (
@@ -32,8 +32,6 @@ from gtl.train.settings import Settings
 from gtl.train.step import TaskModel
 from gtl.train.target import check_labels, link_options, set_aside, target_task
 from gtl.train.tuning import Tuning
-
-log = logging.getLogger(__name__)
 
 
 def finetune(
@@ -60,6 +58,7 @@ def finetune(
     head_first: int | None = None,
     batch_norm: str | None = None,
     average: float | None = None,
+    members: int = 1,
     meta_share: float = 0.0,
     guard: bool = True,
     seed: int = 0,
@@ -119,6 +118,9 @@ def finetune(
             ``train``, statistics follow the batches.
         average: Epochs over which weights are averaged, exponentially; 0 by default. The average
             is what is validated and kept.
+        members: Models of an ensemble, whose mean is the prediction; 1 for none. They are the same
+            run with other seeds, the first with the one given; an instance that is given as
+            ``encoder`` is trained in place by the first, copies of it by the others.
         meta_share: Share of the training split set aside for the meta loss of look-aheads. With 0
             it is computed on alternating halves of each batch.
         guard: Beside auxiliary tasks, train on the target only as well, and return that model where
@@ -133,18 +135,21 @@ def finetune(
         The model at its best epoch, with ``results`` and ``history``. Where several were
         trained, ``results["selection"]`` has the values of each, and ``history`` is that of the
         best one with auxiliary tasks, also where the training on the target only was selected.
+        With ``members`` a :class:`gtl.train.ensemble.Ensemble`: ``results["members"]`` has the
+        values of each, and ``history`` is that of the first.
 
     Raises:
         GtlError: On any unusable argument, before anything is written.
     """
-    dataset = as_dataset(dataset)
+    arguments = dict(locals())
+    dataset = arguments["dataset"] = as_dataset(dataset)
     check_labels(dataset)
+    several = Members(members, finetune, arguments)
     with Session("finetune", dataset, seed=seed, device=device, out=out, resume=resume) as session:
         features = dataset.contents.node_features()
         base, trained = session.encoder(with_defaults(encoder, dataset.level, features))
         fan_out = check_fan_out(fan_out, dataset, base)
-        given = {"epochs": epochs, "lr": lr, "weight_decay": weight_decay, "patience": patience}
-        chosen = training_settings(dataset.level, ENCODERS.name_of(base), **given)
+        chosen = training_settings(dataset.level, ENCODERS.name_of(base), arguments)
         base = session.adapted(base, adapter)
         items = set_aside(dataset, meta_share, session.rng)
         links = link_options(links, dataset, items.train, batch_size)
@@ -159,15 +164,7 @@ def finetune(
             fan_out=fan_out,
             optimizer=optimizer,
             rates=rates,
-            tuning=Tuning(
-                **tuning_settings(
-                    warmup=warmup,
-                    schedule=schedule,
-                    head_first=head_first,
-                    batch_norm=batch_norm,
-                    average=average,
-                )
-            ),
+            tuning=Tuning(**tuning_settings(arguments)),
             **chosen,
         )
         settings.check(model)
@@ -183,6 +180,7 @@ def finetune(
                 **settings.to_json(),
                 "meta_share": meta_share,
                 "guard": guard,
+                "members": members,
             }
         )
         choose = bool(len(dataset.split.get("valid", ())))
@@ -195,7 +193,11 @@ def finetune(
         tuned.history, tuned.folder = shown.training.history.epochs, folder
         if folder is not None and len(candidates) > 1:
             folder.take(folder_of(shown), folder_of(best))
-        tuned.results = session.close(results_of(tuned, dataset, best, candidates))
+        results = results_of(tuned, dataset, best, candidates)
+        if members > 1:
+            tuned = several.ensemble(tuned)
+            results = ensemble_results(tuned, dataset, {**results, "seed": seed})
+        tuned.results = session.close(results)
     if isinstance(base, AdaptedEncoder):
         base.forget()
     return tuned.eval()
@@ -227,17 +229,6 @@ def as_auxiliary(
     return tasks
 
 
-def test_value(model: Model, dataset: Dataset) -> float | None:
-    """The metric on the test split; ``None`` without one, or where the metric is undefined."""
-    if not len(dataset.split.get("test", ())):
-        return None
-    try:
-        return float(evaluate(model, dataset, "test")[dataset.metric])
-    except DataError as error:  # the training is not lost because a tiny test split has one class
-        log.warning("no test result: %s", error)
-        return None
-
-
 def results_of(
     model: Model, dataset: Dataset, best: Candidate, candidates: Sequence[Candidate]
 ) -> dict[str, Any]:
@@ -253,7 +244,7 @@ def results_of(
     return {
         "metric": dataset.metric,
         "valid": chosen["valid"],
-        "test": test_value(model, dataset),
+        "test": value_on(model, dataset, "test"),
         "epoch": chosen["epoch"],
         "footprint": footprint(model, sum(c.training.history.seconds for c in candidates)),
         **findings_of(model.encoder),

@@ -93,11 +93,19 @@ class Model(nn.Module):
 
     def forward(self, graph: Graph) -> Tensor:
         """Logits ``(b, c)``, or values in the unit of the labels for a regression."""
-        return self.target.predict(graph, self.encoder(graph))
+        return self.outputs(graph, self.encoder(graph))
 
     def embed(self, graph: Graph) -> Tensor:
         """Item vectors ``(b, h)``: what the head sees."""
-        return self.predictor.features(graph, self.encoder(graph))
+        return self.features(graph, self.encoder(graph))
+
+    def outputs(self, graph: Graph, nodes: Tensor) -> Tensor:
+        """Logits or values ``(b, c)`` from the encoder's vectors ``(n, h)``."""
+        return self.target.predict(graph, nodes)
+
+    def features(self, graph: Graph, nodes: Tensor) -> Tensor:
+        """Item vectors ``(b, h)`` from the encoder's vectors ``(n, h)``."""
+        return self.predictor.features(graph, nodes)
 
     @property
     def predictor(self) -> Predictor:
@@ -136,13 +144,7 @@ class Model(nn.Module):
         Raises:
             CheckpointError: If the folder holds a run already.
         """
-        config = {} if self.folder is None else read_json(self.folder.path / "config.json")
-        written = RunFolder(folder, {"command": "finetune", "tasks": {}, **config, **self.config()})
-        state = {f"encoder.{name}": v for name, v in self.encoder.state_dict().items()}
-        state |= {f"tasks.{TARGET}.{name}": v for name, v in self.target.state_dict().items()}
-        written.save({"best": {"epoch": None, "valid": None, "model": state}})
-        written.write_results(self.results)
-        return written
+        return write_model(self, folder)
 
     @staticmethod
     def load(folder: Path | str) -> Model:
@@ -157,34 +159,45 @@ class Model(nn.Module):
         kind = kind_of(config, folder)
         if not kind.holds_model:
             raise CheckpointError(f"{folder} is {kind.what}, not a fine-tuning run")
+        members = config.get("members") or 1
         if not (folder / "results.json").is_file():
             below = (folder / CANDIDATES).is_dir() or (folder / "race").is_dir()
             why = "its candidates could be compared" if below else ""
             why = "its head was fitted" if "episodes" in config else why
+            why = "all of its members were trained" if members > 1 else why
             if why:
                 raise CheckpointError(
                     f"{folder} was interrupted before {why}; run it again with resume=True "
                     "(--resume)"
                 )
-        weights = best_weights(folder)
-        encoder = encoder_from_config(config, folder)
-        how = config["head"], config["readout"], config.get("links"), config.get("class_weights")
-        target = build_target(encoder, config["target"], *how)
-        load_part(encoder, weights, "encoder.", folder)
-        load_part(target, weights, f"tasks.{TARGET}.", folder)
-        names = config.get("labels")
-        labels = None if names is None else LabelNames.from_json(names)
-        model = Model(encoder, target, labels, config.get("fan_out"))
-        ended = folder / "results.json"
-        model.results = read_json(ended) if ended.is_file() else {}
-        model.history = read_metrics(folder)
-        if "data" in config:
-            model.trained_on = {
-                "spec": config["data"],
-                "checksum": config["data_checksum"],
-                "items_checksum": config.get("items_checksum"),
-            }
-        return model.eval()
+        model = _load_one(folder, config)
+        if members == 1:
+            return model
+        from gtl.train.ensemble import Ensemble, member_folder  # which is made of models
+
+        others = [Model.load(member_folder(folder, i)) for i in range(1, members)]
+        return Ensemble([model, *others]).eval()
+
+
+def write_model(model: Model, folder: Path | str, members: int = 1) -> RunFolder:
+    """Write a single model as a run folder.
+
+    Args:
+        model: The model.
+        folder: A new folder.
+        members: Models of the ensemble of which it is the first.
+
+    Raises:
+        CheckpointError: If the folder holds a run already.
+    """
+    config = {} if model.folder is None else read_json(model.folder.path / "config.json")
+    config = {"command": "finetune", "tasks": {}, **config, **model.config(), "members": members}
+    written = RunFolder(folder, config)
+    state = {f"encoder.{name}": v for name, v in model.encoder.state_dict().items()}
+    state |= {f"tasks.{TARGET}.{name}": v for name, v in model.target.state_dict().items()}
+    written.save({"best": {"epoch": None, "valid": None, "model": state}})
+    written.write_results(model.results)
+    return written
 
 
 def build_target(
@@ -273,3 +286,26 @@ def load_part(part: nn.Module, state: Mapping[str, Tensor], prefix: str, folder:
         raise CheckpointError(
             f"the checkpoint of {folder} does not fit its config: {reason}"
         ) from error
+
+
+def _load_one(folder: Path, config: Mapping[str, Any]) -> Model:
+    """The model whose weights a run folder itself holds."""
+    weights = best_weights(folder)
+    encoder = encoder_from_config(config, folder)
+    how = config["head"], config["readout"], config.get("links"), config.get("class_weights")
+    target = build_target(encoder, config["target"], *how)
+    load_part(encoder, weights, "encoder.", folder)
+    load_part(target, weights, f"tasks.{TARGET}.", folder)
+    names = config.get("labels")
+    labels = None if names is None else LabelNames.from_json(names)
+    model = Model(encoder, target, labels, config.get("fan_out"))
+    ended = folder / "results.json"
+    model.results = read_json(ended) if ended.is_file() else {}
+    model.history = read_metrics(folder)
+    if "data" in config:
+        model.trained_on = {
+            "spec": config["data"],
+            "checksum": config["data_checksum"],
+            "items_checksum": config.get("items_checksum"),
+        }
+    return model.eval()

@@ -15,7 +15,12 @@ if TYPE_CHECKING:
 
 
 def prediction_table(
-    model: Model, dataset: Dataset, values: Tensor, items: Tensor, whole: bool = False
+    model: Model,
+    dataset: Dataset,
+    values: Tensor,
+    items: Tensor,
+    whole: bool = False,
+    spread: Tensor | None = None,
 ) -> pd.DataFrame:
     """Predictions with the names of items, labels and classes.
 
@@ -26,16 +31,21 @@ def prediction_table(
         items: Numbers of the items, int64 ``(k,)``.
         whole: Whether the items are all that the data set has: rows of its file that could not be
             read as molecules then have a row, too, with empty predictions.
+        spread: Standard deviations of the predictions ``(k, c)``, if there are some.
 
     Returns:
         The columns of the file, if the data set is from a table or list; elsewhere ``item`` (name
         or number) and what else identifies the items. Then a column for each output: the value, or
-        the probability of the class; ``predicted NAME`` where the file has a column ``NAME``.
+        the probability of the class; ``predicted NAME`` where the file has a column ``NAME``. Then
+        a column ``spread of NAME`` for each output, where there are spreads.
     """
     import pandas as pd
 
     known = model.labels or LabelNames(str(model.target.kind), values.shape[1], "")
-    predictions = pd.DataFrame(values.numpy(), columns=known.outputs_by_name())
+    names = list(known.outputs_by_name())
+    predictions = pd.DataFrame(values.numpy(), columns=names)
+    if spread is not None:
+        predictions[[f"spread of {name}" for name in names]] = spread.numpy()
     table = _given(dataset, items, whole)
     if dataset.rows is not None and dataset.file:
         predictions.index = pd.Index(dataset.rows[items].numpy())

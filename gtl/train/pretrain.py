@@ -73,7 +73,7 @@ def pretrain(
     with Session("pretrain", data, seed=seed, device=device, out=out, resume=resume) as session:
         features = data.contents.node_features()
         base, trained = session.encoder(with_defaults(encoder, data.level, features))
-        rate = training_settings(data.level, ENCODERS.name_of(base), lr=lr)["lr"]
+        rate = training_settings(data.level, ENCODERS.name_of(base), {"lr": lr})["lr"]
         fan_out = check_fan_out(fan_out, data, base)
         built = as_tasks(tasks, data, base, trained)
         model = session.placed(TaskModel(base, built, check_precision(precision)))
