@@ -11,28 +11,13 @@ Results are kept seed by seed, so an interrupted comparison continues.
 
 from __future__ import annotations
 
-import time
-import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from _measure import RESULTS, write_results
-from _seeds import (
-    add_seeds,
-    all_finished,
-    described,
-    keep,
-    parsed,
-    parser_of,
-    place,
-    run_all,
-    table,
-    tests_of,
-)
 
 import gtl
 from gtl.data import Dataset

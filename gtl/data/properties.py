@@ -8,6 +8,7 @@ import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -49,14 +50,15 @@ class Property:
         dtype: How the values are stored; floating ones are NaN where they cannot be computed,
             integers 0.
         version: Part of the names of cached files, raised when the values change.
-        make: Makes the function from an RDKit molecule to the values, NumPy ``(width,)``.
+        make: Makes the function from an RDKit molecule to the values, NumPy ``(width,)``, given
+            patterns of columns to leave out.
         names: What the columns are called; may be empty.
     """
 
     width: int
     dtype: torch.dtype
     version: str
-    make: Callable[[], Callable[[Any], np.ndarray]]
+    make: Callable[[Sequence[str]], Callable[[Any], np.ndarray]]
     names: tuple[str, ...] = ()
 
 
@@ -85,9 +87,7 @@ def with_properties(dataset: Dataset, names: Sequence[str] | str, workers: int =
     """
     graphs = dataset.graphs
     given = {} if graphs is None else graphs.properties
-    if isinstance(names, str):
-        names = [name.strip() for name in names.split(",") if name.strip()]
-    missing = [name for name in dict.fromkeys(names) if name not in given]
+    missing = [name for name in dict.fromkeys(property_names(names)) if name not in given]
     if not missing:
         return dataset
     for name in missing:
@@ -103,12 +103,20 @@ def with_properties(dataset: Dataset, names: Sequence[str] | str, workers: int =
     return replace(dataset, graphs=replace(graphs, properties={**given, **found}))
 
 
-def compute(smiles: Sequence[str], name: str) -> Tensor:
+def property_names(names: Sequence[str] | str) -> list[str]:
+    """Names of properties: a list, or names between commas."""
+    given = names.split(",") if isinstance(names, str) else names
+    return [name.strip() for name in given if name.strip()]
+
+
+def compute(smiles: Sequence[str], name: str, leave_out: Sequence[str] = ()) -> Tensor:
     """A property of some molecules, ``(g, width)``, computed now.
 
     Args:
         smiles: One per molecule.
         name: A key of :data:`PROPERTIES`.
+        leave_out: Names of columns, or patterns such as ``BCUT2D_*``, that are not computed: some
+            descriptors take as long as many others.
 
     Raises:
         MissingDependencyError: If RDKit is not installed.
@@ -119,7 +127,7 @@ def compute(smiles: Sequence[str], name: str) -> Tensor:
     kind = PROPERTIES[name]
     floating = kind.dtype.is_floating_point
     values = np.full((len(smiles), kind.width), np.nan if floating else 0, "float64")
-    row_of = kind.make()
+    row_of = kind.make(leave_out)
     with rdBase.BlockLogs():
         for i, text in enumerate(smiles):
             molecule = Chem.MolFromSmiles(text) if isinstance(text, str) else None
@@ -182,7 +190,7 @@ def _values(path: Path, count: int) -> Tensor:
     return values
 
 
-def _descriptors() -> Callable[[Any], np.ndarray]:
+def _descriptors(leave_out: Sequence[str]) -> Callable[[Any], np.ndarray]:
     from rdkit.Chem import Descriptors
     from rdkit.Chem.EState import EStateIndices
 
@@ -194,7 +202,9 @@ def _descriptors() -> Callable[[Any], np.ndarray]:
     plain = [
         (i, functions[name])
         for i, name in enumerate(DESCRIPTORS)
-        if name in functions and name not in _ESTATE
+        if name in functions
+        and name not in _ESTATE
+        and not any(fnmatch(name, p) for p in leave_out)
     ]
 
     def row(molecule: Any) -> np.ndarray:
@@ -213,7 +223,7 @@ def _descriptors() -> Callable[[Any], np.ndarray]:
     return row
 
 
-def _morgan() -> Callable[[Any], np.ndarray]:
+def _morgan(leave_out: Sequence[str]) -> Callable[[Any], np.ndarray]:
     from rdkit.Chem.rdFingerprintGenerator import GetMorganGenerator
 
     generator = GetMorganGenerator(radius=MORGAN_RADIUS, fpSize=MORGAN_COLUMNS)

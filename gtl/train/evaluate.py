@@ -14,6 +14,7 @@ from torch import Tensor
 
 from gtl.checks import check_positive
 from gtl.data.dataset import Dataset
+from gtl.data.properties import with_properties
 from gtl.errors import ConfigError, DataError
 from gtl.graph import Graph
 from gtl.metrics import score, score_by_ogb, scores_by_column
@@ -231,6 +232,7 @@ def _each_batch(
     fan_out: Sequence[int | None] | None,
     batch_size: int | None,
 ) -> Tensor:
+    data = with_properties(data, model.properties)
     schema = getattr(model.encoder, "schema", None)
     if schema is not None:
         schema.require(data.schema, "the model")

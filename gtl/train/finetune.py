@@ -9,6 +9,7 @@ from typing import Any
 from gtl.adapters import Adapted, AdaptedEncoder
 from gtl.catalog import ADAPTERS, ENCODERS, TASKS, WEIGHTINGS
 from gtl.data.dataset import Dataset
+from gtl.data.properties import property_names, with_properties
 from gtl.errors import ConfigError
 from gtl.roles import Encoder, Task, Weighting
 from gtl.train.candidates import Start, cache_vectors, candidates_of, folder_of
@@ -18,7 +19,7 @@ from gtl.train.footprint import footprint
 from gtl.train.labels import LabelNames
 from gtl.train.members import Members, ensemble_results
 from gtl.train.model import TARGET, Model
-from gtl.train.resolve import as_dataset, as_tasks, check_fan_out
+from gtl.train.resolve import as_dataset, as_tasks, check_fan_out, with_needed_properties
 from gtl.train.selection import (
     TARGET_ONLY,
     Candidate,
@@ -43,6 +44,7 @@ def finetune(
     adapter: Any = None,
     head: Any = "linear",
     readout: Any = "mean",
+    properties: Sequence[str] | str = (),
     links: Mapping[str, Any] | None = None,
     class_weights: Any = None,
     epochs: int | None = None,
@@ -87,6 +89,8 @@ def finetune(
         head: Node, graph or pair vectors to predictions.
         readout: Node vectors to graph vectors, for graph-level data. A list, such as
             ``["mean", "max"]``, is several side by side.
+        properties: Properties of the graphs that the head reads beside their vectors. For
+            molecules ``descriptors`` and ``morgan`` are computed where they are missing.
         links: Options for link-level data. These are ``negatives`` drawn per link (1, or 0 if the
             training split has some), ``corrupt`` (``both``, ``one`` or ``second`` end), ``remove``
             the links of a batch from its graph (true), ``features`` of a pair (``product``,
@@ -142,7 +146,9 @@ def finetune(
         GtlError: On any unusable argument, before anything is written.
     """
     arguments = dict(locals())
-    dataset = arguments["dataset"] = as_dataset(dataset)
+    properties = property_names(properties)
+    dataset = with_properties(with_needed_properties(as_dataset(dataset), auxiliary), properties)
+    arguments["dataset"] = dataset
     check_labels(dataset)
     several = Members(members, finetune, arguments)
     with Session("finetune", dataset, seed=seed, device=device, out=out, resume=resume) as session:
@@ -153,7 +159,7 @@ def finetune(
         base = session.adapted(base, adapter)
         items = set_aside(dataset, meta_share, session.rng)
         links = link_options(links, dataset, items.train, batch_size)
-        how = (head, readout, links, class_weights)
+        how = (head, readout, links, class_weights, properties)
         target = target_task(base, dataset, items.train, *how)
         before_tasks = RandomState.of(session.rng)  # where a run without auxiliary tasks starts
         helpers = as_auxiliary(auxiliary, dataset, base, trained)

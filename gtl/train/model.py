@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from gtl.adapters import Adapted, attach, trainable
@@ -23,6 +24,7 @@ from gtl.run_kinds import kind_of
 from gtl.tasks import Supervised
 from gtl.tasks.links import Links
 from gtl.train.labels import LabelNames
+from gtl.train.property_input import PropertyInput, spec_of
 
 TARGET = "supervised"  # name of the labeled target among the tasks of a training
 
@@ -35,11 +37,18 @@ class Predictor(nn.Module):
         readout: Node vectors to graph vectors; ``None`` when the items are nodes or pairs.
         pair: How two node vectors become one, a key of :data:`gtl.graph.pairs.PAIR_FEATURES`;
             ``None`` when the items are no pairs.
+        properties: Properties of the graphs that the head reads beside their vectors.
     """
 
-    def __init__(self, head: nn.Module, readout: nn.Module | None = None, pair: str | None = None):
+    def __init__(
+        self,
+        head: nn.Module,
+        readout: nn.Module | None = None,
+        pair: str | None = None,
+        properties: PropertyInput | None = None,
+    ):
         super().__init__()
-        self.head = head
+        self.head, self.properties = head, properties
         self.readout, self.pair = readout, pair
         whole = GraphItems if readout is not None else NodeItems
         self.items: type[Items] = whole if pair is None else PairItems
@@ -50,7 +59,10 @@ class Predictor(nn.Module):
         Raises:
             DataError: If the predictor is for pairs and the graph has none, or the reverse.
         """
-        return self.items.features(graph, nodes, self.pair or self.readout)
+        vectors = self.items.features(graph, nodes, self.pair or self.readout)
+        if self.properties is None:
+            return vectors
+        return torch.cat([vectors, self.properties(graph)], 1)
 
     def forward(self, graph: Graph, nodes: Tensor) -> Tensor:
         """Predictions ``(b, c)`` from node vectors ``(n, h)``."""
@@ -108,6 +120,12 @@ class Model(nn.Module):
         return self.predictor.features(graph, nodes)
 
     @property
+    def properties(self) -> list[str]:
+        """Names of the properties that the head reads beside the graph vectors."""
+        beside = self.predictor.properties
+        return [] if beside is None else list(beside.columns)
+
+    @property
     def predictor(self) -> Predictor:
         """Readout and head."""
         assert isinstance(self.target.predictor, Predictor)
@@ -130,6 +148,7 @@ class Model(nn.Module):
             "labels": None if self.labels is None else self.labels.to_json(),
             "head": HEADS.spec(predictor.head),
             "readout": READOUTS.spec(predictor.readout),
+            "properties": spec_of(predictor.properties),
             "links": asdict(target.links) if predictor.items is PairItems else None,
             "class_weights": target.class_weights,
             "fan_out": self.fan_out,
@@ -207,6 +226,7 @@ def build_target(
     readout: Any,
     links: Mapping[str, Any] | None = None,
     class_weights: Any = None,
+    properties: Mapping[str, int] | None = None,
 ) -> Supervised:
     """The supervised task with its predictor.
 
@@ -217,13 +237,16 @@ def build_target(
         readout: Likewise, or a list of those; ignored when the items are not graphs.
         links: Options of :class:`gtl.tasks.links.Links`.
         class_weights: As for :class:`gtl.tasks.Supervised`.
+        properties: Columns of the properties that the head reads, by name.
     """
     items = KINDS_OF_ITEMS[target["level"]]
     pair = Links.of(links).features if items is PairItems else None
     width = encoder.width
     pool = as_readout(readout, width) if items.has_readout else None
     width = getattr(pool, "width", width)
-    predictor = Predictor(HEADS.build(head, width, target["outputs"]), pool, pair)
+    beside = PropertyInput(properties, width) if properties else None
+    width += beside.width if beside else 0
+    predictor = Predictor(HEADS.build(head, width, target["outputs"]), pool, pair, beside)
     return Supervised(
         predictor,
         kind=target["kind"],
@@ -292,7 +315,8 @@ def _load_one(folder: Path, config: Mapping[str, Any]) -> Model:
     """The model whose weights a run folder itself holds."""
     weights = best_weights(folder)
     encoder = encoder_from_config(config, folder)
-    how = config["head"], config["readout"], config.get("links"), config.get("class_weights")
+    how = [config[name] for name in ("head", "readout")]
+    how += [config.get(name) for name in ("links", "class_weights", "properties")]
     target = build_target(encoder, config["target"], *how)
     load_part(encoder, weights, "encoder.", folder)
     load_part(target, weights, f"tasks.{TARGET}.", folder)

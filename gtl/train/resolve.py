@@ -87,7 +87,7 @@ def origin_of(encoder: Any) -> str | None:
     if folder is not None:
         return str(folder.name)
     name = encoder.get("name") if isinstance(encoder, Mapping) else encoder
-    if name in SHIPPED:
+    if isinstance(name, str) and name in SHIPPED:
         return str(name)
     is_path = isinstance(encoder, (str, Path)) and Path(encoder).exists()
     return Path(encoder).name if is_path else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
@@ -21,6 +21,7 @@ from gtl.roles import Encoder
 from gtl.tasks import Supervised
 from gtl.tasks.links import Links
 from gtl.train.model import build_target
+from gtl.train.property_input import columns_of
 
 log = logging.getLogger(__name__)
 _SHOWN = 5  # names in a warning
@@ -117,10 +118,15 @@ def target_task(
     readout: Any,
     links: Mapping[str, Any] | None,
     class_weights: Any = None,
+    properties: Sequence[str] = (),
 ) -> Supervised:
     """The supervised task with its predictor; scale and weights are those of the training items."""
     assert dataset.labels is not None
-    target = build_target(encoder, shape_of(dataset), head, readout, links, class_weights)
+    beside = columns_of(dataset, properties)
+    how = (head, readout, links, class_weights, beside)
+    target = build_target(encoder, shape_of(dataset), *how)
+    if beside:
+        target.predictor.properties.fit(dataset, train)  # type: ignore[union-attr, operator]
     target.standardize(dataset.labels[train]).balance(dataset.labels[train])
     target.setup(dataset.schema, encoder.width)
     return target

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from gtl.graph import Graph, Schema
 from gtl.roles import Batch, Task, View
 from gtl.tasks.checks import built, require_count
-from gtl.tasks.self_supervised.graph_vectors import mean_and_sum, property_of
+from gtl.tasks.graph_vectors import mean_and_sum, property_of
 
 
 class Fingerprint(Task):
