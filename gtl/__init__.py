@@ -26,11 +26,14 @@ if TYPE_CHECKING:
     from gtl.forecasting.forecast import forecast
     from gtl.graph.convert import as_graph
     from gtl.run_kinds import load_run
+    from gtl.train.blend import blend
+    from gtl.train.comparison import compare
     from gtl.train.episodes import finetune_by_episodes
     from gtl.train.evaluate import embed, evaluate, predict
     from gtl.train.finetune import finetune
     from gtl.train.model import Model
     from gtl.train.pretrain import pretrain
+    from gtl.train.probe import probe
     from gtl.train.run import Run
     from gtl.train.step import Step, TaskModel
 
@@ -42,11 +45,14 @@ _MODULES = {
     "gtl.forecasting.forecast": ("forecast",),
     "gtl.graph.convert": ("as_graph",),
     "gtl.run_kinds": ("load_run",),
+    "gtl.train.blend": ("blend",),
+    "gtl.train.comparison": ("compare",),
     "gtl.train.episodes": ("finetune_by_episodes",),
     "gtl.train.evaluate": ("embed", "evaluate", "predict"),
     "gtl.train.finetune": ("finetune",),
     "gtl.train.model": ("Model",),
     "gtl.train.pretrain": ("pretrain",),
+    "gtl.train.probe": ("probe",),
     "gtl.train.run": ("Run",),
     "gtl.train.step": ("Step", "TaskModel"),
 }
@@ -89,6 +95,8 @@ __all__ = [
     "__version__",
     "as_graph",
     "attach",
+    "blend",
+    "compare",
     "detach",
     "embed",
     "evaluate",
@@ -100,6 +108,7 @@ __all__ = [
     "load_run",
     "predict",
     "pretrain",
+    "probe",
     "register_adapter",
     "register_encoder",
     "register_few_shot_method",

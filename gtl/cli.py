@@ -11,22 +11,18 @@ from pathlib import Path
 from typing import Any
 
 from gtl.errors import ConfigError, GtlError, GtlWarning
+from gtl.run_options import spelled_out as _spelled_out
 from gtl.run_options import with_run_config
 
 # Groups of the options of a loop in its help; what is in none of them is a part.
 _GROUPS = {
     "training": (
         *("epochs", "episodes", "batch_size", "fan_out", "lr", "rates", "weight_decay"),
-        *("optimizer", "meta_share", "guard", "patience", "stride"),
+        *("optimizer", "meta_share", "guard", "patience", "stride", "repeats", "workers"),
     ),
     "weights": (*("warmup", "schedule", "head_first", "batch_norm", "average"), "members"),
     "run": ("seed", "device", "out", "resume"),
 }
-_PARTS = ("encoder", "weighting", "adapter", "head", "readout")  # which may be given by options
-_SWITCHES = (
-    *("--resume", "--footprint", "--difference", "--frozen"),
-    *("--overwrite", "--allow_changed", "--per_task"),
-)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -103,14 +99,39 @@ def finetune(data: Any, root: Path | None, **options: Any) -> str:
     dataset = read(data, root, options["seed"])
     options["out"] = options["out"] or _default_folder("finetune", dataset.spec, options["seed"])
     results = gtl.finetune(dataset=dataset, **options).results
-    values = [
+    several = results.get("members")
+    how = f"{len(several)} members" if several else f"epoch {results['epoch']}"
+    return f"{_values(results)} ({how})\nrun folder: {options['out']}"
+
+
+def _values(results: Mapping[str, Any]) -> str:
+    """Values on validation and test data, where there are some."""
+    return ", ".join(
         f"{part} {results['metric']} {results[part]:.4f}"
         for part in ("valid", "test")
         if results[part] is not None
-    ]
-    several = results.get("members")
-    how = f"{len(several)} members" if several else f"epoch {results['epoch']}"
-    return f"{', '.join(values)} ({how})\nrun folder: {options['out']}"
+    )
+
+
+def probe(data: Any, root: Path | None, **options: Any) -> str:
+    """Fit a forest, boosting or a linear model to frozen vectors or properties of graphs."""
+    import gtl
+
+    dataset = read(data, root, options["seed"])
+    options["out"] = options["out"] or _default_folder("probe", dataset.spec, options["seed"])
+    results = gtl.probe(dataset=dataset, **options).results
+    chosen = results["selection"]["selected"] if "selection" in results else ""
+    shown = f" ({chosen})" if chosen else ""
+    return f"{_values(results)}{shown}\nrun folder: {options['out']}"
+
+
+def compare(data: Any, root: Path | None, **options: Any) -> str:
+    """Train forests, a probe, fine-tuning and their blend, and choose one by validation data."""
+    import gtl
+
+    dataset = read(data, root, options["seed"])
+    options["out"] = options["out"] or _default_folder("compare", dataset.spec, options["seed"])
+    return f"{gtl.compare(dataset=dataset, **options)}\nrun folder: {options['out']}"
 
 
 def fewshot(data: Any, root: Path | None, **options: Any) -> str:
@@ -143,8 +164,9 @@ def forecast(data: Any, root: Path | None, **options: Any) -> str:
 def evaluate(run: Path, data: Any, root: Path | None, split: str, **options: Any) -> str:
     """Evaluate a run on labeled data; prints JSON."""
     import gtl
+    from gtl.train.evaluate import as_model
 
-    model = gtl.Model.load(run)
+    model = as_model(run)
     return json.dumps(gtl.evaluate(model, _read_for(run, data, root), split, **options))
 
 
@@ -160,13 +182,14 @@ def predict(
     """Write a run's predictions as CSV."""
     import gtl
     from gtl.train.ensemble import Ensemble
+    from gtl.train.evaluate import as_model
     from gtl.train.prediction_table import prediction_table
 
     if out.exists() and not overwrite:
         raise ConfigError(f"{out} exists; choose another --out, or allow it with --overwrite")
     if not out.parent.is_dir():
         raise ConfigError(f"there is no folder {out.parent} to write {out.name} to; make it first")
-    model, dataset = gtl.Model.load(run), _read_for(run, data, root)
+    model, dataset = as_model(run), _read_for(run, data, root)
     several = isinstance(model, Ensemble)
     found = gtl.predict(model, dataset, split, spread=several, **options)
     mean, std = found if several else (found, None)
@@ -201,6 +224,8 @@ _VERBS: Mapping[str, Callable[..., str]] = {
     "demo": demo,
     "pretrain": pretrain,
     "finetune": finetune,
+    "probe": probe,
+    "compare": compare,
     "fewshot": fewshot,
     "forecast": forecast,
     "evaluate": evaluate,
@@ -237,14 +262,17 @@ def _parser() -> Any:
     loops: dict[str, tuple[Callable[..., Any], str]] = {
         "pretrain": (gtl.pretrain, "data"),
         "finetune": (gtl.finetune, "dataset"),
+        "probe": (gtl.probe, "dataset"),
+        "compare": (gtl.compare, "dataset"),
         "fewshot": (gtl.few_shot, "data"),
         "forecast": (gtl.forecast, "series"),
     }
     for name, (loop, data) in loops.items():
         _add_data(subs[name], "what to read: a spec, or a mapping of spec and reader's options")
         _add_loop(subs[name], loop, data)
-    for name in ("pretrain", "finetune", "forecast"):
+    for name in ("pretrain", "finetune", "compare", "forecast"):
         subs[name].set_defaults(encoder="gin")
+    subs["probe"].set_defaults(encoder=None)
     for name, part in (("evaluate", "test"), ("predict", "all")):
         _add_use_of_run(subs[name], part)
     _add_evaluation(subs["evaluate"])
@@ -282,7 +310,7 @@ def _add_loop(parser: Any, function: Callable[..., Any], data: str) -> None:
 
 
 def _add_use_of_run(parser: Any, part: str) -> None:
-    parser.add_argument("run", type=Path, help="run folder of gtl finetune")
+    parser.add_argument("run", type=Path, help="run folder of finetune, probe or compare")
     _add_data(parser, "what to read; the data of the run by default")
     parser.add_argument("--split", default=part, help="train, valid, test or all")
     parser.add_argument(
@@ -334,51 +362,6 @@ def _read_for(run: Path, data: Any, root: Path | None) -> Any:
 def _default_folder(verb: str, spec: str, seed: int) -> Path:
     name = Path(spec.partition(":")[2]).stem
     return Path("runs") / f"{verb}-{name}-{seed}"
-
-
-def _spelled_out(words: Sequence[str]) -> list[str]:
-    """Long forms of the words.
-
-    ``--smiles-column`` means ``--smiles_column``, ``--resume`` means ``--resume=true``, and
-    ``--data SPEC --data.OPTION VALUE`` means ``--data '{spec: SPEC, OPTION: VALUE}'``, likewise
-    for parts.
-    """
-    spelled = []
-    for word, after in zip(words, [*words[1:], ""]):
-        name, equals, value = word.partition("=")
-        if name.startswith("--"):
-            name = "--" + name[2:].replace("-", "_")
-            if name in _SWITCHES and not equals and after not in ("true", "false", "null"):
-                equals, value = "=", "true"
-        spelled.append(name + equals + value)
-    for key, first in {"data": "spec", **dict.fromkeys(_PARTS, "name")}.items():
-        spelled = _joined(spelled, key, first)
-    return spelled
-
-
-def _joined(words: Sequence[str], key: str, first: str) -> list[str]:
-    """``--key VALUE`` and ``--key.OPTION VALUE`` as one mapping, if there are options."""
-    import yaml
-
-    if not any(word.startswith(f"--{key}.") for word in words):
-        return list(words)
-    given: dict[str, Any] = {}
-    rest, position = [], 0
-    while position < len(words):
-        name, equals, value = words[position].partition("=")
-        position += 1
-        if name != f"--{key}" and not name.startswith(f"--{key}."):
-            rest.append(words[position - 1])
-            continue
-        if not equals:
-            value = words[position] if position < len(words) else ""
-            position += 1
-        found = yaml.safe_load(value)
-        if name == f"--{key}":
-            given.update(found if isinstance(found, Mapping) else {first: value})
-        else:
-            given[name.partition(".")[2]] = found
-    return [*rest, f"--{key}", json.dumps(given, default=str)]
 
 
 def _send_messages_to_stderr() -> None:

@@ -20,13 +20,16 @@ if TYPE_CHECKING:
     from gtl.forecasting.forecaster import Forecaster
     from gtl.report.few_shot import FewShotResult
     from gtl.train.model import Model
+    from gtl.train.predicting import Predicting
     from gtl.train.run import Run
 
-    Loaded: TypeAlias = Run | Model | Forecaster | FewShotResult
+    Loaded: TypeAlias = Run | Model | Predicting | Forecaster | FewShotResult
 
-Role = Literal["method", "pretraining", "few-shot comparison", "forecast"]
+Role = Literal["method", "pretraining", "few-shot comparison", "forecast", "comparison"]
 MODEL = "gtl.train.model:Model.load"
 ENCODER_AND_TASKS = "gtl.train.run:Run.load"
+PROBE, BLEND = "gtl.train.probe:Probe.load", "gtl.train.blend:Blend.load"
+COMPARISON = "gtl.train.comparison:Comparison.load"
 
 
 @dataclass(frozen=True)
@@ -38,8 +41,8 @@ class RunKind:
         what: Noun for messages, with its article.
         loader: Function that opens a folder, as ``"module:attribute.path"``.
         role: Place in a report: ``"method"`` and ``"forecast"`` have values on a target, by which
-            they are compared; ``"pretraining"`` has no target; a ``"few-shot comparison"`` has its
-            own table.
+            they are compared; ``"pretraining"`` has no target; a ``"few-shot comparison"`` and a
+            ``"comparison"`` have tables of their own.
         may_change: Settings that a resumed run may have different from those it began with.
     """
 
@@ -58,6 +61,11 @@ class RunKind:
     def holds_model(self) -> bool:
         """Whether the folder holds a :class:`gtl.Model`."""
         return self.loader == MODEL
+
+    @property
+    def predicts(self) -> bool:
+        """Whether :func:`gtl.evaluate` and :func:`gtl.predict` take the folder."""
+        return self.loader in (MODEL, PROBE, BLEND, COMPARISON)
 
     @property
     def holds_encoder(self) -> bool:
@@ -79,6 +87,9 @@ _KINDS = (
     RunKind(
         "finetune_by_episodes", "a fine-tuning run by episodes", MODEL, "method", ("episodes",)
     ),
+    RunKind("probe", "a probe", PROBE, "method"),
+    RunKind("blend", "a blend", BLEND, "method"),
+    RunKind("compare", "a comparison of methods", COMPARISON, "comparison"),
     RunKind(
         "fewshot",
         "a few-shot comparison",
@@ -134,7 +145,8 @@ def load_run(folder: Path | str) -> Loaded:
     Returns:
         What the folder holds: a :class:`gtl.Run` of ``pretrain``, a :class:`gtl.Model` of
         ``finetune`` and ``finetune_by_episodes``, a :class:`gtl.forecasting.forecaster.Forecaster`
-        of ``forecast``, a :class:`gtl.report.few_shot.FewShotResult` of ``fewshot``.
+        of ``forecast``, a :class:`gtl.report.few_shot.FewShotResult` of ``fewshot``, and a
+        :class:`gtl.train.predicting.Predicting` of ``probe``, ``blend`` and ``compare``.
 
     Raises:
         CheckpointError: If the folder is no run, was interrupted before there was anything to

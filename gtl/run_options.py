@@ -1,4 +1,4 @@
-"""Options of the command line that repeat a run, from its ``config.json``."""
+"""Words of the command line: their long forms, and those that repeat a run."""
 
 from __future__ import annotations
 
@@ -11,6 +11,18 @@ from typing import Any
 from gtl.checkpoint import read_json
 from gtl.errors import ConfigError
 
+_PARTS = ("encoder", "weighting", "adapter", "head", "readout")  # which may be given by options
+_SWITCHES = (
+    *(
+        "--resume",
+        "--footprint",
+        "--difference",
+        "--frozen",
+        "--overwrite",
+        "--allow_changed",
+        "--per_task",
+    ),
+)
 _LOOPS = {"fewshot": "few_shot"}  # functions whose verb has another name
 
 
@@ -47,3 +59,48 @@ def _options_of(config: Mapping[str, Any], verb: str) -> list[str]:
     data = {"spec": config["data"], **config["data_options"]}
     root = config.get("data_root")
     return ["--data", json.dumps(data), *(["--root", root] if root else []), *words]
+
+
+def spelled_out(words: Sequence[str]) -> list[str]:
+    """Long forms of the words.
+
+    ``--smiles-column`` means ``--smiles_column``, ``--resume`` means ``--resume=true``, and
+    ``--data SPEC --data.OPTION VALUE`` means ``--data '{spec: SPEC, OPTION: VALUE}'``, likewise
+    for parts.
+    """
+    spelled = []
+    for word, after in zip(words, [*words[1:], ""]):
+        name, equals, value = word.partition("=")
+        if name.startswith("--"):
+            name = "--" + name[2:].replace("-", "_")
+            if name in _SWITCHES and not equals and after not in ("true", "false", "null"):
+                equals, value = "=", "true"
+        spelled.append(name + equals + value)
+    for key, first in {"data": "spec", **dict.fromkeys(_PARTS, "name")}.items():
+        spelled = _joined(spelled, key, first)
+    return spelled
+
+
+def _joined(words: Sequence[str], key: str, first: str) -> list[str]:
+    """``--key VALUE`` and ``--key.OPTION VALUE`` as one mapping, if there are options."""
+    import yaml
+
+    if not any(word.startswith(f"--{key}.") for word in words):
+        return list(words)
+    given: dict[str, Any] = {}
+    rest, position = [], 0
+    while position < len(words):
+        name, equals, value = words[position].partition("=")
+        position += 1
+        if name != f"--{key}" and not name.startswith(f"--{key}."):
+            rest.append(words[position - 1])
+            continue
+        if not equals:
+            value = words[position] if position < len(words) else ""
+            position += 1
+        found = yaml.safe_load(value)
+        if name == f"--{key}":
+            given.update(found if isinstance(found, Mapping) else {first: value})
+        else:
+            given[name.partition(".")[2]] = found
+    return [*rest, f"--{key}", json.dumps(given, default=str)]

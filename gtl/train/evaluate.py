@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gtl.checkpoint import read_json
 from gtl.checks import check_positive
 from gtl.data.dataset import Dataset
 from gtl.data.properties import with_properties
@@ -19,11 +20,12 @@ from gtl.errors import ConfigError, DataError
 from gtl.graph import Graph
 from gtl.metrics import score, score_by_ogb, scores_by_column
 from gtl.roles import Encoder
-from gtl.run_kinds import load_run
+from gtl.run_kinds import kind_of, load_run
 from gtl.train.device import module_device
 from gtl.train.ensemble import Ensemble, Predictions, mean_output
 from gtl.train.labels import Aligned, LabelNames
 from gtl.train.model import Model, build_target
+from gtl.train.predicting import Predicting, probabilities
 from gtl.train.resolve import as_dataset, check_fan_out
 from gtl.train.run import Run
 
@@ -79,7 +81,7 @@ def evaluate(
     if not allow_changed:
         _require_unchanged(model, dataset)
     index = dataset.items(split)
-    raw = _each_batch(model, dataset, index, model.outputs, fan_out, batch_size)
+    raw = raw_outputs(model, dataset, index, fan_out=fan_out, batch_size=batch_size)
     outputs = (raw if aligned.columns is None else raw[:, aligned.columns]).double().numpy()
     if not np.isfinite(outputs).all():
         raise DataError("the model's predictions are not finite; train with a lower rate (lr)")
@@ -98,7 +100,7 @@ def evaluate(
     return found
 
 
-def value_on(model: Model, dataset: Dataset, split: str) -> float | None:
+def value_on(model: Model | Predicting, dataset: Dataset, split: str) -> float | None:
     """The data set's metric on a split; ``None`` without one, or where the metric is undefined."""
     if not len(dataset.split.get(split, ())):
         return None
@@ -140,15 +142,17 @@ def predict(
         ConfigError: If the spread of a single model is asked for, or the one of logits.
     """
     model, data = as_model(model), as_dataset(data)
-    index, kind = data.items(split), str(model.target.kind)
+    index, kind = data.items(split), kind_of_outputs(model)
     if not spread:
-        outputs = _each_batch(model, data, index, model.outputs, fan_out, batch_size)
-        return outputs if raw else _in_unit(outputs, kind)
+        outputs = raw_outputs(model, data, index, fan_out=fan_out, batch_size=batch_size)
+        return outputs if raw else probabilities(outputs, kind)
     if raw or not isinstance(model, Ensemble):
         why = "is of probabilities, not of `raw` outputs" if raw else "needs several models"
         raise ConfigError(f"`spread` {why}; leave it out, or train with members=5 (--members 5)")
     each = _each_batch(model, data, index, model.each, fan_out, batch_size)  # (items, k, c)
-    return Predictions(_in_unit(mean_output(each, kind), kind), _in_unit(each, kind).std(1))
+    return Predictions(
+        probabilities(mean_output(each, kind), kind), probabilities(each, kind).std(1)
+    )
 
 
 def embed(
@@ -175,21 +179,63 @@ def embed(
     if isinstance(model, (Run, Encoder)):
         model = _vectors_of(model, data, readout)
     model = as_model(model)
+    if isinstance(model, Predicting):
+        raise ConfigError(
+            f"a {type(model).__name__} has no item vectors of its own; give its encoder"
+        )
     return _each_batch(model, data, data.items(split), model.features, fan_out, batch_size)
 
 
-def as_model(model: Any) -> Model:
+def raw_outputs(
+    model: Model | Predicting,
+    data: Dataset,
+    items: Tensor,
+    *,
+    fan_out: Sequence[int | None] | None = None,
+    batch_size: int | None = None,
+) -> Tensor:
+    """Logits or values ``(k, c)`` of some items, on the CPU.
+
+    Args:
+        model: What predicts.
+        data: The items.
+        items: Their numbers, int64 ``(k,)``.
+        fan_out: See :func:`evaluate`.
+        batch_size: Likewise.
+
+    Raises:
+        ConfigError: If ``fan_out`` is given to what does not sample.
+    """
+    if isinstance(model, Model):
+        return _each_batch(model, data, items, model.outputs, fan_out, batch_size)
+    if fan_out is not None:
+        raise ConfigError(
+            f"a {type(model).__name__} does not sample neighbors; leave out `fan_out`"
+        )
+    return model.outputs(data, items)
+
+
+def kind_of_outputs(model: Model | Predicting) -> str:
+    """``"binary"``, ``"multiclass"`` or ``"regression"``."""
+    return str(model.target.kind) if isinstance(model, Model) else model.labels.kind
+
+
+def as_model(model: Any) -> Model | Predicting:
     """A model, or that of a run folder.
 
     Raises:
         ConfigError: If it is neither.
+        CheckpointError: If it is a folder of another kind of run.
     """
     if isinstance(model, (str, Path)):
-        return Model.load(model)
-    if not isinstance(model, Model):
+        folder = Path(model)
+        kind = kind_of(read_json(folder / "config.json"), folder)
+        loaded: Model | Predicting = (kind.load if kind.predicts else Model.load)(folder)
+        return loaded
+    if not isinstance(model, (Model, Predicting)):
         raise ConfigError(
             f"`model` is a {type(model).__name__}, expected a gtl.Model, as gtl.finetune returns, "
-            "or the folder of a fine-tuning run"
+            "a probe, a blend, or the folder of such a run"
         )
     return model
 
@@ -202,7 +248,7 @@ def _vectors_of(start: Run | Encoder, data: Dataset, readout: Any) -> Model:
     return model.to(module_device(encoder)).train(encoder.training)
 
 
-def _require_unchanged(model: Model, dataset: Dataset) -> None:
+def _require_unchanged(model: Model | Predicting, dataset: Dataset) -> None:
     known = model.trained_on
     if known is None or known["spec"] != dataset.spec or dataset.spec in UNNAMED:
         return
@@ -217,9 +263,12 @@ def _require_unchanged(model: Model, dataset: Dataset) -> None:
         )
 
 
-def _aligned(model: Model, dataset: Dataset) -> Aligned:
+def _aligned(model: Model | Predicting, dataset: Dataset) -> Aligned:
     """Labels in the model's numbering; unchanged where a model has no names of labels."""
-    known = model.labels or LabelNames(str(model.target.kind), model.target.outputs or 1, "")
+    known = model.labels
+    if known is None:
+        assert isinstance(model, Model)
+        known = LabelNames(str(model.target.kind), model.target.outputs or 1, "")
     aligned = known.aligned(dataset)
     return aligned if aligned.metric else replace(aligned, metric=dataset.metric)
 
@@ -250,13 +299,6 @@ def _each_batch(
             parts.append(outputs(graph, nodes).cpu())
     model.train(was_training)
     return torch.cat(parts)
-
-
-def _in_unit(outputs: Tensor, kind: str) -> Tensor:
-    """Probabilities of logits whose last dimension are classes; values of a regression."""
-    if kind == "regression":
-        return outputs
-    return outputs.softmax(-1) if kind == "multiclass" else outputs.sigmoid()
 
 
 def _portions(

@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from gtl.data.dataset import Dataset
+from gtl.train.evaluate import kind_of_outputs
 from gtl.train.labels import LabelNames
 from gtl.train.model import Model
+from gtl.train.predicting import Predicting
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
 def prediction_table(
-    model: Model,
+    model: Model | Predicting,
     dataset: Dataset,
     values: Tensor,
     items: Tensor,
@@ -41,7 +43,7 @@ def prediction_table(
     """
     import pandas as pd
 
-    known = model.labels or LabelNames(str(model.target.kind), values.shape[1], "")
+    known = model.labels or LabelNames(kind_of_outputs(model), values.shape[1], "")
     names = list(known.outputs_by_name())
     predictions = pd.DataFrame(values.numpy(), columns=names)
     if spread is not None:

@@ -1,0 +1,145 @@
+"""Repeated divisions of labeled items, and the comparison of methods over them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gtl.data.dataset import Dataset
+from gtl.data.splits import stratified_split
+from gtl.errors import DataError
+from gtl.metrics import direction, score
+from gtl.report.compare import Difference, spread
+
+_DRAWS = 50
+
+
+def redivided(dataset: Dataset, seed: int, number: int) -> Dataset:
+    """The data with training and validation items drawn anew; test items stay what they are.
+
+    The parts keep their sizes, one column or classes keep their shares where each has enough
+    items, and the metric is defined on the validation split.
+
+    Args:
+        dataset: Labeled data with the splits ``train`` and ``valid``.
+        seed: Of all divisions.
+        number: Of this one; 0 is the given division.
+
+    Raises:
+        DataError: If the metric is undefined on every division that was drawn.
+    """
+    if number == 0:
+        return dataset
+    pool = torch.cat([dataset.items("train"), dataset.items("valid")]).sort().values
+    size = len(dataset.items("valid"))
+    for draw in range(_DRAWS):
+        drawn = _divided(dataset, pool, size, hash_of(seed, number, draw))
+        split = {**dataset.split, **drawn}
+        if _is_defined(dataset, split["valid"]):
+            return replace(dataset, split=split)
+    raise DataError(
+        f"{dataset.spec}: {dataset.metric} is undefined on {_DRAWS} random validation splits of "
+        f"{size} items; use another metric, more data or repeats=1"
+    )
+
+
+def hash_of(*numbers: int) -> int:
+    """One seed from several numbers."""
+    return int(np.random.SeedSequence([n % 2**32 for n in numbers]).generate_state(1)[0])
+
+
+def _divided(dataset: Dataset, pool: Tensor, size: int, seed: int) -> dict[str, Tensor]:
+    labels = dataset.labels
+    assert labels is not None
+    own = labels[pool]
+    by_class = dataset.kind == "multiclass" or (dataset.kind == "binary" and own.shape[1] == 1)
+    known = own.isnan().logical_not().all(1) if own.is_floating_point() else own >= 0
+    if by_class and bool(known.all()):
+        try:
+            share = size / len(pool)
+            parts = stratified_split(own, (1 - share, share), seed)
+            return {part: pool[parts[part]] for part in ("train", "valid")}
+        except DataError:
+            pass  # a class with one item
+    order = pool[torch.randperm(len(pool), generator=torch.Generator().manual_seed(seed))]
+    return {"train": order[size:].sort().values, "valid": order[:size].sort().values}
+
+
+def _is_defined(dataset: Dataset, items: Tensor) -> bool:
+    assert dataset.labels is not None
+    labels = dataset.labels[items].numpy()
+    try:
+        zeros = np.zeros((len(labels), dataset.num_outputs))
+        score(dataset.metric, labels, zeros, dataset.contents.queries(items))
+    except DataError:
+        return False
+    return True
+
+
+def corrected(
+    values: Sequence[float], reference: Sequence[float], overlap: float, level: float = 0.95
+) -> Difference:
+    """Mean paired difference over divisions of the same items, with its interval.
+
+    Divisions share most of their training items, so their differences are not independent; the
+    variance of the mean is ``(1 / n + overlap) std^2`` instead of ``std^2 / n`` (Nadeau and Bengio
+    2003).
+
+    Args:
+        values: Of a method, one a division.
+        reference: Of the other, likewise.
+        overlap: Held-back items of a division by its training items.
+        level: Probability that the interval covers the true mean.
+
+    Example:
+        >>> print(corrected([2.0, 3.0, 4.0], [1.0, 1.0, 1.0], 0.0).text())
+        +2.000 [-0.484, +4.484]
+    """
+    from scipy.stats import t
+
+    gaps = spread(a - b for a, b in zip(values, reference))
+    if gaps.std is None:
+        return Difference(gaps.mean, None, None, 1, None)
+    error = gaps.std * math.sqrt(1 / gaps.n + overlap)
+    half = error * float(t.ppf((1 + level) / 2, gaps.n - 1))
+    far = abs(gaps.mean) / error if error else math.inf * bool(gaps.mean)
+    p = 2 * float(t.sf(far, gaps.n - 1)) if gaps.mean else 1.0
+    return Difference(gaps.mean, gaps.mean - half, gaps.mean + half, gaps.n, p)
+
+
+def choose(
+    valid: Mapping[str, Sequence[float]], metric: str, preferred: str, overlap: float
+) -> str:
+    """The method to use, by validation values alone.
+
+    It is the one with the best mean; the preferred one instead, if that is worse by less than one
+    standard error of the paired difference. Without several divisions there is no such error, and
+    the best value counts.
+
+    Args:
+        valid: Values of each method, one a division.
+        metric: What they are.
+        preferred: Name of a method that is less at risk than others; it need not be there.
+        overlap: As for :func:`corrected`.
+
+    Example:
+        >>> choose({"a": [0.8, 0.9, 0.7], "blend": [0.9, 0.7, 0.7]}, "acc", "blend", 0.2)
+        'blend'
+        >>> choose({"a": [0.8, 0.9, 0.7], "blend": [0.7, 0.8, 0.6]}, "acc", "blend", 0.2)
+        'a'
+    """
+    sign = 1 if direction(metric) == "higher" else -1
+    means = {name: sign * float(np.mean(values)) for name, values in valid.items()}
+    best = max(means, key=lambda name: means[name])
+    if preferred not in valid or best == preferred:
+        return best
+    gaps = spread(sign * (a - b) for a, b in zip(valid[best], valid[preferred]))
+    if gaps.std is None:
+        return best
+    error = gaps.std * math.sqrt(1 / gaps.n + overlap)
+    return preferred if gaps.mean < error else best
