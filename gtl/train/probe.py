@@ -20,7 +20,7 @@ from gtl import checkpoint
 from gtl.catalog import ENCODERS
 from gtl.checkpoint import read_json
 from gtl.data.dataset import Dataset
-from gtl.data.properties import PROPERTIES
+from gtl.data.properties import PROPERTIES, with_properties
 from gtl.errors import CheckpointError, ConfigError, DataError
 from gtl.metrics import is_better
 from gtl.progress import Progress
@@ -186,6 +186,7 @@ def probe(
     models = models_of(model, dataset.level)
     _check_items(dataset, encoder, properties)
     tried = _hops(hops, dataset, encoder)
+    dataset = with_properties(dataset, properties, workers)
     started = time.monotonic()
     with Session("probe", dataset, seed=seed, device=device, out=out, resume=resume) as session:
         base = None

@@ -70,9 +70,13 @@ class Forest(ProbeModel):
 
     share = True
 
+    def __post_init__(self) -> None:
+        check_positive(trees=self.trees, min_leaf=self.min_leaf)
+        if self.max_features not in (None, "sqrt"):
+            _check_share(self.max_features)
+
     def fit(self, x: Array, y: Array, classes: int, seed: int) -> Fitted:
         """See :class:`ProbeModel`."""
-        check_positive(trees=self.trees, min_leaf=self.min_leaf)
         share = self.max_features
         if share is None:
             rows = np.random.default_rng(seed).permutation(len(x))[:_TRIAL_ROWS]
@@ -126,9 +130,12 @@ class Boosting(ProbeModel):
     min_leaf: int = 5
     leaves: int = 31
 
+    def __post_init__(self) -> None:
+        check_positive(**asdict(self))
+        _check_share(self.max_features)
+
     def fit(self, x: Array, y: Array, classes: int, seed: int) -> Fitted:
         """See :class:`ProbeModel`."""
-        check_positive(**asdict(self))
         losses = np.zeros(self.rounds)
         for train, valid in folds(y, classes, seed):
             model = self._model(classes, seed, self.rounds).fit(x[train], y[train])
@@ -162,10 +169,12 @@ class LinearModel(ProbeModel):
 
     strength: float | None = None
 
-    def fit(self, x: Array, y: Array, classes: int, seed: int) -> Fitted:
-        """See :class:`ProbeModel`."""
+    def __post_init__(self) -> None:
         if self.strength is not None:
             check_positive(strength=self.strength)
+
+    def fit(self, x: Array, y: Array, classes: int, seed: int) -> Fitted:
+        """See :class:`ProbeModel`."""
         wide = x.astype(np.float64)
         low, high = np.quantile(wide, _TAILS, axis=0)
         wide = wide.clip(low, high)
@@ -234,6 +243,11 @@ def build_model(model: Any, known: Mapping[str, Callable[..., Any]]) -> tuple[st
             found = nearest(option, names) if names else "it has none"
             raise ConfigError(f"model {name!r} has no option {option!r}; {found}")
     return name, kind(**options)
+
+
+def _check_share(value: Any) -> None:
+    if not isinstance(value, (int, float)) or not 0 < value <= 1:
+        raise ConfigError(f"`max_features` is {value!r}, expected a share in (0, 1], or 'sqrt'")
 
 
 def folds(y: Array, classes: int, seed: int) -> Iterator[tuple[Array, Array]]:
