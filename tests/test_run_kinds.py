@@ -130,5 +130,7 @@ def test_the_table_knows_what_each_folder_holds_and_what_a_report_compares():
 
     assert those("holds_model") == {"finetune", "finetune_by_episodes"}
     assert those("holds_encoder") == {"pretrain", "finetune", "finetune_by_episodes"}
-    assert those("compared") == {"finetune", "finetune_by_episodes", "forecast"}
+    trained = {"finetune", "finetune_by_episodes", "probe", "blend"}
+    assert those("compared") == {*trained, "forecast"}
+    assert those("predicts") == {*trained, "compare"}
     assert kind_of({"command": "pretrain"}).role == "pretraining"

@@ -93,7 +93,7 @@ class Forest(ProbeModel):
         kind = RandomForestClassifier if classes else RandomForestRegressor
         return kind(
             trees,
-            max_features=share,
+            max_features=share if isinstance(share, str) else float(share),
             min_samples_leaf=self.min_leaf,
             random_state=seed,
             n_jobs=1,
