@@ -81,6 +81,7 @@ def candidates_of(
             mode=tuning.encoder_mode(),
             meta_items=items.meta,
             validate=_validation(model, dataset, settings.fan_out),
+            validate_start=tuning.head_start == "fitted",
             folder=folder if alone else _folder_below(folder, name, how, tasks, resume),
         )
         job.average = tuning.average_of(model, job.steps_per_epoch)

@@ -21,6 +21,7 @@ _TRAINING: dict[str, dict[str, Any]] = {
 _TUNING: dict[str, Any] = {
     "warmup": 0.0,
     "schedule": "constant",
+    "head_start": "random",
     "head_first": 0,
     "batch_norm": "train",
     "average": 0.0,

@@ -15,6 +15,7 @@ from gtl.roles import Encoder, Task, Weighting
 from gtl.train.candidates import Start, cache_vectors, candidates_of, folder_of
 from gtl.train.defaults import training_settings, tuning_settings, with_defaults
 from gtl.train.evaluate import value_on
+from gtl.train.fitted_head import fit_head
 from gtl.train.footprint import footprint
 from gtl.train.labels import LabelNames
 from gtl.train.members import Members, ensemble_results
@@ -57,6 +58,7 @@ def finetune(
     optimizer: str = "adam",
     warmup: float | None = None,
     schedule: str | None = None,
+    head_start: str | None = None,
     head_first: int | None = None,
     batch_norm: str | None = None,
     average: float | None = None,
@@ -116,6 +118,8 @@ def finetune(
         warmup: Epochs over which learning rates rise linearly; 0 by default.
         schedule: How rates fall to 0 after that, ``cosine`` or ``linear``, or ``constant``. They
             fall until the last epoch; ``constant`` is the default.
+        head_start: ``fitted`` begins with the best linear head on the vectors, ``random`` not. It
+            is a regularized fit, and is itself kept where no epoch is better on validation data.
         head_first: Epochs at the beginning that train heads on a frozen encoder; 0 by default.
             Warm-up follows them.
         batch_norm: ``frozen`` if batch norms of the encoder keep their statistics. By default,
@@ -164,13 +168,16 @@ def finetune(
         before_tasks = RandomState.of(session.rng)  # where a run without auxiliary tasks starts
         helpers = as_auxiliary(auxiliary, dataset, base, trained)
         model = session.placed(TaskModel(base, {TARGET: target, **helpers}))
+        tuning = Tuning(**tuning_settings(arguments))
+        if tuning.head_start == "fitted":
+            fit_head(base, target, dataset, items.train, seed)
         start = Start(model, before_tasks, RandomState.of(session.rng))
         settings = Settings(
             batch_size=batch_size,
             fan_out=fan_out,
             optimizer=optimizer,
             rates=rates,
-            tuning=Tuning(**tuning_settings(arguments)),
+            tuning=tuning,
             **chosen,
         )
         settings.check(model)

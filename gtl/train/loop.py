@@ -76,6 +76,7 @@ class Job:
         validate: Value of ``data.metric`` on validation data, ``None`` without such data.
         folder: Where to log and save, or ``None``.
         title: For the progress bar.
+        validate_start: Whether the weights before the first epoch, as epoch -1, may be the best.
         patience: Epochs without a better validation value after which training ends; 0 for never.
         schedule: Factor of the learning rates, step by step.
         mode: What of the encoder is frozen, epoch by epoch.
@@ -95,6 +96,7 @@ class Job:
     fan_out: Sequence[int | None] | None = None
     meta_items: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
     validate: Callable[[], float | None] = lambda: None
+    validate_start: bool = False
     folder: RunFolder | None = None
     title: str = ""
     patience: int = 0
@@ -271,6 +273,15 @@ class Training:
             **({} if job.average is None else {"average": job.average.state_dict()}),
         }
 
+    def _begun(self) -> History:
+        """The history before the first epoch: empty, or with the start as the best."""
+        self.history = History()
+        if self.job.validate_start:
+            valid = self.job.validate()
+            if valid is not None:
+                self._choose(-1, valid)
+        return self.history
+
     def _resume(self) -> History:
         job = self.job
         state = job.folder.load() if job.folder is not None else None
@@ -278,7 +289,7 @@ class Training:
             if job.folder is not None:
                 job.folder.keep_epochs(0)
                 job.folder.save_frozen(self._weights(frozen=True))
-            return History()
+            return self._begun()
         job.folder.keep_epochs(state["epoch"])
         load_part(job.model, {**job.folder.frozen(), **state["model"]}, "", job.folder.path)
         job.folder.save_frozen(self._weights(frozen=True))

@@ -20,7 +20,7 @@ from gtl import checkpoint
 from gtl.catalog import ENCODERS
 from gtl.checkpoint import read_json
 from gtl.data.dataset import Dataset
-from gtl.data.properties import PROPERTIES, with_properties
+from gtl.data.properties import PROPERTIES, property_names, with_properties
 from gtl.errors import CheckpointError, ConfigError, DataError
 from gtl.metrics import is_better
 from gtl.progress import Progress

@@ -173,7 +173,7 @@ class LinearModel(ProbeModel):
         if self.strength is not None:
             check_positive(strength=self.strength)
 
-    def fit(self, x: Array, y: Array, classes: int, seed: int) -> Fitted:
+    def fit(self, x: Array, y: Array, classes: int, seed: int) -> Linear:
         """See :class:`ProbeModel`."""
         wide = x.astype(np.float64)
         low, high = np.quantile(wide, _TAILS, axis=0)

@@ -8,9 +8,12 @@ from typing import Any
 from torch import nn
 
 from gtl.checks import check_not_negative
+from gtl.errors import ConfigError
 from gtl.train.averaging import WeightAverage
 from gtl.train.encoder_mode import EncoderMode
 from gtl.train.schedule import Schedule
+
+HEAD_STARTS = ("random", "fitted")
 
 
 @dataclass(frozen=True)
@@ -20,6 +23,7 @@ class Tuning:
     Attributes:
         warmup: Epochs over which learning rates rise linearly.
         schedule: Decay of the rates after that, a key of :data:`gtl.train.schedule.SHAPES`.
+        head_start: Whether a linear head begins at ``"random"`` or ``"fitted"`` to the vectors.
         head_first: Epochs of the head alone, before the encoder moves and rates rise.
         batch_norm: Whether statistics of the encoder's batch norms are ``"frozen"``.
         average: Epochs over which weights are averaged; 0 for the weights of the last step.
@@ -30,12 +34,15 @@ class Tuning:
 
     warmup: float = 0.0
     schedule: str = "constant"
+    head_start: str = "random"
     head_first: int = 0
     batch_norm: str = "train"
     average: float = 0.0
 
     def __post_init__(self) -> None:
         check_not_negative(average=self.average)
+        if self.head_start not in HEAD_STARTS:
+            raise ConfigError(f"`head_start` is {self.head_start!r}, expected one of {HEAD_STARTS}")
         self.encoder_mode()
         self.rates()
 
