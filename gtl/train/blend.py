@@ -6,7 +6,6 @@ averaged, not logits; values of a regression as they are.
 
 from __future__ import annotations
 
-import logging
 import re
 import shutil
 import time
@@ -27,7 +26,7 @@ from gtl.metrics import score, score_by_ogb
 from gtl.run_folder import RunFolder
 from gtl.run_kinds import kind_of
 from gtl.train.blend_weights import HeldBack, cross_fitted
-from gtl.train.evaluate import as_model, evaluate, kind_of_outputs, raw_outputs
+from gtl.train.evaluate import as_model, kind_of_outputs, raw_outputs, value_on
 from gtl.train.footprint import footprint
 from gtl.train.labels import LabelNames
 from gtl.train.model import Model
@@ -36,7 +35,6 @@ from gtl.train.resolve import as_dataset
 from gtl.train.session import Session
 from gtl.train.target import check_labels, shape_of
 
-log = logging.getLogger(__name__)
 BLEND = "blend"
 MEMBERS = "members"  # folder of the run folders of the members
 _FOLDS = 5
@@ -190,7 +188,7 @@ def blend(
             {
                 "metric": dataset.metric,
                 "valid": values[chosen],
-                "test": _test(found, dataset),
+                "test": value_on(found, dataset, "test"),
                 "epoch": None,
                 "footprint": _footprint(named, time.monotonic() - started),
                 "weights": found.weights,
@@ -277,16 +275,6 @@ def _score(dataset: Dataset, items: Tensor, outputs: Tensor) -> float:
         name = dataset.spec.removeprefix("ogb:")
         return score_by_ogb(name, dataset.metric, labels, found, queries)
     return score(dataset.metric, labels, found, queries)
-
-
-def _test(found: Blend, dataset: Dataset) -> float | None:
-    if not len(dataset.split.get("test", ())):
-        return None
-    try:
-        return float(evaluate(found, dataset, "test")[dataset.metric])
-    except DataError as error:
-        log.warning("no test result: %s", error)
-        return None
 
 
 def _footprint(members: Mapping[str, Model | Predicting], seconds: float) -> dict[str, Any]:

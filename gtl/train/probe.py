@@ -7,7 +7,6 @@ linear model on the vectors of an encoder, propagated features of nodes.
 from __future__ import annotations
 
 import copy
-import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -27,7 +26,7 @@ from gtl.progress import Progress
 from gtl.run_folder import RunFolder, best_weights
 from gtl.run_kinds import kind_of
 from gtl.train.defaults import with_defaults
-from gtl.train.evaluate import evaluate
+from gtl.train.evaluate import value_on
 from gtl.train.footprint import footprint
 from gtl.train.labels import LabelNames
 from gtl.train.predicting import Predicting, logits, probabilities, trained_on
@@ -44,7 +43,6 @@ from gtl.train.resolve import as_dataset
 from gtl.train.session import Session
 from gtl.train.target import check_labels, shape_of
 
-log = logging.getLogger(__name__)
 _HOPS = (2, 0, 1, 3, 4)
 
 
@@ -213,7 +211,7 @@ def probe(
         chosen = _chosen(found, fits, dataset) if state is None else state["selection"]
         if state is not None:
             found.branches = _branches(state)
-        found.results = {"valid": _value(found, dataset, "valid"), "selection": chosen}
+        found.results = {"valid": value_on(found, dataset, "valid"), "selection": chosen}
         if folder is not None and state is None:
             folder.save(found._state())
         found.folder = folder
@@ -221,7 +219,7 @@ def probe(
             {
                 "metric": dataset.metric,
                 "valid": found.results["valid"],
-                "test": _value(found, dataset, "test"),
+                "test": value_on(found, dataset, "test"),
                 "epoch": None,
                 "footprint": cost_of(found.features, found.numbers, time.monotonic() - started),
                 **({} if chosen is None else {"selection": chosen}),
@@ -251,7 +249,7 @@ def _chosen(found: Probe, fits: Mapping[str, Fit], dataset: Dataset) -> dict[str
     with Progress(f"probe {dataset.spec}", len(fits), unit="candidate") as progress:
         for name, fit in fits.items():
             tried = Probe(found.features, fit(), found.labels, found._config)
-            value = _value(tried, dataset, "valid")
+            value = value_on(tried, dataset, "valid")
             if not best or (
                 value is not None and is_better(value, values[best]["valid"], dataset.metric)
             ):
@@ -263,17 +261,6 @@ def _chosen(found: Probe, fits: Mapping[str, Fit], dataset: Dataset) -> dict[str
 
 def _branches(state: Mapping[str, Any]) -> list[Branch]:
     return [branch_from(each) for each in state["branches"]]
-
-
-def _value(found: Probe, dataset: Dataset, part: str) -> float | None:
-    """The metric on a part; ``None`` without one, or where the metric is undefined."""
-    if not len(dataset.split.get(part, ())):
-        return None
-    try:
-        return float(evaluate(found, dataset, part, allow_changed=True)[dataset.metric])
-    except DataError as error:
-        log.warning("no result on %s: %s", part, error)
-        return None
 
 
 def _check_items(dataset: Dataset, encoder: Any, properties: Sequence[str]) -> None:

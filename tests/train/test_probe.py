@@ -226,8 +226,8 @@ def test_vectors_of_an_encoder_are_those_of_embed_and_it_stays_as_it_is(shapes):
     before = {name: value.clone() for name, value in encoder.state_dict().items()}
     probe = gtl.probe(encoder, shapes, model=LINEAR, readout=["mean", "sum"])
     rows = probe.features.rows(shapes, torch.arange(60))
-    parts = [gtl.embed(encoder, shapes, readout=name) for name in ("mean", "sum")]
-    assert torch.allclose(torch.from_numpy(rows), torch.cat(parts, 1))
+    vectors = gtl.embed(encoder, shapes, readout=["mean", "sum"])
+    assert torch.allclose(torch.from_numpy(rows), vectors) and rows.shape == (60, 16)
     assert encoder.training and all(p.requires_grad for p in encoder.parameters())
     for name, value in encoder.state_dict().items():
         assert torch.equal(value, before[name])
@@ -350,5 +350,5 @@ def test_other_items_and_other_folders_are_refused(shapes, communities, tmp_path
 
 
 def test_features_without_an_encoder_need_no_schema(numbers):
-    features = Features(numbers.schema, None, (), ["own"])
+    features = Features(numbers.schema, None, None, ["own"])
     assert features.rows(numbers, torch.tensor([5, 3])).shape == (2, 7)
