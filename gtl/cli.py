@@ -119,6 +119,7 @@ def probe(data: Any, root: Path | None, **options: Any) -> str:
 
     dataset = read(data, root, options["seed"])
     options["out"] = options["out"] or _default_folder("probe", dataset.spec, options["seed"])
+    options["encoder"] = options["encoder"] or None
     results = gtl.probe(dataset=dataset, **options).results
     chosen = results["selection"]["selected"] if "selection" in results else ""
     shown = f" ({chosen})" if chosen else ""
@@ -272,7 +273,7 @@ def _parser() -> Any:
         _add_loop(subs[name], loop, data)
     for name in ("pretrain", "finetune", "compare", "forecast"):
         subs[name].set_defaults(encoder="gin")
-    subs["probe"].set_defaults(encoder=None)
+    subs["probe"].set_defaults(encoder={})  # none: properties can stand alone
     for name, part in (("evaluate", "test"), ("predict", "all")):
         _add_use_of_run(subs[name], part)
     _add_evaluation(subs["evaluate"])

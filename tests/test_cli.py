@@ -432,3 +432,29 @@ def test_an_existing_run_is_refused(table, tmp_path, capsys):
     capsys.readouterr()
     assert "already holds a run" in _refusal(capsys, *words)
     assert _run(*words, "--resume") == 0
+
+
+def test_probe_compare_evaluate_and_predict(table, tmp_path, capsys):
+    data = ["--data", f"smiles:{table}", "--data.smiles-column", "smiles", "--data.target", "ring"]
+    probe, out = tmp_path / "probe", tmp_path / "out.csv"
+    model = "{name: forest, trees: 10, max_features: sqrt}"
+    words = ["--model", model, "--properties", "[morgan]", "--out", probe]
+    assert _run("probe", *data, *words) == 0
+    assert "test rocauc" in capsys.readouterr().out
+    assert _run("evaluate", probe, "--metrics", "[acc]") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["rocauc"] == json.loads((probe / "results.json").read_text())["test"]
+    assert _run("predict", probe, *data[:4], "--out", out) == 0
+    assert out.read_text().splitlines()[0] == "smiles,ring,length,predicted ring"
+    capsys.readouterr()
+    methods = "[forest on fingerprints, probe, blend]"
+    folder = tmp_path / "compare"
+    small = ["--encoder", "{name: gin, width: 8, depth: 2}", "--repeats", 1]
+    assert _run("compare", *data, *small, "--methods", methods, "--out", folder) == 0
+    assert "chosen by validation data" in capsys.readouterr().out
+    assert _run("predict", folder, "--out", out, "--overwrite") == 0
+    assert _run("probe", "--config", probe / "config.json", "--out", tmp_path / "again") == 0
+    again = json.loads((tmp_path / "again" / "results.json").read_text())
+    assert again["test"] == found["rocauc"]
+    capsys.readouterr()
+    assert "property" in _refusal(capsys, "probe", *data, "--encoder", "morgan")

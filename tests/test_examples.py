@@ -18,6 +18,9 @@ SMALL = {
         *("--data", "demo:shapes", "--seeds", "2", "--epochs", "1", "--width", "8"),
     ],
     "film_transfer": ["--tasks", "2", "--episodes", "2", "--epochs", "1", "--width", "8"],
+    "probe_or_tune": [
+        *("--data", "demo:shapes", "--repeats", "2", "--epochs", "1", "--width", "8"),
+    ],
     "few_shot_with_category_graph": ["--splits", "2", "--shots", "1"],
     "static_encoder_through_time": [
         *("--seeds", "2", "--epochs", "1", "--width", "8"),

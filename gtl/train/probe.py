@@ -201,7 +201,7 @@ def probe(
             "pretrained": session.origin,
             "tasks": {},
             "model": model_specs(models),
-            "hops": tried,
+            "hops": tried or None,
         }
         candidates = Candidates(features, dataset, seed)
         fits = dict(candidates.of(models, tried))
