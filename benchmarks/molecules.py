@@ -11,13 +11,28 @@ Results are kept seed by seed, so an interrupted comparison continues.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from _measure import RESULTS, write_results
+from _seeds import (
+    add_seeds,
+    described,
+    finished,
+    keep,
+    parsed,
+    parser_of,
+    place,
+    run_all,
+    table,
+    tests_of,
+)
 
 import gtl
 from gtl.data import Dataset
@@ -29,8 +44,12 @@ OGB = ("molbace", "molbbbp", "molclintox", "moltox21", "molhiv")
 HELD_BACK = ("freesolv", "solubility", "logbb")
 LABELS = ("50", "100", "300", "all")
 REFERENCE = "forest, both"
+ENCODER, READOUT = "molecules", ["mean", "sum", "max"]
+CHEMISTRY = ["descriptors", "fingerprint", "attribute_masking"]
+PROBE, TUNED, BLEND = "gtl probe", "gtl fine-tuning", "gtl blend"
+HELPED, ENSEMBLE = "gtl fine-tuning + aux_ts", "gtl ensemble of 5"
+SCRATCH = "gtl from scratch"
 TREES = 500
-Arrays = tuple[np.ndarray, np.ndarray, np.ndarray]  # features of all items, labels, training items
 
 
 def load(name: str, root: str) -> Dataset:
@@ -167,6 +186,64 @@ def minimol(*names: str) -> Callable[[Dataset, int], float]:
     return run
 
 
+# -- gtl ---------------------------------------------------------------------------------------
+
+
+def of_gtl(data: Dataset, seed: int) -> dict[str, Any]:
+    """Forests, the probe of the shipped encoder, its fine-tuning, and the blend of these."""
+    read = {"model": "forest", "seed": seed}
+    members = {
+        "gtl forest, ECFP": gtl.probe(None, data, properties=["morgan"], **read),
+        "gtl forest, both": gtl.probe(None, data, properties=["descriptors", "morgan"], **read),
+        PROBE: gtl.probe(ENCODER, data, model="linear", readout=READOUT, seed=seed),
+        TUNED: gtl.finetune(ENCODER, data, seed=seed),
+    }
+    members[BLEND] = gtl.blend(members, data, seed=seed)
+    return {name: outcome(model) for name, model in members.items()}
+
+
+def outcome(model: Any) -> dict[str, Any]:
+    """What is kept of a model."""
+    seconds = model.results["footprint"]["seconds"]
+    return {"test": model.results["test"], "valid": model.results["valid"], "seconds": seconds}
+
+
+def helped(data: Dataset, seed: int) -> dict[str, Any]:
+    """Fine-tuning with auxiliary tasks of chemistry under aux_ts, and the guard."""
+    return {HELPED: outcome(gtl.finetune(ENCODER, data, auxiliary=CHEMISTRY, seed=seed))}
+
+
+def several(data: Dataset, seed: int) -> dict[str, Any]:
+    """An ensemble of fine-tuned models."""
+    return {ENSEMBLE: outcome(gtl.finetune(ENCODER, data, members=5, seed=seed))}
+
+
+def from_scratch(data: Dataset, seed: int) -> dict[str, Any]:
+    """The same architecture without pre-training."""
+    return {SCRATCH: outcome(gtl.finetune({"name": "gin", "width": 64}, data, seed=seed))}
+
+
+def adapted(data: Dataset, seed: int) -> dict[str, Any]:
+    """Small adapters on the frozen encoder."""
+    return {
+        "gtl bottleneck + layerwise": outcome(
+            gtl.finetune(ENCODER, data, adapter=["bottleneck", "layerwise"], seed=seed)
+        ),
+        "gtl lora": outcome(gtl.finetune(ENCODER, data, adapter="lora", seed=seed)),
+    }
+
+
+def timed(run: Callable[[Dataset, int], float], name: str) -> Callable[[Dataset, int], Any]:
+    """A rival whose result is kept with the time that it took."""
+
+    def call(data: Dataset, seed: int) -> dict[str, Any]:
+        started = time.perf_counter()
+        test = run(data, seed)
+        return {name: {"test": test, "seconds": time.perf_counter() - started}}
+
+    return call
+
+
 RIVALS: dict[str, Callable[[Dataset, int], float]] = {
     "forest, ECFP": forest("morgan"),
     "forest, descriptors": forest("descriptors"),
@@ -175,3 +252,120 @@ RIVALS: dict[str, Callable[[Dataset, int], float]] = {
     "MiniMol vectors, linear": minimol(),
     "MiniMol vectors + descriptors, linear": minimol("descriptors"),
 }
+# What one job trains, by name; a job leaves the results of one method or of several.
+JOBS: dict[str, Callable[[Dataset, int], Any]] = {
+    **{name: timed(run, name) for name, run in RIVALS.items()},
+    "gtl": of_gtl,
+    "scratch": from_scratch,
+    "aux_ts": helped,
+    "ensemble": several,
+    "adapters": adapted,
+}
+
+
+def work(name: str, labels: str, job: str, seed: int, root: str, out: Path) -> None:
+    """Run a job unless its results are there."""
+    if place(out, name, labels, job, seed).exists():
+        return
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    data = with_labels(load(name, root), labels, seed)
+    keep(JOBS[job](data, seed), out, name, labels, job, seed)
+
+
+def collect(out: Path, sets: list[str]) -> dict[str, Any]:
+    """All finished results: by set and labels the rows, and mean ranks over the pairs."""
+    pairs: dict[str, Any] = {}
+    for name in sets:
+        for labels in LABELS:
+            rows: dict[str, dict[int, Any]] = {}
+            for job in JOBS:
+                for seed, found in finished(out, name, labels, job).items():
+                    for method, result in found.items():
+                        rows.setdefault(method, {})[seed] = result
+            if rows:
+                pairs[f"{name}, {labels}"] = entries_of(rows, regression=name in HELD_BACK)
+    return {"pairs": pairs, "mean rank": mean_ranks(pairs)}
+
+
+def entries_of(rows: Mapping[str, dict[int, Any]], regression: bool) -> dict[str, Any]:
+    """Mean, spread, difference to the reference and seconds of each method."""
+    reference = tests_of(rows.get(REFERENCE, {}))
+    better = "lower" if regression else "higher"
+    entries = {}
+    for method, runs in rows.items():
+        seconds = float(np.median([result["seconds"] for result in runs.values()]))
+        entry = described(tests_of(runs), reference, better)
+        entries[method] = {**entry, "seconds": round(seconds, 2)}
+    return entries
+
+
+def mean_ranks(pairs: Mapping[str, Any]) -> dict[str, Any]:
+    """Mean rank of each method over the pairs of a set and a number of labels, by labels.
+
+    Only methods and pairs that are complete are ranked together.
+    """
+    ranks = {}
+    for labels in LABELS:
+        chosen = {pair: rows for pair, rows in pairs.items() if pair.endswith(f", {labels}")}
+        if not chosen:
+            continue
+        methods = set.intersection(*(set(rows) for rows in chosen.values()))
+        places: dict[str, list[int]] = {method: [] for method in methods}
+        for pair, rows in chosen.items():
+            lower = pair.split(",")[0] in HELD_BACK
+            order = sorted(methods, key=lambda m: rows[m]["test"] if lower else -rows[m]["test"])
+            for position, method in enumerate(order, 1):
+                places[method].append(position)
+        means = {method: round(float(np.mean(found)), 2) for method, found in places.items()}
+        ranks[labels] = {
+            "sets": [pair.split(",")[0] for pair in chosen],
+            **dict(sorted(means.items(), key=lambda item: item[1])),
+        }
+    return ranks
+
+
+def show(found: Mapping[str, Any]) -> None:
+    """Print the tables."""
+    for pair, rows in found["pairs"].items():
+        lines = [
+            (method, f"{e['test']:.3f} ± {e['std'] or 0:.3f}", str(e["seeds"]), _gap(e))
+            for method, e in sorted(rows.items(), key=lambda item: item[1]["test"])
+        ]
+        print(f"\n{pair}\n" + table(("method", "test", "seeds", f"minus {REFERENCE}"), lines))
+    for labels, ranks in found["mean rank"].items():
+        print(f"\nmean rank, {labels} labels: {ranks}")
+
+
+def _gap(entry: Mapping[str, Any]) -> str:
+    if entry.get("interval") is None:
+        return ""
+    low, high = entry["interval"]
+    return f"{entry['difference']:+.3f} [{low:+.3f}, {high:+.3f}] {entry['verdict']}"
+
+
+def main() -> None:
+    """Train what is missing, and write what there is."""
+    parser = parser_of(__doc__, OUT, (*OGB, *HELD_BACK), tuple(JOBS))
+    parser.add_argument("--labels", action="append", choices=LABELS, help="only these")
+    add_seeds(parser, 10)
+    options = parsed(parser)
+    sets = options.set or [*OGB, *HELD_BACK]
+    seeds = range(options.first_seed, options.first_seed + options.seeds)
+    jobs = [
+        (name, labels, job, seed)
+        for seed in seeds
+        for name in sets
+        for labels in options.labels or LABELS[:3]
+        for job in options.method or JOBS
+    ]
+    if not options.only_collect:
+        run_all(work, jobs, options.workers, options.root, options.out)
+    found = collect(options.out, sets)
+    show(found)
+    if not options.no_write:
+        write_results("molecules", found, RESULTS)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,31 +1,44 @@
-"""The whole demo runs, made small, and compares its three ways."""
+"""The whole demo runs, made small, and compares its ways."""
 
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import pytest
-import torch
 
 from gtl import demo
-from gtl.data.dataset import Dataset
+from gtl.train.finetune import finetune
+from gtl.train.probe import probe
+from gtl.train.shipped import SHIPPED
+
+pytest.importorskip("datamol", reason="needs datamol")
 
 
 def test_the_demo_runs_and_leaves_a_folder_per_run(tmp_path, monkeypatch):
-    pytest.importorskip("datamol")
-    monkeypatch.setattr(demo, "ENCODER", {"name": "gin", "width": 8, "depth": 2})
-    target = demo.load("demo:solubility")
-    unlabeled = Dataset("demo:chembl", target.graphs.subset(torch.arange(100)))
-    monkeypatch.setattr(
-        demo, "load", lambda spec, seed=0: unlabeled if "chembl" in spec else target
-    )
-    text = demo.demo(tmp_path / "out", seeds=2, pretrain_epochs=1, epochs=1)
+    small = {"name": "gin", "width": 8, "depth": 2}
+    forest = {"name": "forest", "trees": 5}
+    methods = {
+        "forest on fingerprints": partial(probe, None, model=forest, properties=["morgan"]),
+        "from scratch": partial(finetune, small, epochs=1),
+        "small + aux_ts": partial(
+            finetune, small, epochs=1, auxiliary=["fingerprint"], weighting="aux_ts"
+        ),
+    }
+    monkeypatch.setattr(demo, "METHODS", methods)
+    text = demo.demo(tmp_path / "out", seeds=2, labels=20)
     rows = [line for line in text.splitlines() if "±" in line]
-    assert [row.split("  ")[0] for row in rows] == list(demo.METHODS)
-    assert "difference to from scratch" in text and all("[" in row for row in rows[1:])
-    for folder in ("pretrain-0", "from-scratch-1", "pre-trained-1", "pre-trained-aux_ts-0"):
-        assert (tmp_path / "out" / folder / "metrics.jsonl").exists()
-    results = json.loads((tmp_path / "out" / "pre-trained-aux_ts-0" / "results.json").read_text())
-    assert results["metric"] == "rmse"
-    for name in ("differences", *(f"demo_solubility/{n}" for n in ("weights", "consistency"))):
-        assert (tmp_path / "out" / "report" / "plots" / f"{name}.png").exists()
+    assert [row.split("  ")[0] for row in rows] == list(methods)
+    assert "20 / " in text and "difference to forest on fingerprints" in text
+    for folder in ("forest-on-fingerprints-0", "from-scratch-1", "small-aux_ts-1"):
+        results = json.loads((tmp_path / "out" / folder / "results.json").read_text())
+        assert results["metric"] == "rmse"
+    assert (tmp_path / "out" / "report" / "plots" / "differences.png").exists()
+
+
+def test_its_encoder_comes_with_gtl_and_labels_are_drawn_by_seed():
+    assert demo.SHIPPED in SHIPPED
+    one, two = demo.few(30, 0), demo.few(30, 1)
+    assert len(one.split["train"]) == 30
+    assert one.split["train"].tolist() != two.split["train"].tolist()
+    assert one.split["test"].tolist() == two.split["test"].tolist()
