@@ -20,7 +20,10 @@ _GROUPS = {
         *("epochs", "episodes", "batch_size", "fan_out", "lr", "rates", "weight_decay"),
         *("optimizer", "meta_share", "guard", "patience", "stride", "repeats", "workers"),
     ),
-    "weights": (*("warmup", "schedule", "head_first", "batch_norm", "average"), "members"),
+    "weights": (
+        *("warmup", "schedule", "head_start", "head_first", "batch_norm", "average"),
+        "members",
+    ),
     "run": ("seed", "device", "out", "resume"),
 }
 

@@ -13,7 +13,7 @@ from gtl.data.properties import property_names, with_properties
 from gtl.errors import ConfigError
 from gtl.roles import Encoder, Task, Weighting
 from gtl.train.candidates import Start, cache_vectors, candidates_of, folder_of
-from gtl.train.defaults import training_settings, tuning_settings, with_defaults
+from gtl.train.defaults import start_settings, training_settings, tuning_settings, with_defaults
 from gtl.train.evaluate import value_on
 from gtl.train.fitted_head import fit_head
 from gtl.train.footprint import footprint
@@ -44,7 +44,7 @@ def finetune(
     weighting: Any = "aux_ts",
     adapter: Any = None,
     head: Any = "linear",
-    readout: Any = "mean",
+    readout: Any = None,
     properties: Sequence[str] | str = (),
     links: Mapping[str, Any] | None = None,
     class_weights: Any = None,
@@ -73,7 +73,8 @@ def finetune(
     """Train an encoder and a head on a labeled target, with auxiliary tasks if wanted.
 
     The epoch is selected on validation data and the test split is evaluated once, at the end. What
-    is not given has the value of :mod:`gtl.train.defaults` for the level of the data.
+    is not given has the value of :mod:`gtl.train.defaults` for the level of the data, or for an
+    encoder that comes with gtl.
 
     Args:
         encoder: Name or mapping with options, instance (trained in place), pre-training run or its
@@ -90,7 +91,7 @@ def finetune(
             list trains the head alone; ``None`` trains the encoder.
         head: Node, graph or pair vectors to predictions.
         readout: Node vectors to graph vectors, for graph-level data. A list, such as
-            ``["mean", "max"]``, is several side by side.
+            ``["mean", "max"]``, is several side by side. By default the mean.
         properties: Properties of the graphs that the head reads beside their vectors. For
             molecules ``descriptors`` and ``morgan`` are computed where they are missing.
         links: Options for link-level data. These are ``negatives`` drawn per link (1, or 0 if the
@@ -101,10 +102,10 @@ def finetune(
             inverse to its share of the training labels; numbers are given for each class, for
             binary labels of 0 and of 1.
         epochs: Passes over the training split, at most. By default 50, at node level 300.
-        batch_size: Items per step; 0 means all at once (at node level always so without
-            ``fan_out``). At link level each step encodes the whole graph, so a batch should have
+        batch_size: Items per step; 0 means all at once. At node level it always is so without
+            ``fan_out``. At link level each step encodes the whole graph, so a batch should have
             thousands of pairs.
-        fan_out: Incoming edges that each node draws at each hop. An example is ``[10, 10]``, for
+        fan_out: Incoming edges drawn of each node at each hop. An example is ``[10, 10]``, for
             node-level data that is too large to be seen whole: a number for each layer of the
             encoder; ``None`` among them draws all.
         lr: Learning rate; 1e-3 by default, 1e-2 at node level.
@@ -112,16 +113,16 @@ def finetune(
             auxiliary tasks: ``{"head": 5e-3, "layerwise": 1e-3}``.
         weight_decay: Weight decay of everything, or by part. Parts are those of ``rates`` and
             ``first``, the encoder's first layer. By default 0, at node level ``{"first": 5e-4}``.
-        patience: Epochs without a better validation value after which training ends; 0, the
-            default but at node level, where it is 100, for never.
+        patience: Epochs without a better validation value that end training; 0 for never. It is
+            100 by default at node level, else 0.
         optimizer: ``adam``, ``adamw`` or ``sgd`` (momentum 0.9).
         warmup: Epochs over which learning rates rise linearly; 0 by default.
         schedule: How rates fall to 0 after that, ``cosine`` or ``linear``, or ``constant``. They
             fall until the last epoch; ``constant`` is the default.
-        head_start: ``fitted`` begins with the best linear head on the vectors, ``random`` not. It
-            is a regularized fit, and is itself kept where no epoch is better on validation data.
-        head_first: Epochs at the beginning that train heads on a frozen encoder; 0 by default.
-            Warm-up follows them.
+        head_start: ``fitted`` or ``random``, how a linear head begins. A regularized fit to the
+            vectors is itself kept where no epoch is better on validation data.
+        head_first: Epochs that train heads on a frozen encoder first; 0 by default. Warm-up
+            follows them.
         batch_norm: ``frozen`` if batch norms of the encoder keep their statistics. By default,
             ``train``, statistics follow the batches.
         average: Epochs over which weights are averaged, exponentially; 0 by default. The average
@@ -131,9 +132,9 @@ def finetune(
             ``encoder`` is trained in place by the first, copies of it by the others.
         meta_share: Share of the training split set aside for the meta loss of look-aheads. With 0
             it is computed on alternating halves of each batch.
-        guard: Beside auxiliary tasks, train on the target only as well, and return that model where
-            it is better on validation data: tasks that hurt then cost time but no accuracy. It is,
-            bit for bit, the run without auxiliary tasks.
+        guard: Beside auxiliary tasks, train on the target only as well. That model is returned
+            where it is better on validation data: tasks that hurt then cost time but no accuracy.
+            It is, bit for bit, the run without auxiliary tasks.
         seed: Reproduces the run bit for bit on one machine.
         device: Where to train; by default where the encoder is.
         out: Run folder to write.
@@ -159,6 +160,8 @@ def finetune(
         features = dataset.contents.node_features()
         base, trained = session.encoder(with_defaults(encoder, dataset.level, features))
         fan_out = check_fan_out(fan_out, dataset, base)
+        arguments = start_settings(session.origin, arguments)
+        readout = arguments["readout"]
         chosen = training_settings(dataset.level, ENCODERS.name_of(base), arguments)
         base = session.adapted(base, adapter)
         items = set_aside(dataset, meta_share, session.rng)
