@@ -22,7 +22,7 @@ from gtl.checkpoint import read_json
 from gtl.checks import check_not_negative
 from gtl.data.dataset import Dataset
 from gtl.errors import CheckpointError, ConfigError, DataError
-from gtl.metrics import score, score_by_ogb
+from gtl.metrics import is_better, score, score_by_ogb
 from gtl.run_folder import RunFolder
 from gtl.run_kinds import kind_of
 from gtl.train.blend_weights import HeldBack, cross_fitted
@@ -130,8 +130,9 @@ def blend(
         dataset: Labeled data with the split ``valid``.
         shrinkage: Penalty, in units of the log-likelihood of one item; 0 trusts the validation
             data, large values give equal weights.
-        guard: Take a single member instead where its validation loss is lower than that of the
-            cross-fitted blend by more than one standard error of the paired difference.
+        guard: Take a single member instead where both the metric and the loss on validation data
+            are better than those of the cross-fitted blend, the loss by more than one standard
+            error of the paired difference.
         seed: Divides the validation items for the cross-fitting.
         out: Run folder to write; the members are stored below it.
         resume: Write again to the folder of a blend that was interrupted, or of the same one.
@@ -164,7 +165,7 @@ def blend(
             name: _score(dataset, valid, out)
             for name, out in zip([BLEND, *named], [mixed, *outputs])
         }
-        chosen = _guarded(held, others, list(named)) if guard else BLEND
+        chosen = _guarded(held, others, values, dataset.metric) if guard else BLEND
         weights = held.weights(shrinkage)
         if chosen != BLEND:
             weights = np.array([float(name == chosen) for name in named])
@@ -215,15 +216,17 @@ def blended(outputs: Sequence[Tensor], weights: np.ndarray, kind: str) -> Tensor
     return logits((chances * torch.from_numpy(weights).unsqueeze(2)).sum(1), kind)
 
 
-def _guarded(held: HeldBack, others: np.ndarray, names: Sequence[str]) -> str:
+def _guarded(held: HeldBack, others: np.ndarray, values: Mapping[str, float], metric: str) -> str:
     """The blend, or the best single member if it is better by more than a standard error."""
+    names = [name for name in values if name != BLEND]
     mine = held.losses(others[held.item])
     best, gain = BLEND, 0.0
     for place, name in enumerate(names):
         alone = np.eye(len(names))[place]
         gaps = held.mean_by_item(mine - held.losses(alone))
         error = gaps.std(ddof=1) / np.sqrt(len(gaps)) if len(gaps) > 1 else np.inf
-        if gaps.mean() > max(error, gain):
+        better = is_better(values[name], values[BLEND], metric)
+        if better and gaps.mean() > max(error, gain):
             best, gain = name, float(gaps.mean())
     return best
 
