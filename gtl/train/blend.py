@@ -130,9 +130,9 @@ def blend(
         dataset: Labeled data with the split ``valid``.
         shrinkage: Penalty, in units of the log-likelihood of one item; 0 trusts the validation
             data, large values give equal weights.
-        guard: Take a single member instead where both the metric and the loss on validation data
-            are better than those of the cross-fitted blend, the loss by more than one standard
-            error of the paired difference.
+        guard: Take a single member instead where its loss on validation data is lower than that
+            of the cross-fitted blend by more than one standard error of the paired difference,
+            and its metric is not worse.
         seed: Divides the validation items for the cross-fitting.
         out: Run folder to write; the members are stored below it.
         resume: Write again to the folder of a blend that was interrupted, or of the same one.
@@ -225,8 +225,8 @@ def _guarded(held: HeldBack, others: np.ndarray, values: Mapping[str, float], me
         alone = np.eye(len(names))[place]
         gaps = held.mean_by_item(mine - held.losses(alone))
         error = gaps.std(ddof=1) / np.sqrt(len(gaps)) if len(gaps) > 1 else np.inf
-        better = is_better(values[name], values[BLEND], metric)
-        if better and gaps.mean() > max(error, gain):
+        worse = is_better(values[BLEND], values[name], metric)
+        if not worse and gaps.mean() > max(error, gain):
             best, gain = name, float(gaps.mean())
     return best
 
