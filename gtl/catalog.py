@@ -45,6 +45,7 @@ TASKS = Registry(
         "motif": f"{_SELF}.motif:Motif",
         "descriptors": f"{_SELF}.descriptors:Descriptors",
         "fingerprint": f"{_SELF}.fingerprint:Fingerprint",
+        "structure": f"{_SELF}.structure:Structure",
     },
     base=Task,
 )

@@ -16,6 +16,7 @@ from gtl.tasks.self_supervised.motif import Motif
 from gtl.tasks.self_supervised.pair_distance import PairDistance
 from gtl.tasks.self_supervised.pair_similarity import PairSimilarity
 from gtl.tasks.self_supervised.partition import Partition
+from gtl.tasks.self_supervised.structure import Structure
 from gtl.tasks.self_supervised.whitening import Whitening
 from gtl.tasks.supervised import Supervised
 
@@ -36,6 +37,7 @@ __all__ = [
     "PairDistance",
     "PairSimilarity",
     "Partition",
+    "Structure",
     "Supervised",
     "Whitening",
 ]

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
-from gtl.graph import Graph, Schema
-from gtl.roles import Batch, Task, View
-from gtl.tasks.checks import built, require_count, require_positive
-from gtl.tasks.graph_vectors import mean_and_sum, property_of
-from gtl.tasks.standardization import center_and_scale, standardized
+from gtl.graph import Graph
+from gtl.tasks.graph_vectors import property_of
+from gtl.tasks.self_supervised.standardized_columns import StandardizedColumns
 
 
-class Descriptors(Task):
+class Descriptors(StandardizedColumns):
     """Predicts properties of each graph that can be computed from the graph alone.
 
     By default these are the 217 two-dimensional descriptors of RDKit, from molecular weight to
@@ -35,11 +31,6 @@ class Descriptors(Task):
         ConfigError: If an option is outside its range.
     """
 
-    center: Tensor
-    scale: Tensor
-    unit: Tensor
-    usual_size: Tensor
-
     def __init__(
         self,
         property: str = "descriptors",
@@ -47,43 +38,14 @@ class Descriptors(Task):
         clip: float = 4.0,
         delta: float = 1.0,
     ):
-        super().__init__()
+        super().__init__(columns, clip, delta)
         self.property = property
         self.properties = (property,)
-        self.columns = require_count("columns", columns)
-        self.clip = require_positive("clip", clip)
-        self.delta = require_positive("delta", delta)
-        self.predictor: nn.Linear | None = None
-        self.register_buffer("center", torch.zeros(columns))
-        self.register_buffer("scale", torch.ones(columns))  # 0: the column does not count
-        self.register_buffer("unit", torch.ones(()))
-        self.register_buffer("usual_size", torch.ones(()))
 
-    def build(self, schema: Schema, width: int) -> None:
-        """Make the linear predictor."""
-        self.predictor = nn.Linear(2 * width, self.columns)
+    def values_of(self, graph: Graph) -> Tensor:
+        """The property of each graph, ``(g, columns)``."""
+        return property_of(graph, self.property, self.columns)
 
-    def observe(self, graph: Graph) -> None:
-        """Keep center and scale of each column, and the mean number of nodes."""
-        values = property_of(graph, self.property, self.columns)
-        center, scale = center_and_scale(values)
-        self.center.copy_(center), self.scale.copy_(scale)
-        self.usual_size.copy_(graph.graph_sizes().to(self.usual_size).mean().clamp(min=1))
-        truth, known = standardized(values, self.center, self.scale, self.clip)
-        losses = F.huber_loss(truth, truth.new_zeros(()).expand_as(truth), "none", self.delta)
-        if bool(known.any()):
-            self.unit.copy_(losses[known].mean().clamp(min=1e-3))
-
-    def view(self, batch: Batch, rng: torch.Generator) -> View:
-        """The graph itself and its properties."""
-        graph = batch.source
-        return View(graph, {"values": property_of(graph, self.property, self.columns)})
-
-    def losses(self, nodes: Tensor, view: View) -> Tensor:
-        """Loss of each graph, ``(g,)``; 0 for one of which nothing is known."""
-        vectors = mean_and_sum(nodes, view.graph.graph_sizes(), self.usual_size)
-        predicted = built(self, self.predictor)(vectors)  # (g, columns)
-        values = view.targets["values"].to(predicted)
-        truth, known = standardized(values, self.center, self.scale, self.clip)
-        losses = F.huber_loss(predicted, truth, "none", self.delta) * known
-        return losses.sum(1) / known.sum(1).clamp(min=1) / self.unit
+    def sizes_of(self, graph: Graph) -> Tensor:
+        """Nodes of each graph, ``(g,)``."""
+        return graph.graph_sizes()
