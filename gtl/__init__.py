@@ -65,6 +65,7 @@ _PACKAGES = (
     "forecasting",
     "heads",
     "report",
+    "sklearn",
     "tasks",
     "testing",
     "train",

@@ -135,7 +135,7 @@ def as_dataset_in_memory(data: Any) -> Dataset:
     split: Any = None
     if isinstance(data, tuple) and len(data) in (2, 3) and not _is_item(data[1]):
         data, labels, split = (*data, None)[:3]
-    single = _is_graph(data) and not _is_batch(data)
+    single = _is_graph(data) and not is_batch(data)
     make: Callable[..., Dataset] = dataset_from_graph if single else dataset_from_graphs
     if labels is not None:
         return make(data, labels, split)
@@ -241,7 +241,8 @@ def _is_graph(value: Any) -> bool:
     return isinstance(value, Graph) or library_of(value) != ""
 
 
-def _is_batch(value: Any) -> bool:
+def is_batch(value: Any) -> bool:
+    """Whether it is a batch of several graphs of a library that :func:`gtl.as_graph` reads."""
     if isinstance(value, Graph):
         return value.sizes is not None and value.pairs is None
     library = library_of(value)

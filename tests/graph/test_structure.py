@@ -25,7 +25,7 @@ from gtl.graph.structure import (
 STEPS = [1, 2, 3, 4, 5, 8]
 
 
-@pytest.fixture(params=["dgl", "torch"], autouse=True)
+@pytest.fixture(params=["dgl", "torch"])
 def kernels(request, monkeypatch):
     if request.param == "dgl":
         pytest.importorskip("dgl", reason="needs DGL")
@@ -64,7 +64,8 @@ def dense_returns(found: nx.Graph, steps) -> torch.Tensor:
     return torch.from_numpy(np.stack(powers, 1))
 
 
-@settings(max_examples=60, deadline=None)
+@pytest.mark.usefixtures("kernels")
+@settings(max_examples=30, deadline=None)
 @given(graphs())
 def test_counts_and_walks_are_those_of_networkx(graph) -> None:
     found, n = as_networkx(graph), graph.num_nodes
@@ -111,6 +112,7 @@ def test_the_mean_of_the_returns_is_the_spectral_moment() -> None:
     torch.testing.assert_close(return_probabilities(graph, STEPS).mean(0).float(), moments)
 
 
+@pytest.mark.usefixtures("kernels")
 def test_returns_in_large_graphs_are_close_and_the_same_in_every_batch() -> None:
     found = nx.gnp_random_graph(EXACT + 200, 0.01, seed=1)
     graph = Graph(*torch.tensor(list(found.edges)).T.contiguous(), len(found))
@@ -125,6 +127,7 @@ def test_returns_in_large_graphs_are_close_and_the_same_in_every_batch() -> None
     torch.testing.assert_close(both[:3], return_probabilities(small, STEPS))
 
 
+@pytest.mark.usefixtures("kernels")
 def test_a_graph_without_edges_or_nodes_has_zeros() -> None:
     none = torch.empty(0, dtype=torch.int64)
     for n in (0, 3):
@@ -138,20 +141,20 @@ def test_a_graph_without_edges_or_nodes_has_zeros() -> None:
 def test_a_hundred_thousand_nodes_take_seconds() -> None:
     rng = torch.Generator().manual_seed(0)
     n = 100_000
-    ends = (torch.rand(2, 500_000, generator=rng) ** 3 * n).long()  # many hubs
+    ends = (torch.rand(2, 300_000, generator=rng) ** 3 * n).long()  # many hubs
     graph = Graph(ends[0], ends[1], n)
-    start = time.perf_counter()
+    start = time.process_time()
     assert not triangles(graph).isnan().any()
     assert int(core_numbers(graph).max()) > 10
-    assert return_probabilities(graph, [2, 4, 8]).shape == (n, 3)
-    assert time.perf_counter() - start < 60
+    assert return_probabilities(graph, [2, 4]).shape == (n, 2)
+    assert time.process_time() - start < 20
 
 
 def test_a_long_path_is_peeled_in_linear_time() -> None:
     nodes = torch.arange(20_000)
-    start = time.perf_counter()
+    start = time.process_time()
     assert (core_numbers(Graph(nodes[:-1], nodes[1:], len(nodes))) == 1).all()
-    assert time.perf_counter() - start < 10
+    assert time.process_time() - start < 10
 
 
 def test_a_walk_of_no_steps_is_refused() -> None:
