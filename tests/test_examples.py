@@ -22,6 +22,10 @@ SMALL = {
         *("--data", "demo:shapes", "--repeats", "2", "--epochs", "1", "--width", "8"),
     ],
     "few_shot_with_category_graph": ["--splits", "2", "--shots", "1"],
+    "molecules_in_scikit_learn": [
+        *("--corpus", "demo:solubility", "--labels", "60", "--splits", "2"),
+        *("--epochs", "1", "--width", "8"),
+    ],
     "static_encoder_through_time": [
         *("--seeds", "2", "--epochs", "1", "--width", "8"),
     ],

@@ -139,7 +139,7 @@ def joined(pieces: Sequence[PackedGraphs]) -> PackedGraphs:
         raise _of_several_kinds(error) from error
     nodes = _offsets([piece.node_offsets for piece in pieces])
     edges = _offsets([piece.edge_offsets for piece in pieces])
-    return PackedGraphs(nodes, edges, schema=schema, **values)
+    return PackedGraphs(nodes, edges, schema=schema, properties=_properties(pieces), **values)
 
 
 def describe(wrong: Mapping[int, str]) -> str:
@@ -216,8 +216,11 @@ def _together(
         for place, graph in graphs.items():
             what = f"row {first + place} stands among SMILES and differs from them: a molecule"
             molecules.schema.require(Schema.of(graph), what)
-    read = {} if molecules is None else dict(zip(kept, molecules))
-    every = {**read, **{place: graph.replace(properties=None) for place, graph in graphs.items()}}
+    every = dict(graphs)
+    carried = {frozenset(graph.properties or ()) for graph in graphs.values()}
+    if molecules is not None or len(carried) > 1:  # not all rows have them
+        every = {place: graph.replace(properties=None) for place, graph in graphs.items()}
+    every.update({} if molecules is None else zip(kept, molecules))
     schema = None if molecules is None else molecules.schema
     try:
         return PackedGraphs.pack([every[place] for place in sorted(every)], schema)
@@ -257,6 +260,12 @@ def check_properties(names: Sequence[str]) -> tuple[str, ...]:
         if name not in PROPERTIES:
             raise DataError(f"unknown property {name!r}; {nearest(name, list(PROPERTIES))}")
     return several
+
+
+def _properties(pieces: Sequence[PackedGraphs]) -> dict[str, Tensor]:
+    """Properties that all pieces have."""
+    shared = set.intersection(*(set(piece.properties) for piece in pieces))
+    return {name: torch.cat([piece.properties[name] for piece in pieces]) for name in shared}
 
 
 def _widest(schemas: Sequence[Schema]) -> Schema:

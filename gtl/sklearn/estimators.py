@@ -61,6 +61,7 @@ class GraphEstimator(BaseEstimator):
         adapter: Any = None,
         head: Any = None,
         readout: Any = None,
+        properties: Any = None,
         auxiliary: Any = None,
         weighting: Any = None,
         guard: bool | None = None,
@@ -83,6 +84,7 @@ class GraphEstimator(BaseEstimator):
         self.adapter = adapter
         self.head = head
         self.readout = readout
+        self.properties = properties
         self.auxiliary = auxiliary
         self.weighting = weighting
         self.guard = guard
@@ -141,7 +143,7 @@ class GraphEstimator(BaseEstimator):
     def _settings(self) -> dict[str, Any]:
         """What was given for :func:`gtl.finetune`."""
         own = ("epochs", "lr", "adapter", "head", "readout", "auxiliary", "weighting", "guard")
-        more = ("batch_size", "rates", "weight_decay", "patience", "members")
+        more = ("properties", "batch_size", "rates", "weight_decay", "patience", "members")
         given = {name: getattr(self, name) for name in (*own, *more)}
         given = {name: value for name, value in given.items() if value is not None}
         twice = set(given) & set(self.options or {})

@@ -58,11 +58,11 @@ def test_rows_are_no_table_of_numbers() -> None:
 class OfTables:
     """Rows of numbers as graphs of one node."""
 
-    def fit(self, X, y):
+    def fit(self, X, y):  # noqa: N803
         X, y = validate_data(self, X, y, multi_output=True, dtype="float32", y_numeric=self.numeric)
         return super().fit(points(X), y)
 
-    def _outputs(self, X):
+    def _outputs(self, X):  # noqa: N803
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, dtype="float32")
         return super()._outputs(points(X))
@@ -92,9 +92,9 @@ class TableRegressor(OfTables, GraphRegressor):
         return tags
 
 
-def points(X) -> list[Graph]:
+def points(table) -> list[Graph]:
     none = torch.empty(0, dtype=torch.int64)
-    return [Graph(none, none, 1, x=torch.tensor(row).unsqueeze(0)) for row in X]
+    return [Graph(none, none, 1, x=torch.tensor(row).unsqueeze(0)) for row in table]
 
 
 @parametrize_with_checks([TableClassifier(**SMALL), TableRegressor(**SMALL)])
