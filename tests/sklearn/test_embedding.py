@@ -94,7 +94,8 @@ def test_an_encoder_is_a_run_a_folder_a_model_or_one_that_is_shipped(
     monkeypatch.setattr(shipped, "_place", lambda name, ending: tmp_path / f"{name}{ending}")
     of_name = MoleculeEmbedding("small").fit_transform(molecules)
     np.testing.assert_allclose(of_name, expected, atol=0.05)  # half precision
-    data = gtl.Dataset.from_graphs(molecules, [float(len(text)) for text in molecules])
+    lengths = [float(len(text)) for text in molecules]
+    data = gtl.Dataset.from_graphs(molecules, lengths, kind="regression")
     model = gtl.finetune(run, data, epochs=1)
     of_model = MoleculeEmbedding(model).fit_transform(molecules)
     np.testing.assert_allclose(of_model, gtl.embed(model, data).numpy(), rtol=1e-5, atol=1e-6)
