@@ -161,28 +161,18 @@ def finetune(
         base, trained = session.encoder(with_defaults(encoder, dataset.level, features))
         fan_out = check_fan_out(fan_out, dataset, base)
         arguments = start_settings(session.origin, arguments)
-        readout = arguments["readout"]
-        chosen = training_settings(dataset.level, ENCODERS.name_of(base), arguments)
+        settings = settings_of(arguments, dataset.level, ENCODERS.name_of(base), fan_out)
         base = session.adapted(base, adapter)
         items = set_aside(dataset, meta_share, session.rng)
         links = link_options(links, dataset, items.train, batch_size)
-        how = (head, readout, links, class_weights, properties)
+        how = (head, arguments["readout"], links, class_weights, properties)
         target = target_task(base, dataset, items.train, *how)
         before_tasks = RandomState.of(session.rng)  # where a run without auxiliary tasks starts
         helpers = as_auxiliary(auxiliary, dataset, base, trained)
         model = session.placed(TaskModel(base, {TARGET: target, **helpers}))
-        tuning = Tuning(**tuning_settings(arguments))
-        if tuning.head_start == "fitted":
+        if settings.tuning and settings.tuning.head_start == "fitted":
             fit_head(base, target, dataset, items.train, seed)
         start = Start(model, before_tasks, RandomState.of(session.rng))
-        settings = Settings(
-            batch_size=batch_size,
-            fan_out=fan_out,
-            optimizer=optimizer,
-            rates=rates,
-            tuning=tuning,
-            **chosen,
-        )
         settings.check(model)
         weightings = as_weightings(weighting, used=bool(helpers))
         tuned = Model(base, target, labels=LabelNames.of(dataset), fan_out=fan_out)
@@ -217,6 +207,19 @@ def finetune(
     if isinstance(base, AdaptedEncoder):
         base.forget()
     return tuned.eval()
+
+
+def settings_of(
+    arguments: Mapping[str, Any],
+    level: str,
+    encoder: str,
+    fan_out: Sequence[int | None] | None,
+) -> Settings:
+    """Settings of the steps: what was given, and defaults for the level and the encoder by name."""
+    given = {name: arguments[name] for name in ("batch_size", "optimizer", "rates")}
+    tuning = Tuning(**tuning_settings(arguments))
+    chosen = training_settings(level, encoder, arguments)
+    return Settings(**given, fan_out=fan_out, tuning=tuning, **chosen)
 
 
 def as_weightings(weighting: Any, used: bool) -> list[Weighting]:
