@@ -8,6 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from gtl.data import Dataset, load
 from gtl.report import report
 from gtl.train.finetune import finetune
@@ -59,7 +61,9 @@ def few(labels: int, seed: int) -> Dataset:
     """The solubility data with some of its training labels."""
     data = load("demo:solubility", seed=seed)
     assert isinstance(data, Dataset)
-    return replace(data, split={**data.split, "train": data.split["train"][:labels]})
+    train, rng = data.split["train"], torch.Generator().manual_seed(seed)
+    drawn = train[torch.randperm(len(train), generator=rng)[:labels]]
+    return replace(data, split={**data.split, "train": drawn.sort().values})
 
 
 def _header(target: Dataset, seeds: int) -> str:

@@ -40,9 +40,11 @@ def accept_former_task(cls: Any, task: Any) -> None:
             finally:
                 self._in_former_setup = False
 
-        def setup_or_former(self: Any, schema: Any, width: int) -> None:
-            inside = getattr(self, "_in_former_setup", False)  # called by a subclass's own `setup`
-            (setup if inside else task.setup)(self, schema, width)
+        def setup_or_former(self: Any, schema: Any, width: int, sample: Any = None) -> None:
+            if getattr(self, "_in_former_setup", False):  # called by a subclass's own `setup`
+                setup(self, schema, width)
+            else:
+                task.setup(self, schema, width, sample)
 
         cls.build, cls.setup = build, setup_or_former
     warnings.warn(

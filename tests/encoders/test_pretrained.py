@@ -70,7 +70,7 @@ def test_single_precision_is_close_to_the_published_run(
     encoder = load_pretrained(chem / f"{name}_contextpred.pth").eval()
     nodes = encoder(molecules(numbers)).detach().numpy()
     assert nodes.dtype == np.float32
-    np.testing.assert_allclose(nodes, expected, rtol=0, atol=2e-6 * np.abs(expected).max())
+    np.testing.assert_allclose(nodes, expected, rtol=0, atol=4e-6 * np.abs(expected).max())
 
 
 def test_gcn_and_sage_are_told_apart_whatever_the_file_is_called(

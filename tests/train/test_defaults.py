@@ -32,7 +32,8 @@ def test_nodes_are_trained_longer_with_weight_decay_on_the_first_layer_until_no_
 
 
 def test_what_is_given_goes_before_the_default_even_if_it_is_zero():
-    settings = training_settings("node", "gcn", lr=0.5, epochs=None, weight_decay=0.0, patience=0)
+    given = {"lr": 0.5, "epochs": None, "weight_decay": 0.0, "patience": 0}
+    settings = training_settings("node", "gcn", given)
     assert (settings["lr"], settings["weight_decay"], settings["patience"]) == (0.5, 0.0, 0)
     assert settings["epochs"] == training_defaults("node", "gcn")["epochs"]
 

@@ -85,9 +85,10 @@ def test_without_data_of_its_own_a_task_gets_the_graph_of_the_loop_alone(shapes)
 
 @pytest.mark.parametrize("name", [name for name in TASKS.names() if name != "supervised"])
 def test_every_self_supervised_task_reads_its_own_data(name):
-    example = Example(level="node") if name == "partition" else Example()
-    loops, own = (example.graph([5, 13, 7, 11], seed=seed) for seed in (0, 1))
     task = TASKS.build(name)
+    properties = {read: task.columns for read in task.properties}
+    example = Example(level="node") if name == "partition" else Example(properties=properties)
+    loops, own = (example.graph([5, 13, 7, 11], seed=seed) for seed in (0, 1))
     task.setup(example.schema, 4)
     model = gtl.TaskModel(gtl.testing.SmallEncoder(example.schema, 4), {name: task})
     task.after_step(model, 0.0)
