@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import Any
 
 from torch import Tensor
@@ -30,7 +31,9 @@ _TUNING: dict[str, Any] = {
 _STARTS: dict[str, dict[str, Any]] = {
     "molecules": {
         "readout": ["mean", "sum", "max"],
+        "properties": ["descriptors"],
         "head_start": "fitted",
+        "batch_norm": "frozen",
         "lr": 3e-4,
         "epochs": 15,
         "average": 3.0,
@@ -113,7 +116,7 @@ def start_settings(start: str | None, given: Mapping[str, Any]) -> dict[str, Any
     Args:
         start: Name of an encoder that comes with gtl; ``None`` or another for none.
         given: All arguments by name; ``None`` is not given. A head that is not linear starts at
-            random.
+            random, and properties are left out where they cannot be computed.
 
     Example:
         >>> start_settings("molecules", {"lr": None, "head": "linear"})["lr"]
@@ -122,9 +125,16 @@ def start_settings(start: str | None, given: Mapping[str, Any]) -> dict[str, Any
     defaults = copy.deepcopy(_STARTS.get(start or "", {}))
     if given.get("head") not in ("linear", {"name": "linear"}):
         defaults.pop("head_start", None)
+    if not _has_molecules(given.get("dataset")):
+        defaults.pop("properties", None)
     chosen = {name: value for name, value in given.items() if value is not None}
-    completed = {"readout": "mean", **defaults, **chosen}
+    completed = {"readout": "mean", "properties": (), **defaults, **chosen}
     return {**dict.fromkeys(given), **completed}
+
+
+def _has_molecules(dataset: Any) -> bool:
+    """Whether RDKit is there and the graphs have names to read, which are their SMILES."""
+    return bool(len(getattr(dataset, "names", ()))) and find_spec("rdkit") is not None
 
 
 def tuning_settings(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -45,7 +45,7 @@ def finetune(
     adapter: Any = None,
     head: Any = "linear",
     readout: Any = None,
-    properties: Sequence[str] | str = (),
+    properties: Sequence[str] | str | None = None,
     links: Mapping[str, Any] | None = None,
     class_weights: Any = None,
     epochs: int | None = None,
@@ -93,7 +93,8 @@ def finetune(
         readout: Node vectors to graph vectors, for graph-level data. A list, such as
             ``["mean", "max"]``, is several side by side. By default the mean.
         properties: Properties of the graphs that the head reads beside their vectors. For
-            molecules ``descriptors`` and ``morgan`` are computed where they are missing.
+            molecules ``descriptors`` and ``morgan`` are computed where they are missing. The
+            former are the default for the encoder ``molecules``.
         links: Options for link-level data. These are ``negatives`` drawn per link (1, or 0 if the
             training split has some), ``corrupt`` (``both``, ``one`` or ``second`` end), ``remove``
             the links of a batch from its graph (true), ``features`` of a pair (``product``,
@@ -151,9 +152,7 @@ def finetune(
         GtlError: On any unusable argument, before anything is written.
     """
     arguments = dict(locals())
-    properties = property_names(properties)
-    dataset = with_properties(with_needed_properties(as_dataset(dataset), auxiliary), properties)
-    arguments["dataset"] = dataset
+    dataset = arguments["dataset"] = with_needed_properties(as_dataset(dataset), auxiliary)
     check_labels(dataset)
     several = Members(members, finetune, arguments)
     with Session("finetune", dataset, seed=seed, device=device, out=out, resume=resume) as session:
@@ -161,6 +160,8 @@ def finetune(
         base, trained = session.encoder(with_defaults(encoder, dataset.level, features))
         fan_out = check_fan_out(fan_out, dataset, base)
         arguments = start_settings(session.origin, arguments)
+        properties = property_names(arguments["properties"])
+        dataset = with_properties(dataset, properties)
         settings = settings_of(arguments, dataset.level, ENCODERS.name_of(base), fan_out)
         base = session.adapted(base, adapter)
         items = set_aside(dataset, meta_share, session.rng)

@@ -106,4 +106,4 @@ def test_an_encoder_that_comes_with_gtl_has_settings_of_its_own() -> None:
     found = start_settings("molecules", given)
     assert found["head_start"] == "fitted" and found["epochs"] == 3
     assert "head_start" not in start_settings("molecules", {**given, "head": "mlp"})
-    assert start_settings(None, given) == {**given, "readout": "mean"}
+    assert start_settings(None, given) == {**given, "readout": "mean", "properties": ()}
