@@ -6,13 +6,14 @@ WORKERS ?= 2
 BIN := .venv/bin
 # OGB runners and comparisons of methods take up to hours: they are run by hand.
 LONG := benchmarks/ogb_%.py benchmarks/auxiliary_weighting.py benchmarks/few_shot.py \
-	benchmarks/adapters.py benchmarks/spatio_temporal.py benchmarks/film_transfer.py
+	benchmarks/adapters.py benchmarks/spatio_temporal.py benchmarks/film_transfer.py \
+	benchmarks/molecules.py benchmarks/pretrain_molecules.py benchmarks/noise.py
 CLAIMS := $(filter-out $(LONG),$(wildcard benchmarks/[a-z]*.py))
 
 .PHONY: help demo test slow check bench
 
 help:
-	@echo 'make demo    pre-train, fine-tune in three ways, compare: a few minutes, no download'
+	@echo 'make demo    solubility from few labels, in four ways: a few minutes, no download'
 	@echo 'make test    the tests that take seconds (make slow: those that take minutes)'
 	@echo 'make check   formatting, lint, types, and which folder may import which'
 	@echo 'make bench   every claim in benchmarks/, measured again on this machine'

@@ -28,6 +28,7 @@ from gtl.train.model import Model, build_target
 from gtl.train.predicting import Predicting, probabilities
 from gtl.train.resolve import as_dataset, check_fan_out
 from gtl.train.run import Run
+from gtl.train.shipped import SHIPPED, load_shipped
 
 log = logging.getLogger(__name__)
 UNNAMED = ("memory",)  # specs that do not identify a data set
@@ -167,7 +168,8 @@ def embed(
     """Item vectors ``(items, h)`` on the CPU: of a model what the head gets.
 
     Args:
-        model: A fine-tuned model, a pre-training run, the folder of either, or an encoder.
+        model: A fine-tuned model, a pre-training run, the folder of either, an encoder, or the name
+            of one that comes with gtl.
         data: As for :func:`predict`.
         split: Which items.
         readout: Node vectors to graph vectors, where the model has none of its own.
@@ -175,6 +177,8 @@ def embed(
         batch_size: Likewise.
     """
     data = as_dataset(data)
+    if isinstance(model, str) and model in SHIPPED:
+        model = load_shipped(model)
     model = load_run(model) if isinstance(model, (str, Path)) else model
     if isinstance(model, (Run, Encoder)):
         model = _vectors_of(model, data, readout)
