@@ -13,7 +13,7 @@ CLAIMS := $(filter-out $(LONG),$(wildcard benchmarks/[a-z]*.py))
 .PHONY: help demo test slow check bench
 
 help:
-	@echo 'make demo    solubility from few labels, in four ways: a few minutes, no download'
+	@echo 'make demo    solubility from few labels, in five ways: a few minutes, no download'
 	@echo 'make test    the tests that take seconds (make slow: those that take minutes)'
 	@echo 'make check   formatting, lint, types, and which folder may import which'
 	@echo 'make bench   every claim in benchmarks/, measured again on this machine'

