@@ -122,11 +122,11 @@ def finetune(
             fall until the last epoch; ``constant`` is the default.
         head_start: ``fitted`` or ``random``, how a linear head begins. A regularized fit to the
             vectors is itself kept where no epoch is better on validation data.
-        head_first: Epochs that train heads on a frozen encoder first; 0 by default. Warm-up
-            follows them.
-        batch_norm: ``frozen`` if batch norms of the encoder keep their statistics. By default,
-            ``train``, statistics follow the batches.
-        average: Epochs over which weights are averaged, exponentially; 0 by default. The average
+        head_first: Epochs that train heads alone at first. The encoder is frozen in them, by
+            default 0, and warm-up follows them.
+        batch_norm: ``frozen`` if batch norms keep their statistics. By default, ``train``, those
+            of the encoder follow the batches.
+        average: Epochs over which weights are averaged; 0 by default. The exponential average
             is what is validated and kept.
         members: Models of an ensemble, whose mean is the prediction; 1 for none. They are the same
             run with other seeds, the first with the one given; an instance that is given as
