@@ -118,8 +118,8 @@ def finetune(
             100 by default at node level, else 0.
         optimizer: ``adam``, ``adamw`` or ``sgd`` (momentum 0.9).
         warmup: Epochs over which learning rates rise linearly; 0 by default.
-        schedule: How rates fall to 0 after that, ``cosine`` or ``linear``, or ``constant``. They
-            fall until the last epoch; ``constant`` is the default.
+        schedule: How rates fall: ``cosine``, ``linear`` or ``constant``. After the warm-up they
+            fall to 0 until the last epoch; ``constant`` is the default.
         head_start: ``fitted`` or ``random``, how a linear head begins. A regularized fit to the
             vectors is itself kept where no epoch is better on validation data.
         head_first: Epochs that train heads alone at first. The encoder is frozen in them, by
