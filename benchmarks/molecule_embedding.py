@@ -19,8 +19,8 @@ import gtl
 from gtl.data.properties import compute
 from gtl.data.workers import in_order
 
-MOLECULES = 4000
-CHUNK = 500
+MOLECULES = 1000
+CHUNK = 250
 
 
 def vectors(file: Path, workers: int) -> None:
