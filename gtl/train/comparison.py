@@ -108,7 +108,7 @@ def compare(
     *,
     methods: Sequence[str] | None = None,
     auxiliary: Any = AUXILIARY,
-    readout: Any = "mean",
+    readout: Any = None,
     epochs: int | None = None,
     repeats: int | None = None,
     workers: int = 1,

@@ -25,7 +25,7 @@ from gtl.metrics import is_better
 from gtl.progress import Progress
 from gtl.run_folder import RunFolder, best_weights
 from gtl.run_kinds import kind_of
-from gtl.train.defaults import with_defaults
+from gtl.train.defaults import start_settings, with_defaults
 from gtl.train.evaluate import value_on
 from gtl.train.footprint import footprint
 from gtl.train.labels import LabelNames
@@ -136,7 +136,7 @@ def probe(
     *,
     model: Any = "forest",
     properties: Sequence[str] | str = (),
-    readout: Any = "mean",
+    readout: Any = None,
     hops: int | Sequence[int] | None = None,
     workers: int = 1,
     seed: int = 0,
@@ -163,7 +163,8 @@ def probe(
         properties: Properties of the graphs beside the vectors: ``"descriptors"``, ``"morgan"``, or
             what the graphs carry.
         readout: Node vectors to graph vectors: a name, or several side by side, as
-            ``["mean", "sum", "max"]``, where sums are divided as for :func:`gtl.finetune`.
+            ``["mean", "sum", "max"]``, where sums are divided as for :func:`gtl.finetune`. By
+            default the mean, or what suits an encoder that comes with gtl.
         hops: Of nodes, how often vectors are averaged over neighbors first (SGC, Wu et al. 2019);
             of several validation data choose one: by default among 0 to 4, with an encoder 0.
         workers: Processes that compute properties.
@@ -191,7 +192,8 @@ def probe(
         if encoder is not None:
             named = with_defaults(encoder, dataset.level, dataset.contents.node_features())
             base = copy.deepcopy(session.encoder(named)[0])
-        pool = readout if dataset.contents.has_readout else None
+        pool = start_settings(session.origin, {"readout": readout})["readout"]
+        pool = pool if dataset.contents.has_readout else None
         features = session.placed(Features(dataset.schema, base, pool, properties, workers))
         config = {
             **features.config(),
