@@ -76,3 +76,30 @@ def test_what_comes_with_gtl_has_a_card(monkeypatch) -> None:
         assert SHIPPED[name][:12] in card(name)
     with pytest.raises(CheckpointError, match="the card of 'none' is missing"):
         card("none")
+
+
+def test_files_are_part_of_the_wheel_and_small() -> None:
+    from configparser import ConfigParser
+    from fnmatch import fnmatch
+    from pathlib import Path
+
+    folder = Path(gtl.__file__).parent / "pretrained"
+    setup = ConfigParser()
+    setup.read(folder.parent.parent / "setup.cfg")
+    patterns = setup["options.package_data"]["gtl.pretrained"].split(", ")
+    for name in SHIPPED:
+        for file in (f"{name}.safetensors", f"{name}.md"):
+            assert any(fnmatch(file, pattern) for pattern in patterns)
+            assert (folder / file).stat().st_size < 8 * 2**20
+
+
+def test_unusual_molecules_have_finite_vectors() -> None:
+    pytest.importorskip("rdkit", reason="needs RDKit")
+    names = ["[Na+].[Cl-]", "C", "[Fe+2]", "C" * 300, "[13CH4]", "[CH3:1][OH:2]", "[U]", "[H][H]"]
+    vectors = gtl.embed("molecules", gtl.Dataset.from_graphs(names), readout=["mean", "sum", "max"])
+    assert vectors.shape == (len(names), 3 * 256)
+    assert vectors.isfinite().all()
+    # Atom maps and isotopes are no part of the features.
+    plain = gtl.embed("molecules", gtl.Dataset.from_graphs(["C", "CO"]))
+    mapped = gtl.embed("molecules", gtl.Dataset.from_graphs(["[13CH4]", "[CH3:1][OH:2]"]))
+    torch.testing.assert_close(plain, mapped)
