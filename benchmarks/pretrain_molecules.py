@@ -38,6 +38,7 @@ from pathlib import Path
 from typing import Any
 
 import gtl
+from gtl.data.molecules import pack_smiles
 from gtl.data.properties import compute
 from gtl.data.workers import in_order
 from gtl.graph import PackedGraphs, PackedWriter
@@ -184,7 +185,7 @@ def make_corpus(out: Path, wheels: Path, data: Path, workers: int) -> None:
 
 def packed(smiles: list[str]) -> PackedGraphs:
     """Graphs of molecules with the properties that the tasks predict."""
-    graphs, kept = gtl.data.pack_smiles(smiles)
+    graphs, kept = pack_smiles(smiles)
     names = [smiles[i] for i in kept.tolist()]
     found = {
         "descriptors": compute(names, "descriptors", leave_out=SLOW),
