@@ -31,7 +31,7 @@ def test_ranks_are_means_over_sets_and_lower_errors_are_better(script):
     assert ranks == {"100": {"sets": ["molbace", "freesolv"], "one": 1.5, "three": 2, "two": 2.5}}
 
 
-def test_labels_are_drawn_by_seed_and_have_both_classes(script, shapes):
+def test_labels_are_drawn_by_seed_from_the_training_split(script, shapes):
     one, two = script.with_labels(shapes, "10", 0), script.with_labels(shapes, "10", 1)
     assert len(one.split["train"]) == 10
     assert one.split["train"].tolist() != two.split["train"].tolist()
