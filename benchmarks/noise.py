@@ -3,7 +3,8 @@
 Beside three useful tasks stands one of random numbers, drawn anew in every step, which nothing can
 learn. Encoders of two layers are trained for about 40 look-aheads without the guard; the weights of
 the last epoch are kept. The useless task is found where its weight is below half of the mean of the
-other auxiliary tasks' weights.
+other auxiliary tasks' weights. The same trainings without the permutation test of AUX-TS are the
+comparison.
 
     OMP_NUM_THREADS=1 python benchmarks/noise.py --root path/to/data
 
@@ -17,6 +18,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
@@ -32,7 +34,10 @@ from gtl.graph import Schema
 from gtl.roles import Batch, Task, View
 
 OUT = Path("runs") / "noise"
-METHOD = "aux_ts"
+METHODS: Mapping[str, Mapping[str, Any]] = {
+    "aux_ts": {},
+    "without the test": {"permutation_test": False},
+}
 NOISE = "random_numbers"
 AUXILIARY = ("attribute_masking", "edge_prediction", "infomax")
 FOUND = 0.5  # of the mean weight of the others
@@ -86,7 +91,7 @@ def main() -> None:
     sets = options.set or list(SETS)
     if not options.only_collect:
         seeds = range(options.first_seed, options.first_seed + options.seeds)
-        jobs = [(name, seed) for seed in seeds for name in sets]
+        jobs = [(name, method, seed) for seed in seeds for name in sets for method in METHODS]
         run_all(work, jobs, options.workers, options.root, options.out)
     found = collect(options.out)
     print(markdown(found))
@@ -94,9 +99,9 @@ def main() -> None:
         write_results("noise", {"found_below": FOUND, "sets": found})
 
 
-def work(name: str, seed: int, root: str, out: Path) -> None:
+def work(name: str, method: str, seed: int, root: str, out: Path) -> None:
     """Leave the results of one training."""
-    if place(out, name, METHOD, seed).exists():
+    if place(out, name, method, seed).exists():
         return
     warnings.filterwarnings("ignore")
     torch.set_num_threads(1)
@@ -109,7 +114,7 @@ def work(name: str, seed: int, root: str, out: Path) -> None:
         target.encoder,
         data,
         auxiliary=[*AUXILIARY, NOISE],
-        weighting={"name": METHOD, "auxiliary_weight": 0.3},
+        weighting={"name": "aux_ts", "auxiliary_weight": 0.3, **METHODS[method]},
         guard=False,
         seed=seed,
         **target.training,
@@ -119,7 +124,7 @@ def work(name: str, seed: int, root: str, out: Path) -> None:
         "weights": {task: model.history[-1]["weights"][task] for task in (*AUXILIARY, NOISE)},
         "cpu_seconds": round(time.process_time() - started, 1),
     }
-    keep(results, out, name, METHOD, seed)
+    keep(results, out, name, method, seed)
 
 
 def loaded(target: Target, root: str, seed: int) -> Dataset:
@@ -131,26 +136,32 @@ def loaded(target: Target, root: str, seed: int) -> Dataset:
 
 
 def collect(out: Path) -> dict[str, Any]:
-    """Of each set: weight of the useless task over the mean of the others, and mean weights."""
-    found = {}
+    """Of each set and method: weight of the useless task over the mean of the others, and tests."""
+    found: dict[str, Any] = {}
     for name in SETS:
-        runs = finished(out, name, METHOD)
-        if not runs:
-            continue
-        ratios = {str(seed): round(ratio(run["weights"]), 3) for seed, run in runs.items()}
-        found[name] = {
-            "components": COMPONENTS if SETS[name].components else None,
-            "seeds": len(runs),
-            "found": sum(value < FOUND for value in ratios.values()),
-            "ratios": ratios,
-            "weights": {
-                task: mean(run["weights"][task] for run in runs.values())
-                for task in (*AUXILIARY, NOISE)
-            },
-            "test": mean(run["test"] for run in runs.values()),
-            "cpu_seconds": mean(run["cpu_seconds"] for run in runs.values()),
-        }
+        methods = {method: finished(out, name, method) for method in METHODS}
+        if all(methods.values()):
+            found[name] = {
+                "components": COMPONENTS if SETS[name].components else None,
+                "methods": {method: summary(runs) for method, runs in methods.items()},
+            }
     return found
+
+
+def summary(runs: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
+    """Of the finished trainings of one method on one set."""
+    ratios = {str(seed): round(ratio(run["weights"]), 3) for seed, run in runs.items()}
+    return {
+        "seeds": len(runs),
+        "found": sum(value < FOUND for value in ratios.values()),
+        "ratios": ratios,
+        "weights": {
+            task: mean(run["weights"][task] for run in runs.values())
+            for task in (*AUXILIARY, NOISE)
+        },
+        "test": {str(seed): round(run["test"], 4) for seed, run in runs.items()},
+        "cpu_seconds": mean(run["cpu_seconds"] for run in runs.values()),
+    }
 
 
 def ratio(weights: Mapping[str, float]) -> float:
@@ -164,16 +175,25 @@ def mean(values: Any) -> float:
 
 
 def markdown(found: Mapping[str, Any]) -> str:
-    """A row a set."""
+    """A row a set and method."""
     rows = []
     for name, entry in found.items():
-        ratios = sorted(entry["ratios"].values())
-        weights = " / ".join(f"{value:.2f}" for value in entry["weights"].values())
-        middle = (ratios[len(ratios) // 2] + ratios[(len(ratios) - 1) // 2]) / 2
-        count = f"{entry['found']} of {entry['seeds']}"
-        rows.append([name, count, f"{middle:.2f} ({ratios[-1]:.2f})", weights])
-    heads = ["set", "found", "weight over that of the others, median (highest)"]
-    return table([*heads, f"mean weight of {' / '.join((*AUXILIARY, NOISE))}"], rows)
+        for method, values in entry["methods"].items():
+            ratios = list(values["ratios"].values())
+            weights = " / ".join(f"{value:.2f}" for value in values["weights"].values())
+            rows.append(
+                [
+                    name,
+                    method,
+                    f"{values['found']} of {values['seeds']}",
+                    f"{median(ratios):.2f} ({max(ratios):.2f})",
+                    weights,
+                    f"{100 * mean(values['test'].values()):.1f}",
+                ]
+            )
+    heads = ["set", "weighting", "found", "weight over that of the others, median (highest)"]
+    tasks = " / ".join((*AUXILIARY, NOISE))
+    return table([*heads, f"mean weight of {tasks}", "test, mean"], rows)
 
 
 if __name__ == "__main__":

@@ -46,6 +46,9 @@ class Step(Protocol):
     def meta_loss(self, parameters: Mapping[str, Tensor], held: Tensor | None = None) -> Tensor:
         """Mean loss ``()`` of the held-back labeled target samples at other parameters."""
 
+    def permuted_losses(self, seed: int) -> dict[str, Tensor]:
+        """Losses of auxiliary tasks with their node vectors in a random order, by name."""
+
 
 class Weighting(Recorded, ABC, nn.Module):
     """Decides how much each task's, each sample's, loss counts.

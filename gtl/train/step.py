@@ -136,6 +136,32 @@ class Step:
         losses = self._call(parameters, {self.target: view})[self.target]
         return (losses if held is None else losses[held]).mean()
 
+    @torch.no_grad()
+    def permuted_losses(self, seed: int) -> dict[str, Tensor]:
+        """Losses ``(b_k,)`` of the auxiliary tasks after a permutation of their node vectors.
+
+        Costs a pass through each task and none through the encoder; leaves no trace behind.
+
+        Args:
+            seed: Decides the permutations.
+        """
+        found = {}
+        draws = torch.Generator().manual_seed(seed)
+        for name, view in self.views.items():
+            if name == self.target:
+                continue
+            nodes = self.representations[name].detach()
+            order = torch.randperm(len(nodes), generator=draws).to(nodes.device)
+            part, prefix = _Losses(self.model.tasks[name]), f"tasks.{name}."
+            buffers = {
+                "task." + key.removeprefix(prefix): value.clone()
+                for key, value in self._buffers.items()
+                if key.startswith(prefix)
+            }
+            with _randomness(self._random):
+                found[name] = functional_call(part, buffers, (nodes[order], view))
+        return found
+
     def _call(
         self, parameters: Mapping[str, Tensor], views: Mapping[str, View]
     ) -> dict[str, Tensor]:
@@ -146,6 +172,17 @@ class Step:
             losses: dict[str, Tensor]
             losses, _ = functional_call(self.model, values, (views, self.target))
         return losses
+
+
+class _Losses(nn.Module):
+    """The losses of a task as a module's ``forward``."""
+
+    def __init__(self, task: nn.Module):
+        super().__init__()
+        self.task = task
+
+    def forward(self, nodes: Tensor, view: View) -> Tensor:
+        return self.task.losses(nodes, view)  # type: ignore[no-any-return,operator]
 
 
 def check_precision(precision: str) -> str:

@@ -29,6 +29,7 @@ from gtl.weightings.look_ahead.weighted_step import (
     weighted_terms,
     without,
 )
+from gtl.weightings.permutation_test import PermutationTest
 from gtl.weightings.slgrad import useful_weights
 from gtl.weightings.task_gradients import require_shared
 
@@ -52,6 +53,10 @@ class AuxTS(Weighting):
     Departure from the paper: the network learns *after* the gradient of the step is taken, so
     that the look-ahead uses the same weights as the step and one backward pass serves both. The
     paper's order, network first, needs a second pass over every task and two graphs in memory.
+
+    Addition to the paper: a permutation test weighs down tasks whose losses do not depend on the
+    node vectors. One look-ahead says little about such a task, since the mean effect of its
+    gradient is zero, and soon nothing, when the target's samples are memorized.
 
     Args:
         hidden: Width of the weighting network.
@@ -79,6 +84,10 @@ class AuxTS(Weighting):
             weight of the latest one.
         level: ``"sample"``, or ``"task"`` for the ablation in which all samples of a task have
             one weight and the network's input is their mean loss.
+        permutation_test: Whether weights of auxiliary tasks are multiplied by the factors of
+            :class:`~gtl.weightings.permutation_test.PermutationTest`, measured in every
+            look-ahead. A task with a small factor counts as little in the mean of
+            ``auxiliary_weight``.
 
     Raises:
         ConfigError: If an argument lies outside its range.
@@ -101,6 +110,7 @@ class AuxTS(Weighting):
         activation: str = "sigmoid",
         network: bool = True,
         level: str = "sample",
+        permutation_test: bool = True,
     ):
         super().__init__()
         _require_one_of("normalize", normalize, NORMALIZERS)
@@ -132,6 +142,7 @@ class AuxTS(Weighting):
         self.unroll_steps = unroll_steps if look_ahead == "unrolled" else 0
         self.measure = consistency if network else None
         self.direct, self.level = not network, level
+        self.tested = permutation_test
         self.steps = self.look_aheads = 0
 
     def prepare(self, tasks: Sequence[str], target: str | None) -> None:
@@ -141,6 +152,7 @@ class AuxTS(Weighting):
         self.consistency = dict.fromkeys(auxiliary, 0.0) if self.measure else {}
         # Without a network: mean weight of each task in the latest look-ahead.
         self.usual = {str(target): 1.0, **dict.fromkeys(auxiliary, self.auxiliary_weight)}
+        self.test = PermutationTest(auxiliary if self.tested else ())
         if not self.direct:
             inputs = 1 + len(tasks) + len(self.consistency)
             self.network = WeightNetwork(inputs, self.hidden, self.activation)
@@ -164,6 +176,8 @@ class AuxTS(Weighting):
             require_supported(step.optimizer)
             require_shared(step)
             self._measure_consistency(step, losses)
+            if self.tested:
+                self.test.add(losses, step.permuted_losses(self.look_aheads))
         if self.direct:
             weights = self._direct_step(step, losses, target, refreshes)
         else:
@@ -227,9 +241,12 @@ class AuxTS(Weighting):
         return dict(zip(losses, pieces))
 
     def _normalized(self, weights: dict[str, Tensor], target: str) -> dict[str, Tensor]:
+        factors = self.test.factors
         if self.normalize == "auxiliary":
-            return over_auxiliary(weights, target, self.auxiliary_weight)
-        return by_target(weights, target) if self.normalize == "target" else weights
+            return over_auxiliary(weights, target, self.auxiliary_weight, factors)
+        if self.normalize == "target":
+            weights = by_target(weights, target)
+        return {name: factors.get(name, 1.0) * weight for name, weight in weights.items()}
 
     def _measure_consistency(self, step: Step, losses: Mapping[str, Tensor]) -> None:
         if self.measure is None:
@@ -250,6 +267,7 @@ class AuxTS(Weighting):
         state: dict[str, Any] = {"steps": self.steps, "look_aheads": self.look_aheads}
         if self.tasks:
             state.update(usual=dict(self.usual), consistency=dict(self.consistency))
+            state.update(permutation_test=self.test.state())
         if self.tasks and not self.direct:
             state.update(self.learner.state())
         return state
@@ -264,6 +282,7 @@ class AuxTS(Weighting):
         self.steps, self.look_aheads = int(state["steps"]), int(state["look_aheads"])
         if self.tasks:
             self.usual.update(state["usual"])
+            self.test.load(state["permutation_test"])
             if self.measure:
                 self.consistency.update(state["consistency"])
         if self.tasks and not self.direct:

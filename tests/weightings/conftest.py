@@ -255,6 +255,9 @@ class Parabolas:
             return (parameters["encoder.w"] - self.meta).square().sum()
         return self.replay(parameters)["target"][held].mean()
 
+    def permuted_losses(self, seed: int) -> dict[str, Tensor]:
+        return {}
+
     def pull(self) -> float:
         """What ``.grad`` of ``w`` holds."""
         return float(self.parameters["encoder.w"].grad)

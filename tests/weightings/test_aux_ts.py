@@ -42,11 +42,14 @@ def expected_weights(weighting, step) -> dict[str, torch.Tensor]:
         loss = losses.detach().sign() * torch.log(1 + losses.detach().abs())
         rows = torch.stack([torch.stack([v, *map(v.new_tensor, told)]) for v in loss])
         raw[name] = weighting.network(rows)
+    factors = {"target": 1.0, **weighting.test.factors}
     if weighting.normalize == "target":
-        return {name: v / raw["target"].mean() for name, v in raw.items()}
+        return {name: factors[name] * v / raw["target"].mean() for name, v in raw.items()}
+    raw = {name: factors[name] * v for name, v in raw.items()}
     if weighting.normalize == "auxiliary":
-        mean = (raw["first"].mean() + raw["second"].mean()) / 2
-        shared = {name: weighting.auxiliary_weight * v / mean for name, v in raw.items()}
+        total = weighting.auxiliary_weight * (factors["first"] + factors["second"])
+        sums = raw["first"].mean() + raw["second"].mean()
+        shared = {name: total * v / sums for name, v in raw.items()}
         return {**shared, "target": torch.ones_like(raw["target"])}
     return raw
 
@@ -88,7 +91,7 @@ def test_the_network_goes_down_the_slope_of_the_whole_look_ahead(
     weighting.backward(step)
     moved = before - network_step(weighting)  # the gradient at unit length
 
-    untouched.consistency = weighting.consistency
+    untouched.consistency, untouched.test = weighting.consistency, weighting.test
     slopes = []
     for parameter in untouched.network.parameters():
         flat = parameter.data.view(-1)
@@ -132,12 +135,27 @@ def test_the_step_follows_the_weighted_losses_of_all_samples(
 
 def test_the_mean_auxiliary_weight_is_that_of_the_option(problem, optimizers):
     setting = problem()
-    weighting = ready(auxiliary_weight=0.7)
+    weighting = ready(auxiliary_weight=0.7, permutation_test=False)
     optimizer = optimizers["adam"](setting.model.parameters())
     for _ in range(5):
         weights = weighting.backward(setting.step(optimizer))
         assert weights["target"] == 1.0
         assert (weights["first"] + weights["second"]) / 2 == pytest.approx(0.7)
+
+
+def test_a_task_that_fails_the_permutation_test_counts_less_in_the_mean(problem, optimizers):
+    setting = problem()
+    weighting = ready(auxiliary_weight=0.7)
+    weighting.test.factors.update(first=0.25, second=1.0)
+    weighting.test.add = lambda losses, permuted: None
+    weights = weighting.backward(setting.step(optimizers["adam"](setting.model.parameters())))
+    assert weights["target"] == 1.0
+    assert weights["first"] + weights["second"] == pytest.approx(0.7 * 1.25)
+    untested = ready(auxiliary_weight=0.7, permutation_test=False)
+    raw = untested.backward(problem().step(optimizers["adam"](setting.model.parameters())))
+    assert weights["first"] / weights["second"] == pytest.approx(
+        0.25 * raw["first"] / raw["second"]
+    )
 
 
 def test_samples_of_one_task_weigh_differently_and_move_with_their_samples(problem, optimizers):
@@ -321,7 +339,7 @@ def test_setup_is_deterministic_and_safe_to_repeat():
 
 def test_an_empty_task_weighs_nothing(problem, parts, optimizers):
     setting = problem("sum", {"first": parts.Nothing(), "second": parts.Regress()})
-    weighting = ready()
+    weighting = ready(permutation_test=False)
     optimizer = optimizers["adam"](setting.model.parameters())
     for _ in range(3):
         weights = weighting.backward(setting.step(optimizer))

@@ -11,7 +11,8 @@ from gtl.weightings import SELAR, AuxTS
 def test_it_is_aux_ts_without_cosines_and_normalized_by_the_target(problem):
     found = []
     same = {"hidden": 7, "lr": 0.01, "refresh": 1}
-    for kind in (SELAR(**same), AuxTS(**same, normalize="target", consistency=None)):
+    bare = {"normalize": "target", "consistency": None, "permutation_test": False}
+    for kind in (SELAR(**same), AuxTS(**same, **bare)):
         setting = problem("noisy")
         optimizer = torch.optim.Adam(setting.model.parameters(), lr=1e-2)
         torch.manual_seed(3)

@@ -11,7 +11,10 @@ _LARGEST = 1e3
 
 
 def over_auxiliary(
-    weights: Mapping[str, Tensor], target: str, auxiliary_weight: float
+    weights: Mapping[str, Tensor],
+    target: str,
+    auxiliary_weight: float,
+    factors: Mapping[str, float] | None = None,
 ) -> dict[str, Tensor]:
     """Weight 1 for the target, and auxiliary weights scaled to a given mean.
 
@@ -22,14 +25,18 @@ def over_auxiliary(
         target: The target's name.
         auxiliary_weight: Mean weight of an auxiliary task; every task counts as much as any other
             in this mean, whatever its number of samples.
+        factors: Factors in ``(0, 1]`` by auxiliary task, of its weights and of how much it counts
+            in the mean; without them all are 1.
 
     Returns:
         Weights ``(b_k,)`` by task; zeros for all auxiliary tasks if their weights are all zero.
     """
-    means = torch.stack([w.mean() for name, w in weights.items() if name != target])
-    scale = auxiliary_weight / positive(means.mean())
+    others = {name: weight for name, weight in weights.items() if name != target}
+    counts = {name: (factors or {}).get(name, 1.0) for name in others}
+    total = torch.stack([counts[name] * weight.mean() for name, weight in others.items()]).sum()
+    scale = auxiliary_weight * sum(counts.values()) / positive(total)
     return {
-        name: torch.ones_like(weight) if name == target else weight * scale
+        name: torch.ones_like(weight) if name == target else counts[name] * weight * scale
         for name, weight in weights.items()
     }
 
