@@ -15,7 +15,7 @@ LARGEST = 5.0  # of the statistic of one test: what a task showed long ago is fo
 KEPT = 0.8  # of the evidence, from one test to the next
 NOTICED = 2.0  # standard errors that chance explains
 LARGEST_SUM = LARGEST / (1 - KEPT)
-DEVIATION = (1 - KEPT**2) ** -0.5  # of the discounted sum of independent statistics
+DEVIATION: float = (1 - KEPT**2) ** -0.5  # of the discounted sum of independent statistics
 FLOOR = 0.05  # of the factor: the task's own parameters are still trained, so it can come back
 
 
@@ -95,7 +95,8 @@ def statistic(losses: Tensor, permuted: Tensor) -> Tensor:
     change = permuted - losses
     error = change.std() / len(change) ** 0.5
     found = change.mean() / error.clamp(min=torch.finfo(error.dtype).tiny)
-    return found.nan_to_num(0.0).clamp(-LARGEST, LARGEST)
+    bounded: Tensor = found.nan_to_num(0.0).clamp(-LARGEST, LARGEST)
+    return bounded
 
 
 def factor(z: float) -> float:
