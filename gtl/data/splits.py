@@ -183,7 +183,7 @@ def scaffold_split(
     """
     _check_fractions(fractions)
     groups: dict[str, list[int]] = {}
-    for i, scaffold in enumerate(_scaffolds(smiles)):
+    for i, scaffold in enumerate(scaffolds(smiles)):
         groups.setdefault(scaffold, []).append(i)
     ordered = sorted(groups.values(), key=lambda group: (len(group), group[0]), reverse=True)
     train_most = fractions[0] * len(smiles)
@@ -330,7 +330,15 @@ def _members(labels: Tensor) -> Tensor:
     return classes.unsqueeze(1) == torch.arange(int(classes.max()) + 1 if len(classes) else 0)
 
 
-def _scaffolds(smiles: Sequence[str]) -> list[str]:
+def scaffolds(smiles: Sequence[str]) -> list[str]:
+    """Bemis-Murcko scaffold of each molecule, empty for one without rings.
+
+    Chirality counts; atom map numbers and isotopes do not.
+
+    Raises:
+        DataError: If a SMILES cannot be read.
+        MissingDependencyError: If RDKit is not installed.
+    """
     with needs("chem", "a scaffold split"):
         from rdkit import Chem, rdBase
         from rdkit.Chem.Scaffolds import MurckoScaffold

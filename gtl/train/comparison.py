@@ -17,7 +17,6 @@ from typing import Any, TypeAlias
 from torch import Tensor, nn
 
 from gtl.checkpoint import read_json, write_text
-from gtl.checks import check_positive
 from gtl.data.dataset import Dataset
 from gtl.data.properties import with_properties
 from gtl.errors import CheckpointError, ConfigError, DataError, MissingDependencyError
@@ -34,7 +33,7 @@ from gtl.train.labels import LabelNames
 from gtl.train.model import Model
 from gtl.train.predicting import Predicting, trained_on
 from gtl.train.probe import probe
-from gtl.train.repeated import choose, corrected, hash_of, redivided
+from gtl.train.repeated import choose, corrected, hash_of, redivided, repeats_of
 from gtl.train.resolve import as_dataset
 from gtl.train.session import Session
 from gtl.train.target import check_labels, shape_of
@@ -44,7 +43,7 @@ Fit: TypeAlias = Callable[..., "Model | Predicting"]
 FOREST, BOTH = "forest on fingerprints", "forest on fingerprints and descriptors"
 PROBE, TUNED, HELPED = "probe", "fine-tuning", "fine-tuning with aux_ts"
 AUXILIARY = ("attribute_masking", "edge_prediction", "infomax")
-_FEW, _REPEATS, _REPEATS_OF_MANY = 2000, 5, 3
+CHEMISTRY = ("descriptors", "fingerprint", "attribute_masking")
 
 
 class Comparison(Predicting):
@@ -107,7 +106,7 @@ def compare(
     dataset: Dataset,
     *,
     methods: Sequence[str] | None = None,
-    auxiliary: Any = AUXILIARY,
+    auxiliary: Any = None,
     readout: Any = None,
     epochs: int | None = None,
     repeats: int | None = None,
@@ -133,7 +132,9 @@ def compare(
         encoder: As for :func:`gtl.finetune`; it is copied and stays as it is.
         dataset: Labeled graphs or nodes with the splits ``train``, ``valid`` and ``test``.
         methods: Names of the methods to train; all by default.
-        auxiliary: Auxiliary tasks of the fine-tuning with ``aux_ts``.
+        auxiliary: Auxiliary tasks of the fine-tuning with ``aux_ts``; by default ``descriptors``,
+            ``fingerprint`` and ``attribute_masking`` for molecules, else ``attribute_masking``,
+            ``edge_prediction`` and ``infomax``.
         readout: Node vectors to graph vectors, as for :func:`gtl.finetune`.
         epochs: Passes of the fine-tuning; by default those of :func:`gtl.finetune`.
         repeats: Divisions; 5 by default, 3 from 2,000 labeled items on.
@@ -159,9 +160,11 @@ def compare(
         raise DataError(
             f"{dataset.spec}: items are pairs, which are not compared; use gtl.finetune"
         )
-    divisions = _repeats(repeats, dataset)
+    divisions = repeats_of(repeats, dataset)
     tuning = {"readout": readout, "epochs": epochs, "device": device}
-    fits = _selected(fits_of(encoder, dataset, auxiliary, tuning, workers), methods)
+    chemistry = dataset.level == "graph" and _has_properties(dataset, workers)
+    auxiliary = (CHEMISTRY if chemistry else AUXILIARY) if auxiliary is None else auxiliary
+    fits = _selected(fits_of(encoder, dataset, auxiliary, tuning, workers, chemistry), methods)
     with Session("compare", dataset, seed=seed, device=device, out=out, resume=resume) as session:
         folder = session.open(
             {
@@ -197,7 +200,12 @@ def compare(
 
 
 def fits_of(
-    encoder: Any, dataset: Dataset, auxiliary: Any, tuning: Mapping[str, Any], workers: int
+    encoder: Any,
+    dataset: Dataset,
+    auxiliary: Any,
+    tuning: Mapping[str, Any],
+    workers: int,
+    chemistry: bool,
 ) -> dict[str, Fit]:
     """The methods that suit the data, by name; each takes a data set, seed, folder and resume.
 
@@ -207,13 +215,14 @@ def fits_of(
         auxiliary: Auxiliary tasks.
         tuning: Options of fine-tuning.
         workers: Processes that compute properties.
+        chemistry: Whether fingerprints and descriptors are there or can be computed.
     """
     fits: dict[str, Fit] = {}
     if dataset.level == "node":
         fits["SGC"] = partial(_probe, None, model="linear")
         fits["label propagation"] = partial(_probe, None, model="label_propagation")
         fits["linear solutions"] = partial(_probe, None, model="linear_solutions")
-    elif _has_properties(dataset, workers):
+    elif chemistry:
         for name, columns in ((FOREST, ["morgan"]), (BOTH, ["morgan", "descriptors"])):
             fits[name] = partial(_probe, None, properties=columns, workers=workers)
     own = {"readout": tuning["readout"], "device": tuning["device"]}
@@ -360,16 +369,6 @@ def _has_properties(dataset: Dataset, workers: int) -> bool:
         log.info("no forests on fingerprints: %s", error)
         return False
     return True
-
-
-def _repeats(repeats: int | None, dataset: Dataset) -> int:
-    if repeats is None:
-        count = len(dataset.items("train")) + len(dataset.items("valid"))
-        return _REPEATS if count < _FEW else _REPEATS_OF_MANY
-    check_positive(repeats=repeats)
-    if not isinstance(repeats, int):
-        raise ConfigError(f"`repeats` is {repeats}, expected a whole number")
-    return repeats
 
 
 def _spec(encoder: Any) -> Any:

@@ -10,20 +10,39 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gtl.checks import check_positive
 from gtl.data.dataset import Dataset
-from gtl.data.splits import stratified_split
-from gtl.errors import DataError
+from gtl.data.splits import scaffolds, stratified_split
+from gtl.errors import ConfigError, DataError, MissingDependencyError
 from gtl.metrics import direction, score
 from gtl.report.compare import Difference, spread
 
 _DRAWS = 50
+_FEW, _REPEATS, _REPEATS_OF_MANY = 2000, 5, 3
+
+
+def repeats_of(repeats: int | None, dataset: Dataset) -> int:
+    """Number of divisions; by default fewer of large data.
+
+    Raises:
+        ConfigError: If it is no positive whole number.
+    """
+    if repeats is None:
+        count = len(dataset.items("train")) + len(dataset.items("valid"))
+        return _REPEATS if count < _FEW else _REPEATS_OF_MANY
+    check_positive(repeats=repeats)
+    if not isinstance(repeats, int):
+        raise ConfigError(f"`repeats` is {repeats}, expected a whole number")
+    return repeats
 
 
 def redivided(dataset: Dataset, seed: int, number: int) -> Dataset:
     """The data with training and validation items drawn anew; test items stay what they are.
 
     The parts keep their sizes, one column or classes keep their shares where each has enough
-    items, and the metric is defined on the validation split.
+    items, and the metric is defined on the validation split. Molecules are drawn like the given
+    parts: if these share no scaffold, whole scaffolds are drawn until the validation split has its
+    size, or misses it by less than the smallest scaffold left.
 
     Args:
         dataset: Labeled data with the splits ``train`` and ``valid``.
@@ -37,8 +56,13 @@ def redivided(dataset: Dataset, seed: int, number: int) -> Dataset:
         return dataset
     pool = torch.cat([dataset.items("train"), dataset.items("valid")]).sort().values
     size = len(dataset.items("valid"))
+    groups = scaffold_groups(dataset)
     for draw in range(_DRAWS):
-        drawn = _divided(dataset, pool, size, hash_of(seed, number, draw))
+        own = hash_of(seed, number, draw)
+        if groups is None:
+            drawn = _divided(dataset, pool, size, own)
+        else:
+            drawn = _whole_groups(groups, pool, size, own)
         split = {**dataset.split, **drawn}
         if _is_defined(dataset, split["valid"]):
             return replace(dataset, split=split)
@@ -46,6 +70,26 @@ def redivided(dataset: Dataset, seed: int, number: int) -> Dataset:
         f"{dataset.spec}: {dataset.metric} is undefined on {_DRAWS} random validation splits of "
         f"{size} items; use another metric, more data or repeats=1"
     )
+
+
+def scaffold_groups(dataset: Dataset) -> Tensor | None:
+    """Number of the scaffold of each item, if training and validation items share none.
+
+    Args:
+        dataset: Labeled data with the splits ``train`` and ``valid``.
+
+    Returns:
+        Int64 ``(items,)``; ``None`` for other data than molecules and for other splits.
+    """
+    if dataset.level != "graph" or not dataset.names:
+        return None
+    try:
+        names = scaffolds(dataset.names)
+    except (DataError, MissingDependencyError):  # names that are no SMILES
+        return None
+    numbers = torch.from_numpy(np.unique(names, return_inverse=True)[1])
+    train, valid = numbers[dataset.items("train")], numbers[dataset.items("valid")]
+    return None if bool(torch.isin(train, valid).any()) else numbers
 
 
 def hash_of(*numbers: int) -> int:
@@ -68,6 +112,24 @@ def _divided(dataset: Dataset, pool: Tensor, size: int, seed: int) -> dict[str, 
             pass  # a class with one item
     order = pool[torch.randperm(len(pool), generator=torch.Generator().manual_seed(seed))]
     return {"train": order[size:].sort().values, "valid": order[:size].sort().values}
+
+
+def _whole_groups(groups: Tensor, pool: Tensor, size: int, seed: int) -> dict[str, Tensor]:
+    """Groups in random order until the validation split has its size.
+
+    A group that is larger than what is left goes to the training split, if others can fill it.
+    """
+    rng = torch.Generator().manual_seed(seed)
+    own = groups[pool]
+    distinct, counts = own.unique(return_counts=True)
+    chosen, left = [], size
+    order = torch.randperm(len(distinct), generator=rng).tolist()
+    for place in order:
+        if int(counts[place]) <= left:
+            chosen.append(int(distinct[place]))
+            left -= int(counts[place])
+    held = torch.isin(own, torch.tensor(chosen, dtype=own.dtype))
+    return {"train": pool[~held], "valid": pool[held]}
 
 
 def _is_defined(dataset: Dataset, items: Tensor) -> bool:

@@ -125,3 +125,52 @@ def test_unusable_comparisons_are_refused(shapes, communities, tmp_path):
     gtl.probe(SMALL, shapes, model={"name": "linear", "strength": 1.0}, out=tmp_path / "a")
     with pytest.raises(CheckpointError, match="not a comparison"):
         gtl.train.comparison.Comparison.load(tmp_path / "a")
+
+
+RINGS = ("c1ccccc1", "C1CCCC1", "C1CCNCC1", "c1ccncc1", "c1ccoc1", "C1CCOC1", "C1CC1", "c1ccsc1")
+
+
+@pytest.fixture(scope="module")
+def scaffolds_of_rings():
+    """Eight ring systems with ten substituents each, divided by scaffold."""
+    smiles = ["C" * length + ring for ring in RINGS for length in range(1, 11)]
+    labels = torch.rand(len(smiles), 1, generator=torch.Generator().manual_seed(0))
+    split = {
+        "train": torch.arange(50),
+        "valid": torch.arange(50, 70),
+        "test": torch.arange(70, 80),
+    }
+    data = gtl.Dataset.from_graphs(smiles, labels.numpy(), spec="rings")
+    return replace(data, split=split)
+
+
+def test_parts_that_share_no_scaffold_are_divided_by_scaffold(scaffolds_of_rings):
+    data, seen = scaffolds_of_rings, set()
+    for number in range(1, 6):
+        other = redivided(data, 0, number)
+        assert torch.equal(other.split["test"], data.split["test"])
+        together = torch.cat([other.split["train"], other.split["valid"]]).sort().values
+        assert torch.equal(together, torch.arange(70))
+        rings = {part: set((other.split[part] // 10).tolist()) for part in ("train", "valid")}
+        assert not rings["train"] & rings["valid"]
+        assert len(rings["valid"]) == 2
+        seen.add(tuple(sorted(rings["valid"])))
+    assert len(seen) > 1
+
+
+def test_parts_that_share_scaffolds_are_divided_at_random(scaffolds_of_rings):
+    data = scaffolds_of_rings
+    mixed = {"train": torch.arange(0, 70, 2), "valid": torch.arange(1, 70, 2)}
+    data = replace(data, split={**data.split, **mixed})
+    other = redivided(data, 0, 1)
+    rings = [set((other.split[part] // 10).tolist()) for part in ("train", "valid")]
+    assert rings[0] & rings[1]
+    assert len(other.split["valid"]) == len(mixed["valid"])
+
+
+def test_molecules_have_tasks_of_chemistry_by_default(scaffolds_of_rings, tmp_path):
+    gtl.compare(
+        SMALL, scaffolds_of_rings, epochs=1, repeats=1, methods=[PROBE, HELPED], out=tmp_path / "a"
+    )
+    config = json.loads((tmp_path / "a" / "config.json").read_text())
+    assert config["auxiliary"] == ["descriptors", "fingerprint", "attribute_masking"]
