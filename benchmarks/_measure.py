@@ -92,6 +92,12 @@ def write_results(name: str, payload: Mapping[str, Any], folder: Path = RESULTS)
     return path
 
 
+def read_results(name: str, folder: Path = RESULTS) -> dict[str, Any]:
+    """What :func:`write_results` wrote; empty if it did not yet."""
+    path = folder / f"{name}.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
 def _time(call: Callable[[], Any]) -> float:
     gc.collect()
     _synchronize()

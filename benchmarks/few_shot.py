@@ -21,7 +21,9 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 import torch
-from _measure import RESULTS, write_results
+from _drugs import Drugs, drugs, encoded, fingerprints, groups, tree
+from _drugs import table as drug_table
+from _measure import RESULTS, read_results, write_results
 from _seeds import parsed, parser_of
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -78,11 +80,13 @@ class Set:
         queries: As for :func:`gtl.few_shot`.
         relation: Makes the graph of the classes and the group of each, within which half of the
             classes are novel; ``None`` for the k-shot protocol.
+        shots: Training samples of a novel class, or of every class.
     """
 
     prepare: Callable[[Path], Mapping[str, Tensor]]
     queries: float | None
     relation: Callable[[Path], tuple[CategoryGraph, Tensor]] | None = None
+    shots: Sequence[int] = SHOTS
 
     @property
     def protocol(self) -> str:
@@ -180,10 +184,35 @@ def molecules(spec: str) -> Callable[[Path], Mapping[str, Tensor]]:
     return prepare
 
 
+def approved_drugs(level: int, least: int, features: Callable[[Drugs], Tensor]) -> Callable:
+    """Leading components of drugs' features; classes are ATC groups that have ``least`` drugs."""
+
+    def prepare(root: Path) -> Mapping[str, Tensor]:
+        found = drugs(drug_table(), level, least)
+        return {"features": reduced(features(found)), "labels": found.labels.unsqueeze(1)}
+
+    return prepare
+
+
+def drugs_relation(level: int, least: int, above: int) -> Callable:
+    """The ATC tree of the classes; half of each group of the level above are novel."""
+
+    def relation(root: Path) -> tuple[CategoryGraph, Tensor]:
+        codes = drugs(drug_table(), level, least).codes
+        return tree(codes), groups(codes, above)
+
+    return relation
+
+
 SETS = {
     "cora-hierarchy": Set(cora_features, 0.45, cora_relation),
     "plant leaves, margin": Set(leaves("Mar"), 6, leaves_relation),
     "plant leaves, shape": Set(leaves("Sha"), 6, leaves_relation),
+    "drugs, ATC level 3": Set(approved_drugs(3, 15, encoded), 5, drugs_relation(3, 15, 1)),
+    "drugs, ATC level 4": Set(approved_drugs(4, 6, encoded), 3, drugs_relation(4, 6, 3), (1, 2)),
+    "drugs, ATC level 4, fingerprints": Set(
+        approved_drugs(4, 6, fingerprints), 3, drugs_relation(4, 6, 3), (1, 2)
+    ),
     "Coauthor CS": Set(nodes("npz:ms_academic_cs"), 50),
     "Amazon Photo": Set(nodes("npz:amazon_electronics_photo"), 50),
     "molbace": Set(molecules("ogb:ogbg-molbace"), None),
@@ -233,7 +262,12 @@ def compared(
     methods, root = rest
     one = SETS[name]
     data = as_data(name, features, labels, own)
-    options: dict[str, Any] = {"queries": one.queries, "shots": SHOTS, "splits": 1, "seed": split}
+    options: dict[str, Any] = {
+        "queries": one.queries,
+        "shots": one.shots,
+        "splits": 1,
+        "seed": split,
+    }
     if one.relation is not None:
         graph, groups = one.relation(root)
         options.update(graph=graph, novel=lambda rng: half_of_each(groups, rng))
@@ -318,7 +352,7 @@ def collect(out: Path, names: Sequence[str], methods: Sequence[str]) -> dict[str
                         measure: [split["values"][m][str(k)][measure] for split in splits]
                         for measure in splits[0]["values"][m][str(k)]
                     }
-                    for k in SHOTS
+                    for k in SETS[name].shots
                 }
                 for m in wanted
             }
@@ -342,15 +376,15 @@ def markdown(found: Mapping[str, FewShotResult], measure: int = 0) -> str:
     lines = []
     for name, result in found.items():
         key = result.measures[measure]
-        splits = len(result.values[result.reference][SHOTS[0]][key])
+        splits = len(result.values[result.reference][result.shots[0]][key])
         lines.append(f"\n{name}, {key.replace('_', ' ')}, {splits} splits")
         if result.agreement is not None:
             correlation, p = result.agreement
             lines.append(f"(agreement of graph and features {correlation:+.2f}, p = {p:.3f})")
-        lines.append("\n| method | " + " | ".join(f"k = {k}" for k in SHOTS) + " |")
-        lines.append("|---" * (len(SHOTS) + 1) + "|")
+        lines.append("\n| method | " + " | ".join(f"k = {k}" for k in result.shots) + " |")
+        lines.append("|---" * (len(result.shots) + 1) + "|")
         for method in result.methods:
-            cells = [cell(result, method, k, key) for k in SHOTS]
+            cells = [cell(result, method, k, key) for k in result.shots]
             lines.append(f"| {method} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -413,9 +447,9 @@ def plot(found: Mapping[str, FewShotResult], file: Path) -> None:
             others = [m for m in result.methods if m != result.reference]
             ax.axhline(0, color="0.7", linewidth=0.8)
             for i, method in enumerate(others):
-                gaps = [result.difference(method, k) for k in SHOTS]
+                gaps = [result.difference(method, k) for k in result.shots]
                 ax.errorbar(
-                    [j + 0.5 * (i + 0.5) / len(others) - 0.25 for j in range(len(SHOTS))],
+                    [j + 0.5 * (i + 0.5) / len(others) - 0.25 for j in range(len(gaps))],
                     [100 * gap.mean for gap in gaps],
                     yerr=[100 * ((gap.high or gap.mean) - gap.mean) for gap in gaps],
                     label=method,
@@ -460,9 +494,11 @@ def main() -> None:
     found = collect(options.out, names, methods)
     print(markdown(found))
     if found and not options.no_write:
-        plot(found, RESULTS / "few_shot.png")
+        if found.keys() == SETS.keys():
+            plot(found, RESULTS / "few_shot.png")
         settings = {"methods": METHODS, "shots": SHOTS, "reference": REFERENCE, "most": MOST}
-        sets = {name: described(result) for name, result in found.items()}
+        kept = read_results("few_shot").get("sets", {})  # of sets that were left out this time
+        sets = {**kept, **{name: described(result) for name, result in found.items()}}
         write_results("few_shot", {"settings": settings, "sets": sets})
 
 

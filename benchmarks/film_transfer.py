@@ -1,7 +1,8 @@
 """Few labels and a pre-trained encoder: FiLM and episodes, all of the encoder, or a head alone?
 
 k samples of every class of a target, drawn anew in each split, and an encoder that was pre-trained
-without labels: on the graph itself, or on the training molecules of the set. FiT trains FiLM and
+without labels: on the graph itself, or on the training molecules of the set; with
+``--start molecules`` that of the molecules is the one that comes with gtl. FiT trains FiLM and
 the few numbers of a head with a closed form on episodes; `full` trains encoder and a linear head;
 the others see frozen vectors. No validation data: settings are those of the papers or defaults.
 """
@@ -24,9 +25,11 @@ import gtl
 from gtl.adapters import attach
 from gtl.adapters.trainable import count_parameters
 from gtl.fewshot.few_shot import few_shot
+from gtl.train.shipped import load_shipped
 
 OUT = Path("runs") / "film_transfer"
 SHOTS = (1, 2, 5, 10)
+STARTS = ("own", "molecules")
 REFERENCE = "full"
 QDA = {"name": "gaussian", "kind": "qda"}
 LDA = {"name": "gaussian", "kind": "lda", "task": "within"}
@@ -71,7 +74,7 @@ TARGETS = {
 }
 
 
-def prepared(target: Target, root: str) -> tuple[gtl.Dataset, Any]:
+def prepared(target: Target, start: str, root: str) -> tuple[gtl.Dataset, Any]:
     """The data with one class an item, and the pre-trained encoder."""
     data = gtl.load(target.spec, root=root)
     assert data.labels is not None
@@ -82,19 +85,21 @@ def prepared(target: Target, root: str) -> tuple[gtl.Dataset, Any]:
         known = labels >= 0
         split = {part: index[known[index]] for part, index in data.split.items()}
         data = replace(data, labels=labels, split=split, kind="multiclass", metric="acc")
+        if start == "molecules":
+            return data, load_shipped("molecules")
         return data, gtl.pretrain(GIN, corpus, MOLECULE, epochs=10)
     assert data.graph is not None and data.graph.x is not None
     data = replace(data, graph=data.graph.replace(x=reduced(data.graph.x)), split={})
     return data, gtl.pretrain(GCN, data, NODE, epochs=40, lr=0.01)
 
 
-def work(name: str, splits: Sequence[int], root: str, out: Path) -> None:
+def work(name: str, splits: Sequence[int], start: str, root: str, out: Path) -> None:
     """Leave a file for each split of a set."""
     files = {split: place(out, name, split) for split in splits}
     missing = [split for split in splits if not files[split].exists()]
     if not missing:
         return
-    data, run = prepared(TARGETS[name], root)
+    data, run = prepared(TARGETS[name], start, root)
     share = trained_share(run)
     for split in missing:
         started = time.process_time()
@@ -161,17 +166,22 @@ def markdown(found: Mapping[str, Any]) -> str:
 def main() -> None:
     parser = parser_of(__doc__, OUT, TARGETS)
     parser.add_argument("--splits", type=int, default=20)
+    parser.add_argument("--start", choices=STARTS, default=STARTS[0], help="pre-trained encoder")
     options = parsed(parser)
-    names = options.set or list(TARGETS)
+    shipped = options.start != STARTS[0]
+    names = [name for name, target in TARGETS.items() if target.molecules or not shipped]
+    names = [name for name in options.set or names if name in names]
+    out = options.out / options.start
     if not options.only_collect:
         torch.set_num_threads(1)
         for name in names:
-            work(name, range(options.splits), options.root, options.out)
-    found = collect(options.out, names)
+            work(name, range(options.splits), options.start, options.root, out)
+    found = collect(out, names)
     print(markdown(found))
     if not options.no_write:
         settings = {name: vars(target) for name, target in TARGETS.items()}
-        write_results("film_transfer", {"methods": METHODS, "settings": settings, "sets": found})
+        title = f"film_transfer_{options.start}" if shipped else "film_transfer"
+        write_results(title, {"methods": METHODS, "settings": settings, "sets": found})
 
 
 if __name__ == "__main__":
