@@ -43,6 +43,7 @@ TASKS = Registry(
         "clustering": f"{_SELF}.clustering:Clustering",
         "partition": f"{_SELF}.partition:Partition",
         "motif": f"{_SELF}.motif:Motif",
+        "random_quantizer": f"{_SELF}.random_quantizer:RandomQuantizer",
         "descriptors": f"{_SELF}.descriptors:Descriptors",
         "fingerprint": f"{_SELF}.fingerprint:Fingerprint",
         "structure": f"{_SELF}.structure:Structure",

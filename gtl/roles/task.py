@@ -57,7 +57,8 @@ class Task(Recorded, ABC, nn.Module):
     makes the modules and buffers whose size depends on the data, and shows the task a sample of the
     data (:meth:`observe`); :meth:`after_step` with progress
     0 shows the task the model before training; then each step calls :meth:`view`,
-    :meth:`losses` and, when the optimizer has moved, :meth:`after_step`.
+    :meth:`losses` and, when the optimizer has moved, :meth:`after_step`; at the end of an epoch
+    :meth:`measures` says what the task found.
 
     Random choices are made in :meth:`view` alone, from the generator handed in. State that changes
     while training (queues, averages, schedules) lives in buffers and is changed in place: so it is
@@ -167,6 +168,14 @@ class Task(Recorded, ABC, nn.Module):
             model: The :class:`gtl.TaskModel` that is trained; ``model.encoder`` is the encoder.
             progress: Share of all steps of the training that are done, in ``[0, 1]``.
         """
+
+    def measures(self) -> dict[str, float]:
+        """What the task measured in the epoch that ends, such as the share of open gates, by name.
+
+        Called once at the end of each epoch; written to ``history["measures"]`` under the task's
+        name. The default measures nothing.
+        """
+        return {}
 
     def _require_fit(self, schema: Schema, width: int) -> None:
         assert self._built_for is not None

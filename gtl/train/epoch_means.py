@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import torch
 
 from gtl.errors import GtlError
 from gtl.train.step import Step
 
-Averages = dict[str, dict[str, float | None]]
+Averages = dict[str, dict[str, Any]]
 
 
 class EpochMeans:
@@ -57,4 +58,4 @@ class EpochMeans:
                 )
         weights = {name: weight / max(self._steps, 1) for name, weight in self._weights.items()}
         consistency = {name: c / max(self._steps, 1) for name, c in self._consistency.items()}
-        return {"losses": losses, "weights": weights, "consistency": consistency}  # type: ignore[dict-item]
+        return {"losses": losses, "weights": weights, "consistency": consistency}

@@ -330,7 +330,9 @@ def train_on_batches(job: Job, epoch: int, progress: Progress | None) -> Average
             job.average.update()
         if progress is not None:
             progress.update()
-    return means.line(epoch)
+    found = {name: task.measures() for name, task in job.model.named_tasks()}
+    found = {name: values for name, values in found.items() if values}
+    return {**means.line(epoch), **({"measures": found} if found else {})}
 
 
 def train_step(job: Job, items: Tensor) -> tuple[Step, dict[str, float]]:

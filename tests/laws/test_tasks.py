@@ -43,6 +43,10 @@ CASES: dict[str, list[tuple[object, list[Example]]]] = {
     "fingerprint": [
         ({"name": "fingerprint", "columns": 7}, [Example(properties={"morgan": 7})]),
     ],
+    "random_quantizer": [
+        ("random_quantizer", []),
+        ({"name": "random_quantizer", "rate": 1.0, "codes": 5, "hops": [1, 1], "span": 2}, []),
+    ],
     "supervised": [
         supervised(kind="binary", outputs=2),
         supervised(kind="regression", outputs=3),
