@@ -29,7 +29,7 @@ class Drugs:
     """Drugs of one class each.
 
     Attributes:
-        smiles: Of the largest fragment, one a drug; each once.
+        smiles: Of the parent molecule, see :func:`parent`; each once.
         codes: ATC code of each class.
         labels: Class of each drug, int64 ``(b,)``.
     """
@@ -53,8 +53,8 @@ def table() -> Path:
 def drugs(file: Path, level: int, least: int) -> Drugs:
     """The drugs of all groups of a level that have enough of them.
 
-    Salts count once, as their largest fragment. A drug in several groups of the level is left out:
-    its class would be a matter of choice.
+    Salts, charged forms and enantiomers count once, see :func:`parent`. A drug in several groups
+    of the level is left out: its class would be a matter of choice.
 
     Args:
         file: CSV file with the columns ``smiles`` and ``atc``, codes separated by semicolons.
@@ -66,10 +66,10 @@ def drugs(file: Path, level: int, least: int) -> Drugs:
     rows = pd.read_csv(file, usecols=["smiles", "atc"]).dropna()
     groups: dict[str, set[str]] = {}
     for smiles, codes in zip(rows["smiles"], rows["atc"]):
-        largest = largest_fragment(smiles)
-        if largest is not None:
-            own = {code[: LENGTHS[level]] for code in codes.split(";")}
-            groups.setdefault(largest, set()).update(own)
+        own = parent(smiles)
+        if own is not None:
+            found = {code[: LENGTHS[level]] for code in codes.split(";")}
+            groups.setdefault(own, set()).update(found)
     single = {smiles: next(iter(own)) for smiles, own in groups.items() if len(own) == 1}
     counts = Counter(single.values())
     codes = sorted(code for code, count in counts.items() if count >= least)
@@ -77,9 +77,13 @@ def drugs(file: Path, level: int, least: int) -> Drugs:
     return Drugs(list(kept), codes, torch.tensor([codes.index(code) for code in kept.values()]))
 
 
-def largest_fragment(smiles: str) -> str | None:
-    """Canonical SMILES of the fragment with the most heavy atoms; ``None`` if it has no bonds."""
+def parent(smiles: str) -> str | None:
+    """Canonical SMILES of the largest fragment, neutral and without stereo; ``None`` of one atom.
+
+    So salts, charged forms and enantiomers of a drug are one drug.
+    """
     from rdkit import Chem, rdBase
+    from rdkit.Chem.MolStandardize import rdMolStandardize
 
     with rdBase.BlockLogs():
         molecule = Chem.MolFromSmiles(smiles)
@@ -87,7 +91,8 @@ def largest_fragment(smiles: str) -> str | None:
             return None
         pieces = Chem.GetMolFrags(molecule, asMols=True)
         largest = max(pieces, key=lambda piece: piece.GetNumHeavyAtoms())
-        return Chem.MolToSmiles(largest) if largest.GetNumBonds() else None
+        largest = rdMolStandardize.Uncharger().uncharge(largest)
+        return Chem.MolToSmiles(largest, isomericSmiles=False) if largest.GetNumBonds() else None
 
 
 def tree(codes: Sequence[str]) -> CategoryGraph:
