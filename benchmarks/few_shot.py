@@ -53,6 +53,9 @@ PLAIN: dict[str, Any] = {
 WITH_GRAPH: dict[str, Any] = {
     "shrinkage, hierarchy": "shrinkage",
     "shrinkage, identity": {"name": "shrinkage", "graph": "identity"},
+    "plain shrinkage, hierarchy": {"name": "shrinkage", "metric": "plain"},
+    "plain shrinkage, identity": {"name": "shrinkage", "metric": "plain", "graph": "identity"},
+    "plain shrinkage, random": {"name": "shrinkage", "metric": "plain", "graph": "random"},
     "KGTN, hierarchy": "kgtn",
     "KGTN, class means": {"name": "kgtn", "graph": "prototypes"},
     "KGTN, identity": {"name": "kgtn", "graph": "identity"},

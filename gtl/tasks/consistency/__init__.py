@@ -1,0 +1,1 @@
+"""Consistency regularization: what a model says of items without labels."""
