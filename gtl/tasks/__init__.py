@@ -1,5 +1,11 @@
 """Tasks turn the vectors of a view into one loss per sample."""
 
+from gtl.tasks.consistency.interpolation_consistency import InterpolationConsistency
+from gtl.tasks.consistency.knowledge_consistency import KnowledgeConsistency
+from gtl.tasks.consistency.l2_sp import L2SP
+from gtl.tasks.consistency.mean_teacher import MeanTeacher
+from gtl.tasks.consistency.pseudo_label import PseudoLabel
+from gtl.tasks.consistency.representation_consistency import RepresentationConsistency
 from gtl.tasks.self_supervised.attribute_generation import AttributeGeneration
 from gtl.tasks.self_supervised.attribute_masking import AttributeMasking
 from gtl.tasks.self_supervised.bootstrap import Bootstrap
@@ -16,11 +22,13 @@ from gtl.tasks.self_supervised.motif import Motif
 from gtl.tasks.self_supervised.pair_distance import PairDistance
 from gtl.tasks.self_supervised.pair_similarity import PairSimilarity
 from gtl.tasks.self_supervised.partition import Partition
+from gtl.tasks.self_supervised.random_quantizer import RandomQuantizer
 from gtl.tasks.self_supervised.structure import Structure
 from gtl.tasks.self_supervised.whitening import Whitening
 from gtl.tasks.supervised import Supervised
 
 __all__ = [
+    "L2SP",
     "AttributeGeneration",
     "AttributeMasking",
     "Bootstrap",
@@ -32,11 +40,17 @@ __all__ = [
     "EdgePrediction",
     "Fingerprint",
     "Infomax",
+    "InterpolationConsistency",
+    "KnowledgeConsistency",
     "MaskedAutoencoder",
+    "MeanTeacher",
     "Motif",
     "PairDistance",
     "PairSimilarity",
     "Partition",
+    "PseudoLabel",
+    "RandomQuantizer",
+    "RepresentationConsistency",
     "Structure",
     "Supervised",
     "Whitening",

@@ -1,4 +1,4 @@
-"""Permutation test of auxiliary tasks: does a task's loss depend on which node has which vector?
+"""Permutation test of auxiliary tasks: whether losses depend on which node has which vector.
 
 The idea is that of the permutation importance of a feature (Breiman 2001, "Random Forests").
 """
