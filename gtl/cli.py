@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -38,7 +39,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments = _parser().parse_args(with_run_config(words))
         verb = arguments["verb"]
         options = {k: v for k, v in arguments[verb].as_dict().items() if k != "config"}
-        print(_VERBS[verb](**options))
+        print(_VERBS[verb](**options), flush=True)
+    except BrokenPipeError:  # whoever reads has read enough, such as `head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except GtlError as error:
         return _complain(str(error))
     except jsonargparse.ArgumentError as error:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -458,3 +460,11 @@ def test_probe_compare_evaluate_and_predict(table, tmp_path, capsys):
     assert again["test"] == found["rocauc"]
     capsys.readouterr()
     assert "property" in _refusal(capsys, "probe", *data, "--encoder", "morgan")
+
+
+def test_a_reader_that_stops_early_is_no_error():
+    command = [sys.executable, "-m", "gtl", "list", "task"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 0
