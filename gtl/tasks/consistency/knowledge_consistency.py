@@ -78,6 +78,8 @@ class KnowledgeConsistency(Task):
         if not progress:
             self.source.follow(encoder, 0.0)
             self.ready.fill_(False)
+        if progress >= 1:
+            self.gate.warn_if_never_open("the gate of knowledge_consistency")
 
     def view(self, batch: Batch, rng: torch.Generator) -> View:
         """The graph itself, the source's vectors of its items, and which of them pass.
@@ -113,7 +115,7 @@ class KnowledgeConsistency(Task):
 
     def measures(self) -> dict[str, float]:
         """Share of the items that passed."""
-        return self.gate.measures()
+        return {"items that pass": self.gate.share()}
 
     def _over_prototypes(self, vectors: Tensor) -> Tensor:
         cosines = F.normalize(vectors, dim=1) @ F.normalize(self.means, dim=1).to(vectors).T

@@ -174,25 +174,30 @@ class Gate(nn.Module):
             self.least.copy_(torch.minimum(self.least, entropy.min().to(self.least)))
         return passed
 
-    def measures(self, name: str = "open gates") -> dict[str, float]:
-        """Share of the items that passed since the last call.
+    def share(self) -> float:
+        """Share of the items that passed since the last call; 0 without items."""
+        found = float(self.opened / self.seen.clamp(min=1))
+        self.opened.zero_(), self.seen.zero_()
+        return found
+
+    def warn_if_never_open(self, what: str) -> None:
+        """Say so if no item ever passed.
+
+        Args:
+            what: Which gate, for the message.
 
         Warns:
-            GtlWarning: If none did.
+            GtlWarning: With the threshold and the smallest entropy seen.
         """
-        if not float(self.seen):
-            return {}
-        share = float(self.opened / self.seen)
-        if not share:
+        least = float(self.least)
+        if self.threshold < least < math.inf:
             warnings.warn(
-                f"a gate let none of {int(self.seen)} items through: the threshold is "
-                f"{self.threshold} of the largest entropy, the smallest seen is "
-                f"{float(self.least):.2f}; give a higher `threshold`",
+                f"{what} let no item through in the whole training: its threshold is "
+                f"{self.threshold} of the largest entropy, the smallest seen is {least:.2f}; give "
+                "a higher `threshold`",
                 GtlWarning,
                 stacklevel=2,
             )
-        self.opened.zero_(), self.seen.zero_(), self.least.fill_(math.inf)
-        return {name: share}
 
 
 def relative_entropy(probabilities: Tensor, binary: bool) -> Tensor:

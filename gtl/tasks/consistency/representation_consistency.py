@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gtl.errors import ConfigError
 from gtl.graph import Graph, Schema, ops
@@ -75,6 +75,13 @@ class RepresentationConsistency(OnUnlabeled):
         self.register_buffer("unlabeled_queue", torch.zeros(self.capacity, width))
         self.register_buffer("filled", torch.zeros(2, dtype=torch.int64))
 
+    def after_step(self, model: nn.Module, progress: float) -> None:
+        """Remember the model; at the end, warn of a gate that never opened."""
+        super().after_step(model, progress)
+        if progress >= 1:
+            for gate, what in ((self.labeled_gate, "labeled"), (self.unlabeled_gate, "unlabeled")):
+                gate.warn_if_never_open(f"the gate of representation_consistency for {what} items")
+
     def view(self, batch: Batch, rng: torch.Generator) -> View:
         """Labeled and unlabeled items as one graph, and which are which."""
         other, graph = self.unlabeled(batch), batch.graph.replace(y=None)
@@ -114,8 +121,8 @@ class RepresentationConsistency(OnUnlabeled):
     def measures(self) -> dict[str, float]:
         """Share of the labeled and of the unlabeled items that passed."""
         return {
-            **self.labeled_gate.measures("labeled items that pass"),
-            **self.unlabeled_gate.measures("unlabeled items that pass"),
+            "labeled items that pass": self.labeled_gate.share(),
+            "unlabeled items that pass": self.unlabeled_gate.share(),
         }
 
     def _appended(self, part: int, rows: Tensor) -> Tensor:

@@ -170,11 +170,27 @@ def test_entropies_are_shares_of_the_largest():
 def test_a_gate_that_never_opens_is_named_with_what_it_saw():
     gate = Gate(0.1)
     gate(torch.tensor([[0.6, 0.4], [0.5, 0.5]]), binary=False)
-    with pytest.warns(GtlWarning, match=r"none of 2 items.*0\.1.*0\.97"):
-        assert gate.measures() == {"open gates": 0.0}
-    assert gate.measures() == {}
+    assert gate.share() == 0.0
+    with pytest.warns(GtlWarning, match=r"the gate of x let no item.*0\.1.*0\.97"):
+        gate.warn_if_never_open("the gate of x")
     gate(torch.tensor([[1.0, 0.0], [0.5, 0.5]]), binary=False)
-    assert gate.measures() == {"open gates": 0.5}
+    assert gate.share() == 0.5
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        gate.warn_if_never_open("the gate of x")
+        Gate(0.1).warn_if_never_open("one that saw nothing")
+
+
+@pytest.mark.parametrize("name", ["knowledge_consistency", "representation_consistency"])
+def test_a_training_whose_gate_never_opened_says_so_once(name, shapes):
+    auxiliary = {"name": name, "threshold": 1e-6}
+    how = {"weighting": "equal", "guard": False, "epochs": 2}
+    with pytest.warns(GtlWarning) as seen:
+        gtl.finetune(
+            {"name": "gin", "width": 8, "depth": 1}, few(shapes), auxiliary=auxiliary, **how
+        )
+    said = [str(one.message) for one in seen if "let no item" in str(one.message)]
+    assert len(said) == (1 if name == "knowledge_consistency" else 2)
 
 
 def test_certain_columns_alone_count_in_binary_losses():
@@ -390,7 +406,7 @@ def test_all_together_train_a_target_with_unlabeled_graphs(shapes, weighting, tm
     encoder = {"name": "gin", "width": 8, "depth": 1}
     whole = gtl.finetune(encoder, few(shapes), epochs=2, out=tmp_path / "a", **how)
     measured = whole.history[-1]["measures"]
-    assert measured["knowledge_consistency"] == {"open gates": 1.0}
+    assert measured["knowledge_consistency"] == {"items that pass": 1.0}
     assert measured["representation_consistency"] == {
         "labeled items that pass": 1.0,
         "unlabeled items that pass": 1.0,
