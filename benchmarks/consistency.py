@@ -151,12 +151,14 @@ def markdown(found: Mapping[str, Any]) -> str:
 
 def main() -> None:
     parser = parser_of(__doc__ or "", OUT, SETS, METHODS)
+    parser.add_argument("--labels", action="append", type=int, choices=LABELS, help="only these")
     add_seeds(parser, 10)
     options = parsed(parser)
+    labels = options.labels or LABELS
     sets, methods = options.set or list(SETS), options.method or list(METHODS)
     if not options.only_collect:
         seeds = range(options.first_seed, options.first_seed + options.seeds)
-        jobs = [(s, k, m, seed) for seed in seeds for s in sets for k in LABELS for m in methods]
+        jobs = [(s, k, m, seed) for seed in seeds for s in sets for k in labels for m in methods]
         run_all(work, jobs, options.workers, options.root, options.out)
     found = collect(options.out)
     print(markdown(found))
