@@ -10,7 +10,6 @@ from gtl.registry import Registry
 from gtl.roles import Adapter, Encoder, FewShotMethod, Head, Readout, Task, Weighting
 
 _SELF = "gtl.tasks.self_supervised"
-_CONSISTENCY = "gtl.tasks.consistency"
 
 ENCODERS = Registry(
     "encoder",
@@ -48,16 +47,6 @@ TASKS = Registry(
         "descriptors": f"{_SELF}.descriptors:Descriptors",
         "fingerprint": f"{_SELF}.fingerprint:Fingerprint",
         "structure": f"{_SELF}.structure:Structure",
-        "knowledge_consistency": f"{_CONSISTENCY}.knowledge_consistency:KnowledgeConsistency",
-        "representation_consistency": (
-            f"{_CONSISTENCY}.representation_consistency:RepresentationConsistency"
-        ),
-        "pseudo_label": f"{_CONSISTENCY}.pseudo_label:PseudoLabel",
-        "mean_teacher": f"{_CONSISTENCY}.mean_teacher:MeanTeacher",
-        "interpolation_consistency": (
-            f"{_CONSISTENCY}.interpolation_consistency:InterpolationConsistency"
-        ),
-        "l2_sp": f"{_CONSISTENCY}.l2_sp:L2SP",
     },
     base=Task,
 )

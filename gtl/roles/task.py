@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, final
+from typing import Any, final
 
 import torch
 from torch import Tensor, nn
@@ -71,11 +71,8 @@ class Task(Recorded, ABC, nn.Module):
         data: A data set of the task's own, given by :meth:`on`; ``None`` means that of the loop.
         properties: Properties that the graphs must carry, see :attr:`gtl.Graph.properties`; loops
             compute those of molecules that are missing.
-        needs_target: Whether the task reads the predictions of a labeled target beside it, and
-            trains on unlabeled items; set by the class.
     """
 
-    needs_target: ClassVar[bool] = False
     data: Any = None
     properties: tuple[str, ...] = ()
     _built_for: tuple[Schema, int] | None = None

@@ -1,11 +1,5 @@
 """Tasks turn the vectors of a view into one loss per sample."""
 
-from gtl.tasks.consistency.interpolation_consistency import InterpolationConsistency
-from gtl.tasks.consistency.knowledge_consistency import KnowledgeConsistency
-from gtl.tasks.consistency.l2_sp import L2SP
-from gtl.tasks.consistency.mean_teacher import MeanTeacher
-from gtl.tasks.consistency.pseudo_label import PseudoLabel
-from gtl.tasks.consistency.representation_consistency import RepresentationConsistency
 from gtl.tasks.self_supervised.attribute_generation import AttributeGeneration
 from gtl.tasks.self_supervised.attribute_masking import AttributeMasking
 from gtl.tasks.self_supervised.bootstrap import Bootstrap
@@ -28,7 +22,6 @@ from gtl.tasks.self_supervised.whitening import Whitening
 from gtl.tasks.supervised import Supervised
 
 __all__ = [
-    "L2SP",
     "AttributeGeneration",
     "AttributeMasking",
     "Bootstrap",
@@ -40,17 +33,12 @@ __all__ = [
     "EdgePrediction",
     "Fingerprint",
     "Infomax",
-    "InterpolationConsistency",
-    "KnowledgeConsistency",
     "MaskedAutoencoder",
-    "MeanTeacher",
     "Motif",
     "PairDistance",
     "PairSimilarity",
     "Partition",
-    "PseudoLabel",
     "RandomQuantizer",
-    "RepresentationConsistency",
     "Structure",
     "Supervised",
     "Whitening",

@@ -27,7 +27,6 @@ from gtl.testing.laws import (
     require_true_derivatives,
     same,
 )
-from gtl.train.model import build_target
 from gtl.train.step import Step, TaskModel
 
 log = logging.getLogger(__name__)
@@ -88,13 +87,8 @@ class TaskTrial:
             torch.manual_seed(5)
             encoder, task = SmallEncoder(self.example.schema, self.width), copy.deepcopy(self.task)
             task.setup(self.example.schema, self.width)
-            tasks: dict[str, Task] = {"task": task}
-            if task.needs_target:
-                shape = {"kind": "multiclass", "outputs": 3, "level": self.example.level}
-                tasks["target"] = build_target(encoder, shape, "linear", "mean")  # type: ignore[arg-type]
-        model = TaskModel(encoder, tasks).to(dtype)
+        model = TaskModel(encoder, {"task": task}).to(dtype)
         task.after_step(model, 0.0)
-        _move(encoder)
         return model
 
     def graph(self, dtype: torch.dtype = torch.float64) -> Graph:
@@ -115,18 +109,8 @@ class TaskTrial:
             log.debug("left to the laws: %s", error)
 
 
-def _move(encoder: torch.nn.Module) -> None:
-    """Change the parameters a little, so that the encoder is not where the training started."""
-    rng = generator(6)
-    with torch.no_grad():
-        for value in encoder.parameters():
-            value.add_(torch.randn(value.shape, generator=rng).to(value), alpha=0.1)
-
-
 def _view(model: TaskModel, graph: Graph, seed: int = 0) -> View:
-    task = _task(model)
-    own = graph if task.needs_target else None  # its unlabeled items
-    return task.view(Batch(graph, own), generator(seed))
+    return _task(model).view(Batch(graph), generator(seed))
 
 
 def _task(model: TaskModel) -> Task:
@@ -191,7 +175,7 @@ def losses_reach_the_node_vectors(trial: TaskTrial) -> None:
 
 def a_view_leaves_the_batch_as_it_was(trial: TaskTrial) -> None:
     """Making a view changes no tensor of the graphs of the batch that it is made of."""
-    for has_own in (True,) if trial.task.needs_target else (False, True):
+    for has_own in (False, True):
         model, batch = trial.model(), Batch(trial.graph(), trial.own_graph() if has_own else None)
         before = [copied(graph) for graph in (batch.graph, batch.source)]
         view = _task(model).view(batch, generator(0))

@@ -32,13 +32,7 @@ from gtl.train.selection import (
 from gtl.train.session import Session
 from gtl.train.settings import Settings
 from gtl.train.step import TaskModel
-from gtl.train.target import (
-    check_labels,
-    link_options,
-    set_aside,
-    target_task,
-    unlabeled_items,
-)
+from gtl.train.target import check_labels, link_options, set_aside, target_task
 from gtl.train.tuning import Tuning
 
 
@@ -176,7 +170,6 @@ def finetune(
         target = target_task(base, dataset, items.train, *how)
         before_tasks = RandomState.of(session.rng)  # where a run without auxiliary tasks starts
         helpers = as_auxiliary(auxiliary, dataset, base, trained)
-        give_unlabeled(helpers, dataset, properties)
         model = session.placed(TaskModel(base, {TARGET: target, **helpers}))
         if settings.tuning and settings.tuning.head_start == "fitted":
             fit_head(base, target, dataset, items.train, seed)
@@ -254,19 +247,6 @@ def as_auxiliary(
             "`adapter`, or leave them out"
         )
     return tasks
-
-
-def give_unlabeled(tasks: Mapping[str, Task], dataset: Dataset, properties: Sequence[str]) -> None:
-    """Give tasks on unlabeled items those of the target, and what the head reads beside them."""
-    for task in tasks.values():
-        if not task.needs_target:
-            continue
-        if task.data is not None:
-            task.on(with_properties(as_dataset(task.data), properties))
-        else:
-            found = unlabeled_items(dataset, properties)
-            if found is not None:
-                task.on(found)
 
 
 def results_of(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +14,6 @@ from torch import Tensor
 
 from gtl.data.dataset import Dataset
 from gtl.data.items import PairItems
-from gtl.data.properties import with_properties
 from gtl.errors import ConfigError, DataError, GtlWarning
 from gtl.graph.pairs import without_pairs
 from gtl.metrics import score
@@ -131,35 +130,6 @@ def target_task(
     target.standardize(dataset.labels[train]).balance(dataset.labels[train])
     target.setup(dataset.schema, encoder.width)
     return target
-
-
-def unlabeled_items(dataset: Dataset, properties: Sequence[str] = ()) -> Dataset | None:
-    """The items that a training on a target may see without a label; ``None`` if there are none.
-
-    Those of the training split whose labels are all missing, and items in no part of the split.
-    Validation and test items are never among them.
-
-    Args:
-        dataset: The target.
-        properties: Properties that the target's head reads beside the vectors.
-
-    Returns:
-        The same items, of which the split ``train`` has the unlabeled ones.
-    """
-    if dataset.level != "graph" or dataset.labels is None:
-        return None
-    labels = dataset.labels
-    known = ~labels.isnan() if labels.is_floating_point() else labels >= 0
-    free = ~(known.any(1) if known.dim() > 1 else known)
-    taken = torch.zeros(len(dataset), dtype=torch.bool)
-    for part, index in dataset.split.items():
-        taken[index] = True
-        if part != "train":
-            free[index] = False
-    items = (free | ~taken).nonzero().flatten()
-    if not len(items):
-        return None
-    return with_properties(replace(dataset, split={"train": items}), properties)
 
 
 def shape_of(dataset: Dataset) -> dict[str, Any]:

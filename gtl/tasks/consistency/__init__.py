@@ -1,1 +1,0 @@
-"""Consistency regularization: what a model says of items without labels."""
