@@ -33,6 +33,12 @@ class TaskModel(nn.Module):
         self.encoder = encoder
         self.tasks = nn.ModuleDict(tasks)
 
+    @property
+    def target(self) -> Task | None:
+        """The labeled target, which is called ``supervised``; ``None`` where there is none."""
+        found: Task | None = self.tasks["supervised"] if "supervised" in self.tasks else None  # type: ignore[assignment]
+        return found
+
     def named_tasks(self) -> Iterator[tuple[str, Task]]:
         """Names and tasks, in order."""
         yield from self.tasks.items()  # type: ignore[misc]
