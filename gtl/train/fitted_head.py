@@ -127,8 +127,8 @@ def _read(
     head = model.predictor.head
     if not isinstance(head, Linear):
         raise ConfigError(
-            f"`head_start` is {start!r}, which is for the head 'linear', not {type(head).__name__}; "
-            "leave it out"
+            f"`head_start` is {start!r}, which is for the head 'linear', not "
+            f"{type(head).__name__}; leave it out"
         )
     assert dataset.labels is not None
     chosen = replace(dataset, split={"train": items})

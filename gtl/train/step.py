@@ -36,8 +36,7 @@ class TaskModel(nn.Module):
     @property
     def target(self) -> Task | None:
         """The labeled target, which is called ``supervised``; ``None`` where there is none."""
-        found: Task | None = self.tasks["supervised"] if "supervised" in self.tasks else None  # type: ignore[assignment]
-        return found
+        return dict(self.named_tasks()).get("supervised")
 
     def named_tasks(self) -> Iterator[tuple[str, Task]]:
         """Names and tasks, in order."""

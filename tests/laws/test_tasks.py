@@ -61,8 +61,15 @@ CASES: dict[str, list[tuple[object, list[Example]]]] = {
         ({"name": "representation_consistency", "threshold": None, "least": 2}, []),
         ({"name": "representation_consistency", "threshold": 1.0, "least": 2}, CLASSES),
         (
-            {"name": "representation_consistency", "threshold": 1.0, "capacity": 5, "least": 2,
-             "width": 6.0, "biased": True, "weak": (0.2, 0.2)},
+            {
+                "name": "representation_consistency",
+                "threshold": 1.0,
+                "capacity": 5,
+                "least": 2,
+                "width": 6.0,
+                "biased": True,
+                "weak": (0.2, 0.2),
+            },
             [],
         ),
     ],

@@ -44,7 +44,9 @@ def labeled_inputs(batch: Batch) -> Inputs:
     return Inputs(batch.graph, batch.graph.replace(y=None), count(batch.graph))
 
 
-def unlabeled_inputs(batch: Batch, rates: Rates, rng: torch.Generator, how: Columns | None) -> Inputs:
+def unlabeled_inputs(
+    batch: Batch, rates: Rates, rng: torch.Generator, how: Columns | None
+) -> Inputs:
     """The unlabeled items alone, on a perturbed graph.
 
     Args:

@@ -131,7 +131,9 @@ class KnowledgeConsistency(ConsistencyTask):
         largest = built(self, self.centers).largest_entropy
         if self.head is not None:
             largest = math.log(max(self._scores(view.targets["known"]).shape[1], 1))
-        return {"": Gate(view.targets["entropy"], self.threshold * largest, "entropy of the source")}
+        return {
+            "": Gate(view.targets["entropy"], self.threshold * largest, "entropy of the source")
+        }
 
     def losses(self, nodes: Tensor, view: View) -> Tensor:
         """Loss of each item that the source is certain of, ``(b,)``."""

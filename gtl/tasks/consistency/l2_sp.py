@@ -17,23 +17,24 @@ from gtl.tasks.slow_average import SlowAverage
 class L2SP(ConsistencyTask):
     """Half the squared distance of the encoder's weights to those before training.
 
-    It has one loss a step, no samples. Only weights that are trained count. The weights of the
-    target's predictor, which have no such start, are held near zero by ``head`` times half their
-    squared length.
+    It has one loss a step, no samples: ``strength / 2`` times the squared distance. Only weights
+    that are trained count. The weights of the target's predictor, which have no such start, are
+    held near zero by ``head / 2`` times their squared length.
 
     Args:
-        head: Weight of the predictor's squared length relative to the encoder's distance.
+        strength: Factor of the encoder's distance; the paper tries 0.001 to 1.
+        head: Factor of the predictor's squared length, a tenth of it in the paper.
 
     Raises:
-        ConfigError: If ``head`` is negative.
+        ConfigError: If a factor is negative.
     """
 
     uses_unlabeled: ClassVar[bool] = False
 
-    def __init__(self, head: float = 0.1):
+    def __init__(self, strength: float = 0.01, head: float = 0.001):
         super().__init__(warmup=0)
-        check_not_negative(head=head)
-        self.head = head
+        check_not_negative(strength=strength, head=head)
+        self.strength, self.head = strength, head
         self.start = SlowAverage()
 
     def begin(self, encoder: nn.Module) -> None:
@@ -54,7 +55,7 @@ class L2SP(ConsistencyTask):
         present = dict(self.encoder.named_parameters())
         names = [name.replace("/", ".") for name, _ in self.start.named_buffers()]
         for name, before in self.start.values(names).items():
-            total = total + (present[name] - before).square().sum()
+            total = total + self.strength * (present[name] - before).square().sum()
         for parameter in self.predictor.parameters() if self.head else ():
             total = total + self.head * parameter.square().sum()
         return total.unsqueeze(0) / 2

@@ -32,9 +32,7 @@ class MeanTeacher(ConsistencyTask):
         ConfigError: If an option is out of range.
     """
 
-    def __init__(
-        self, rates: Sequence[float] = (0.2, 0.2), decay: float = 0.99, warmup: int = 20
-    ):
+    def __init__(self, rates: Sequence[float] = (0.2, 0.2), decay: float = 0.99, warmup: int = 20):
         super().__init__(warmup)
         self.rates = require_rates("rates", rates)
         self.decay = require_share("decay", decay, whole=False)
@@ -58,9 +56,7 @@ class MeanTeacher(ConsistencyTask):
         scores = self.teacher.scores(self.encoder, self.predictor, other.graph, other.items)
         inputs = all_inputs(batch, self.rates, rng, self.columns)
         taught = probabilities(scores, self.target.kind)
-        return View(
-            inputs.graph, {"items": inputs.items, "taught": taught, "factor": self.factor}
-        )
+        return View(inputs.graph, {"items": inputs.items, "taught": taught, "factor": self.factor})
 
     def losses(self, nodes: Tensor, view: View) -> Tensor:
         """Loss of each item, ``(b,)``."""

@@ -115,7 +115,7 @@ class RepresentationConsistency(ConsistencyTask):
         self.counts.zero_()
 
     def view(self, batch: Batch, rng: torch.Generator) -> View:
-        """All items, the gates, earlier rows of the buffers and the bandwidths; fills the buffers."""
+        """All items, their entropies, earlier rows and bandwidths; fills the buffers."""
         inputs = all_inputs(batch, self.weak, rng, self.columns)
         nodes = self.nodes_now(inputs.graph)
         vectors = inputs.vectors(nodes)
@@ -123,7 +123,7 @@ class RepresentationConsistency(ConsistencyTask):
         entropy, limit = self._entropy(inputs, nodes)
         is_open = (entropy <= limit).split([inputs.labeled, len(vectors) - inputs.labeled])
         rows, earlier, whole = [], [], []
-        for place, side in enumerate(SIDES):
+        for place in range(len(SIDES)):
             size = int(self.sizes[place])
             chosen = is_open[place].nonzero().flatten()[-size:]
             kept = self._rows(place)[max(0, int(self.counts[place]) + len(chosen) - size) :].clone()

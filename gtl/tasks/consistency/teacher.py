@@ -29,6 +29,8 @@ class Teacher(nn.Module):
         self.encoder.follow(encoder, decay)
         self.predictor.follow(predictor, decay)
 
-    def scores(self, encoder: nn.Module, predictor: nn.Module, graph: Graph, items: Graph) -> Tensor:
+    def scores(
+        self, encoder: nn.Module, predictor: nn.Module, graph: Graph, items: Graph
+    ) -> Tensor:
         """Scores of the teacher for the items of a graph, constant ``(b, c)``."""
         return self.predictor.of(predictor, items, self.encoder.of(encoder, graph))
