@@ -16,7 +16,18 @@ from gtl.catalog import (
 )
 from gtl.errors import GtlError
 from gtl.graph import Columns, Graph, Schema
-from gtl.roles import Adapter, Batch, Encoder, FewShotMethod, Head, Readout, Task, View, Weighting
+from gtl.roles import (
+    Adapter,
+    Batch,
+    Encoder,
+    FewShotMethod,
+    Gate,
+    Head,
+    Readout,
+    Task,
+    View,
+    Weighting,
+)
 from gtl.version import __version__
 
 if TYPE_CHECKING:
@@ -80,6 +91,7 @@ __all__ = [
     "Dataset",
     "Encoder",
     "FewShotMethod",
+    "Gate",
     "Graph",
     "GtlError",
     "Head",

@@ -10,6 +10,7 @@ from gtl.registry import Registry
 from gtl.roles import Adapter, Encoder, FewShotMethod, Head, Readout, Task, Weighting
 
 _SELF = "gtl.tasks.self_supervised"
+_CONSISTENCY = "gtl.tasks.consistency"
 
 ENCODERS = Registry(
     "encoder",
@@ -47,6 +48,13 @@ TASKS = Registry(
         "descriptors": f"{_SELF}.descriptors:Descriptors",
         "fingerprint": f"{_SELF}.fingerprint:Fingerprint",
         "structure": f"{_SELF}.structure:Structure",
+        "knowledge_consistency": f"{_CONSISTENCY}.knowledge:KnowledgeConsistency",
+        "representation_consistency": f"{_CONSISTENCY}.representation:RepresentationConsistency",
+        "pseudo_label": f"{_CONSISTENCY}.pseudo_label:PseudoLabel",
+        "mean_teacher": f"{_CONSISTENCY}.mean_teacher:MeanTeacher",
+        "interpolation_consistency": f"{_CONSISTENCY}.interpolation:InterpolationConsistency",
+        "l2_sp": f"{_CONSISTENCY}.l2_sp:L2SP",
+        "delta": f"{_CONSISTENCY}.delta:Delta",
     },
     base=Task,
 )

@@ -44,6 +44,26 @@ def augment(
     raise ConfigError(f"unknown augmentation {name!r}; known: {', '.join(AUGMENTATIONS)}")
 
 
+def perturbed(
+    graph: Graph,
+    edge_rate: float,
+    feature_rate: float,
+    rng: torch.Generator,
+    columns: Columns | None = None,
+) -> Graph:
+    """A copy with all nodes that lacks some edges and some features; labels and seeds stay.
+
+    Args:
+        graph: A graph, or a batch of some.
+        edge_rate: Share of the edges that is dropped, in ``[0, 1)``.
+        feature_rate: Share of the features that is masked, likewise.
+        rng: Generator for the draws.
+        columns: Columns of the node features; needed if they are categorical.
+    """
+    copy = remove_pairs(graph, edge_rate, rng)[0]
+    return mask_features(copy, feature_rate, rng, columns)
+
+
 def drop_nodes(graph: Graph, rate: float, rng: torch.Generator) -> Graph:
     """Remove each node with probability ``rate``; each graph keeps at least one node."""
     draws = torch.rand(graph.num_nodes, generator=rng, dtype=torch.float64).to(graph.device)

@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 
 History = Sequence[Mapping[str, Any]]
 TARGET = "supervised"
+SERIES = {
+    "weights": "mean weight",
+    "consistency": "cosine with the target",
+    "gates": "share of samples used",
+}
 _COLUMNS = 3
 
 
@@ -25,8 +30,9 @@ def write_plots(folder: Path) -> list[Path]:
         folder: A run folder.
 
     Returns:
-        The files written: ``learning_curves.png``, and ``weights.png`` and ``consistency.png``
-        where the run has several tasks and measured their consistency.
+        The files written: ``learning_curves.png``, ``weights.png`` and ``consistency.png``
+        where the run has several tasks and measured their consistency, and ``gates.png`` where
+        tasks have gates.
     """
     return plot_runs({folder.name: [folder]}, folder / "plots")
 
@@ -51,7 +57,7 @@ def plot_runs(runs: Mapping[str, Sequence[Path]], out: Path) -> list[Path]:
     )
     out.mkdir(parents=True, exist_ok=True)
     files = [_draw_curves(groups, metric, out / "learning_curves.png")]
-    for key, label in (("weights", "mean weight"), ("consistency", "cosine with the target")):
+    for key, label in SERIES.items():
         file = _draw_tasks(groups, key, label, out / f"{key}.png")
         if file is not None:
             files.append(file)
@@ -174,7 +180,11 @@ def _look(index: int, band: bool = True) -> dict[str, Any]:
 
 
 def _of(key: str, task: str) -> Callable[[Mapping[str, Any]], Any]:
-    return lambda line: line[key].get(task)
+    def value(line: Mapping[str, Any]) -> Any:
+        found = line.get(key, {}).get(task)
+        return found["share"] if isinstance(found, Mapping) else found
+
+    return value
 
 
 def _band(
@@ -207,7 +217,7 @@ def _band(
 
 
 def _tasks(groups: Sequence[Sequence[History]], key: str) -> set[str]:
-    return {task for runs in groups for run in runs for line in run for task in line[key]}
+    return {task for runs in groups for run in runs for line in run for task in line.get(key, {})}
 
 
 def _metric(folder: Path) -> str | None:

@@ -10,7 +10,7 @@ from gtl.roles.few_shot_method import FewShotMethod, Scorer
 from gtl.roles.head import Head
 from gtl.roles.readout import Readout
 from gtl.roles.recorded import Recorded
-from gtl.roles.task import Batch, Task, View
+from gtl.roles.task import Batch, Gate, Task, View
 from gtl.roles.weighting import Step, Weighting
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "Batch",
     "Encoder",
     "FewShotMethod",
+    "Gate",
     "Head",
     "Readout",
     "Recorded",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor, nn
@@ -50,6 +50,30 @@ class View:
     targets: Mapping[str, Any]
 
 
+@dataclass(frozen=True)
+class Gate:
+    """Which samples of a view a task uses, and why; loops log the share that is open.
+
+    Attributes:
+        values: What decides, one number a sample, ``(b,)``.
+        threshold: Samples are used up to this value or, with ``at_least``, from it on.
+        quantity: Noun for messages, such as ``"entropy"``.
+        at_least: Whether large values open the gate.
+    """
+
+    values: Tensor
+    threshold: float
+    quantity: str
+    at_least: bool = False
+
+    @property
+    def open(self) -> Tensor:
+        """Which samples are used, boolean ``(b,)``."""
+        if self.at_least:
+            return self.values >= self.threshold
+        return self.values <= self.threshold
+
+
 class Task(Recorded, ABC, nn.Module):
     """A training signal: makes a view and turns its node vectors into one loss per sample.
 
@@ -64,16 +88,22 @@ class Task(Recorded, ABC, nn.Module):
     while training (queues, averages, schedules) lives in buffers and is changed in place: so it is
     saved with the run, and a replay of a step leaves no trace in it.
 
-    ``build``, ``observe`` and ``after_step`` do nothing by default; ``view`` and ``losses`` are
-    abstract; the rest is final.
+    ``build``, ``observe``, ``expect``, ``gates`` and ``after_step`` do nothing by default; ``view``
+    and ``losses`` are abstract; the rest is final.
 
     Attributes:
         data: A data set of the task's own, given by :meth:`on`; ``None`` means that of the loop.
         properties: Properties that the graphs must carry, see :attr:`gtl.Graph.properties`; loops
             compute those of molecules that are missing.
+        uses_unlabeled: Whether fine-tuning draws unlabeled items for the task in each step, as
+            :attr:`Batch.own`, if it has no data of its own.
+        needs_target: Whether the task needs the labeled target beside it, which it finds in
+            ``model.target`` (see :meth:`after_step`).
     """
 
     data: Any = None
+    uses_unlabeled: ClassVar[bool] = False
+    needs_target: ClassVar[bool] = False
     properties: tuple[str, ...] = ()
     _built_for: tuple[Schema, int] | None = None
 
@@ -144,6 +174,19 @@ class Task(Recorded, ABC, nn.Module):
             ConfigError: If the data do not suit the task.
         """
 
+    def expect(self, labeled: int, unlabeled: int) -> None:
+        """Meet the numbers of items of a fine-tuning; the default does nothing.
+
+        Called after :meth:`setup`, and only if the task uses unlabeled items.
+
+        Args:
+            labeled: Training items of the target.
+            unlabeled: Items that :attr:`Batch.own` is drawn from.
+
+        Raises:
+            ConfigError: If they do not suit the task.
+        """
+
     @abstractmethod
     def view(self, batch: Batch, rng: torch.Generator) -> View:
         """Make this step's view of a batch; leaves its graphs as they were.
@@ -158,6 +201,13 @@ class Task(Recorded, ABC, nn.Module):
         A view without samples (an empty graph) gives an empty tensor.
         """
 
+    def gates(self, view: View) -> Mapping[str, Gate]:
+        """Gates of a view by name, which loops log; none by default.
+
+        The name of the only gate of a task may be empty.
+        """
+        return {}
+
     def after_step(self, model: nn.Module, progress: float) -> None:
         """Update slow averages, schedules and queues; the default does nothing.
 
@@ -165,7 +215,8 @@ class Task(Recorded, ABC, nn.Module):
         when the optimizer has moved. What it keeps must be in buffers.
 
         Args:
-            model: The :class:`gtl.TaskModel` that is trained; ``model.encoder`` is the encoder.
+            model: The :class:`gtl.TaskModel` that is trained: ``model.encoder`` is the encoder,
+                ``model.target`` the labeled target with its predictor, or ``None``.
             progress: Share of all steps of the training that are done, in ``[0, 1]``.
         """
 

@@ -1,5 +1,12 @@
 """Tasks turn the vectors of a view into one loss per sample."""
 
+from gtl.tasks.consistency.delta import Delta
+from gtl.tasks.consistency.interpolation import InterpolationConsistency
+from gtl.tasks.consistency.knowledge import KnowledgeConsistency
+from gtl.tasks.consistency.l2_sp import L2SP
+from gtl.tasks.consistency.mean_teacher import MeanTeacher
+from gtl.tasks.consistency.pseudo_label import PseudoLabel
+from gtl.tasks.consistency.representation import RepresentationConsistency
 from gtl.tasks.self_supervised.attribute_generation import AttributeGeneration
 from gtl.tasks.self_supervised.attribute_masking import AttributeMasking
 from gtl.tasks.self_supervised.bootstrap import Bootstrap
@@ -22,23 +29,30 @@ from gtl.tasks.self_supervised.whitening import Whitening
 from gtl.tasks.supervised import Supervised
 
 __all__ = [
+    "L2SP",
     "AttributeGeneration",
     "AttributeMasking",
     "Bootstrap",
     "Clustering",
     "ContextPrediction",
     "Contrast",
+    "Delta",
     "Descriptors",
     "EdgeGeneration",
     "EdgePrediction",
     "Fingerprint",
     "Infomax",
+    "InterpolationConsistency",
+    "KnowledgeConsistency",
     "MaskedAutoencoder",
+    "MeanTeacher",
     "Motif",
     "PairDistance",
     "PairSimilarity",
     "Partition",
+    "PseudoLabel",
     "RandomQuantizer",
+    "RepresentationConsistency",
     "Structure",
     "Supervised",
     "Whitening",

@@ -189,6 +189,10 @@ class Supervised(Task):
         self._require_unit(predictions)
         return predictions * self.scale.to(predictions) + self.mean.to(predictions)
 
+    def scores(self, graph: Graph, nodes: Tensor) -> Tensor:
+        """Logits ``(items, outputs)``, or values in the unit of the loss for a regression."""
+        return self._predictions(graph, nodes)
+
     def _penalty(self, predictions: Tensor) -> Tensor:
         head = getattr(self.predictor, "head", None)
         found = head.penalty() if isinstance(head, Head) else None
@@ -230,12 +234,19 @@ class _ItemLinear(nn.Module):
         super().__init__()
         self.linear, self.pair = nn.Linear(width, outputs), pair
 
-    def forward(self, graph: Graph, nodes: Tensor) -> Tensor:
+    @property
+    def head(self) -> nn.Linear:
+        return self.linear
+
+    def features(self, graph: Graph, nodes: Tensor) -> Tensor:
         if graph.pairs is not None:
-            return self.linear(pair_features(nodes, graph.pairs, self.pair))
+            return pair_features(nodes, graph.pairs, self.pair)
         if graph.seeds is not None:
-            return self.linear(nodes.index_select(0, graph.seeds))
-        return self.linear(ops.segment_mean(nodes, graph.graph_sizes()))
+            return nodes.index_select(0, graph.seeds)
+        return ops.segment_mean(nodes, graph.graph_sizes())
+
+    def forward(self, graph: Graph, nodes: Tensor) -> Tensor:
+        return self.linear(self.features(graph, nodes))
 
 
 def _known(y: Tensor) -> Tensor:

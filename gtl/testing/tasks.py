@@ -13,6 +13,7 @@ from torch import Tensor
 from gtl.errors import ConfigError, LawError
 from gtl.graph import Graph
 from gtl.roles import Batch, Task, View
+from gtl.tasks import Supervised
 from gtl.testing.examples import POINTS, TYPED, Example, SmallEncoder
 from gtl.testing.laws import (
     copied,
@@ -87,7 +88,8 @@ class TaskTrial:
             torch.manual_seed(5)
             encoder, task = SmallEncoder(self.example.schema, self.width), copy.deepcopy(self.task)
             task.setup(self.example.schema, self.width)
-        model = TaskModel(encoder, {"task": task}).to(dtype)
+            tasks = {**self._target(), "task": task}
+        model = TaskModel(encoder, tasks).to(dtype)
         task.after_step(model, 0.0)
         return model
 
@@ -98,6 +100,14 @@ class TaskTrial:
     def own_graph(self, dtype: torch.dtype = torch.float64) -> Graph:
         """Another graph, or batch, as of a data set of the task's own."""
         return self.example.graph(_SIZES, seed=1).to(dtype=dtype)
+
+    def _target(self) -> dict[str, Task]:
+        """The labeled target of a task that needs one."""
+        if not self.task.needs_target:
+            return {}
+        target = Supervised(kind=self.example.kind, outputs=self.example.outputs)
+        target.setup(self.example.schema, self.width)
+        return {"supervised": target}
 
     def refuses(self) -> None:
         """Raise the ConfigError of a task that does not take this data."""
@@ -110,7 +120,11 @@ class TaskTrial:
 
 
 def _view(model: TaskModel, graph: Graph, seed: int = 0) -> View:
-    return _task(model).view(Batch(graph), generator(seed))
+    task = _task(model)
+    # Other items than those with labels; of one graph, its other nodes.
+    seeds = None if graph.seeds is None else torch.arange(graph.num_nodes)[1::2]
+    own = graph.replace(y=None, seeds=seeds) if task.uses_unlabeled else None
+    return task.view(Batch(graph, own), generator(seed))
 
 
 def _task(model: TaskModel) -> Task:
@@ -175,7 +189,7 @@ def losses_reach_the_node_vectors(trial: TaskTrial) -> None:
 
 def a_view_leaves_the_batch_as_it_was(trial: TaskTrial) -> None:
     """Making a view changes no tensor of the graphs of the batch that it is made of."""
-    for has_own in (False, True):
+    for has_own in (True,) if trial.task.uses_unlabeled else (False, True):
         model, batch = trial.model(), Batch(trial.graph(), trial.own_graph() if has_own else None)
         before = [copied(graph) for graph in (batch.graph, batch.source)]
         view = _task(model).view(batch, generator(0))

@@ -34,11 +34,13 @@ class Start:
         model: Encoder and all tasks.
         before_tasks: Random state before the auxiliary tasks were made, as in a run without them.
         with_tasks: Random state after that.
+        unlabeled: Data of the tasks that use unlabeled items.
     """
 
     model: TaskModel
     before_tasks: RandomState
     with_tasks: RandomState
+    unlabeled: Dataset | None = None
 
 
 def candidates_of(
@@ -81,7 +83,8 @@ def candidates_of(
             mode=tuning.encoder_mode(),
             meta_items=items.meta,
             validate=_validation(model, dataset, settings.fan_out),
-            validate_start=tuning.head_start == "fitted",
+            validate_start=tuning.head_start != "random",
+            unlabeled=start.unlabeled,
             folder=folder if alone else _folder_below(folder, name, how, tasks, resume),
         )
         job.average = tuning.average_of(model, job.steps_per_epoch)

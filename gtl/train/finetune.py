@@ -15,7 +15,7 @@ from gtl.roles import Encoder, Task, Weighting
 from gtl.train.candidates import Start, cache_vectors, candidates_of, folder_of
 from gtl.train.defaults import start_settings, training_settings, tuning_settings, with_defaults
 from gtl.train.evaluate import value_on
-from gtl.train.fitted_head import fit_head
+from gtl.train.fitted_head import start_head
 from gtl.train.footprint import footprint
 from gtl.train.labels import LabelNames
 from gtl.train.members import Members, ensemble_results
@@ -34,6 +34,7 @@ from gtl.train.settings import Settings
 from gtl.train.step import TaskModel
 from gtl.train.target import check_labels, link_options, set_aside, target_task
 from gtl.train.tuning import Tuning
+from gtl.train.unlabeled import Unlabeled, find_unlabeled
 
 
 def finetune(
@@ -48,6 +49,8 @@ def finetune(
     properties: Sequence[str] | str | None = None,
     links: Mapping[str, Any] | None = None,
     class_weights: Any = None,
+    unlabeled: Any = None,
+    test_inputs: bool | None = None,
     epochs: int | None = None,
     batch_size: int = 32,
     fan_out: Sequence[int | None] | None = None,
@@ -102,6 +105,12 @@ def finetune(
         class_weights: How much the loss of each class counts, or ``"balanced"``. Balanced is
             inverse to its share of the training labels; numbers are given for each class, for
             binary labels of 0 and of 1.
+        unlabeled: Data for auxiliary tasks that use unlabeled items, such as ``pseudo_label``: a
+            data set, its spec, or a mapping of ``spec`` and options. By default they are items of
+            ``dataset``: nodes outside the training split; graphs without a label, or in no split.
+        test_inputs: Whether items of the test split, without their labels, are among the latter.
+            By default they are at node level, where they are part of the graph, and are not at
+            graph level. ``results["unlabeled"]`` says so.
         epochs: Passes over the training split, at most. By default 50, at node level 300.
         batch_size: Items per step; 0 means all at once. At node level it always is so without
             ``fan_out``. At link level each step encodes the whole graph, so a batch should have
@@ -120,8 +129,9 @@ def finetune(
         warmup: Epochs over which learning rates rise linearly; 0 by default.
         schedule: How rates fall: ``cosine``, ``linear`` or ``constant``. After the warm-up they
             fall to 0 until the last epoch; ``constant`` is the default.
-        head_start: ``fitted`` or ``random``, how a linear head begins. A regularized fit to the
-            vectors is itself kept where no epoch is better on validation data.
+        head_start: ``fitted``, ``imprinted`` or ``random``, how a linear head begins. A regularized
+            fit to the vectors, or the directions of the class means (Qi et al. 2018), is itself
+            kept where no epoch is better on validation data.
         head_first: Epochs that train heads alone at first. The encoder is frozen in them, by
             default 0, and warm-up follows them.
         batch_norm: ``frozen`` if batch norms keep their statistics. By default, ``train``, those
@@ -169,11 +179,12 @@ def finetune(
         how = (head, arguments["readout"], links, class_weights, properties)
         target = target_task(base, dataset, items.train, *how)
         before_tasks = RandomState.of(session.rng)  # where a run without auxiliary tasks starts
-        helpers = as_auxiliary(auxiliary, dataset, base, trained)
+        extra = find_unlabeled(dataset, auxiliary, unlabeled, test_inputs, properties)
+        helpers = as_auxiliary(auxiliary, dataset, base, trained, extra, len(items.train))
         model = session.placed(TaskModel(base, {TARGET: target, **helpers}))
-        if settings.tuning and settings.tuning.head_start == "fitted":
-            fit_head(base, target, dataset, items.train, seed)
-        start = Start(model, before_tasks, RandomState.of(session.rng))
+        start_head(base, target, dataset, items.train, seed, settings.tuning)
+        more = None if extra is None else extra.data
+        start = Start(model, before_tasks, RandomState.of(session.rng), more)
         settings.check(model)
         weightings = as_weightings(weighting, used=bool(helpers))
         tuned = Model(base, target, labels=LabelNames.of(dataset), fan_out=fan_out)
@@ -188,6 +199,7 @@ def finetune(
                 "meta_share": meta_share,
                 "guard": guard,
                 "members": members,
+                **({} if extra is None else extra.config()),
             }
         )
         choose = bool(len(dataset.split.get("valid", ())))
@@ -201,6 +213,7 @@ def finetune(
         if folder is not None and len(candidates) > 1:
             folder.take(folder_of(shown), folder_of(best))
         results = results_of(tuned, dataset, best, candidates)
+        results |= {} if extra is None else {"unlabeled": extra.findings()}
         if members > 1:
             tuned = several.ensemble(tuned)
             results = ensemble_results(tuned, dataset, {**results, "seed": seed})
@@ -233,14 +246,33 @@ def as_weightings(weighting: Any, used: bool) -> list[Weighting]:
 
 
 def as_auxiliary(
-    auxiliary: Any, dataset: Dataset, encoder: Encoder, trained: Mapping[str, Task]
+    auxiliary: Any,
+    dataset: Dataset,
+    encoder: Encoder,
+    trained: Mapping[str, Task],
+    unlabeled: Unlabeled | None = None,
+    labeled: int = 0,
 ) -> dict[str, Task]:
     """The auxiliary tasks by name.
+
+    Args:
+        auxiliary: As for :func:`finetune`.
+        dataset: Likewise.
+        encoder: What they train.
+        trained: Tasks that were trained with the encoder.
+        unlabeled: Items for the tasks that use some.
+        labeled: Number of training items.
 
     Raises:
         ConfigError: If there are some and nothing in the encoder may move.
     """
-    tasks = as_tasks(auxiliary, dataset, encoder, trained)
+    more = None if unlabeled is None else unlabeled.data
+    tasks = as_tasks(auxiliary, dataset, encoder, trained, more)
+    for task in tasks.values():
+        if task.uses_unlabeled:
+            own = as_dataset(task.data) if task.data is not None else more
+            assert own is not None
+            task.expect(labeled, len(own.split.get("train", own.items("all"))))
     if tasks and not any(p.requires_grad for p in encoder.parameters()):
         raise ConfigError(
             "auxiliary tasks help through the encoder, and all of it is frozen; attach an "

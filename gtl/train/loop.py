@@ -29,7 +29,7 @@ from gtl.run_folder import RunFolder
 from gtl.train.averaging import WeightAverage
 from gtl.train.device import module_device
 from gtl.train.encoder_mode import EncoderMode
-from gtl.train.epoch_means import Averages, EpochMeans
+from gtl.train.epoch_means import Averages, EpochMeans, warn_of_closed_gates
 from gtl.train.model import load_part
 from gtl.train.schedule import Schedule
 from gtl.train.step import Step, TaskModel
@@ -81,6 +81,7 @@ class Job:
         schedule: Factor of the learning rates, step by step.
         mode: What of the encoder is frozen, epoch by epoch.
         average: Average of the weights, which is validated and kept in their place, or ``None``.
+        unlabeled: Data of the tasks that use unlabeled items and have none of their own.
     """
 
     model: TaskModel
@@ -103,6 +104,7 @@ class Job:
     schedule: Schedule = field(default_factory=Schedule)
     mode: EncoderMode = field(default_factory=EncoderMode)
     average: WeightAverage | None = None
+    unlabeled: Dataset | None = None
 
     @property
     def steps_per_epoch(self) -> int:
@@ -220,6 +222,7 @@ class Training:
         started = time.monotonic()
         with job.mode.epoch(job.model, self.epoch):
             averages = self._pass_over(self.job, self.epoch, progress)
+        warn_of_closed_gates([*history.epochs, averages], job.epochs)
         with nullcontext() if job.average is None else job.average.applied():
             valid = job.validate()
             seconds = time.monotonic() - started
@@ -341,7 +344,8 @@ def train_step(job: Job, items: Tensor) -> tuple[Step, dict[str, float]]:
     graph = job.data.batch(items, device, job.fan_out, job.rng)
     views = {}
     for name, task in job.model.named_tasks():
-        own = None if task.data is None else _draw(job, task.data, device)
+        data = job.unlabeled if task.data is None and task.uses_unlabeled else task.data
+        own = None if data is None else _draw(job, data, device)
         views[name] = task.view(Batch(graph, own), job.rng)
         if name == job.target:  # at link level without the links that it predicts
             graph = views[name].graph

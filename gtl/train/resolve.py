@@ -94,7 +94,11 @@ def origin_of(encoder: Any) -> str | None:
 
 
 def as_tasks(
-    parts: Any, data: Dataset, encoder: Encoder, trained: Mapping[str, Task]
+    parts: Any,
+    data: Dataset,
+    encoder: Encoder,
+    trained: Mapping[str, Task],
+    unlabeled: Dataset | None = None,
 ) -> dict[str, Task]:
     """Tasks by name, set up for the data; trained ones are taken over where the options agree.
 
@@ -103,6 +107,7 @@ def as_tasks(
         data: What they are for.
         encoder: Likewise.
         trained: Tasks that were trained with the encoder.
+        unlabeled: Data of the tasks that use unlabeled items and have none of their own.
     """
     tasks: dict[str, Task] = {}
     for part in several(parts):
@@ -120,7 +125,8 @@ def as_tasks(
             and TASKS.spec(known) == TASKS.spec(task)
         ):
             task = known
-        source = data if task.data is None else as_dataset(task.data)
+        usual = data if unlabeled is None or not task.uses_unlabeled else unlabeled
+        source = usual if task.data is None else as_dataset(task.data)
         task.setup(source.schema, encoder.width, partial(sample_of, source))
         tasks[name] = task
     return tasks

@@ -33,6 +33,11 @@ class TaskModel(nn.Module):
         self.encoder = encoder
         self.tasks = nn.ModuleDict(tasks)
 
+    @property
+    def target(self) -> Task | None:
+        """The labeled target, which is called ``supervised``; ``None`` where there is none."""
+        return dict(self.named_tasks()).get("supervised")
+
     def named_tasks(self) -> Iterator[tuple[str, Task]]:
         """Names and tasks, in order."""
         yield from self.tasks.items()  # type: ignore[misc]

@@ -13,7 +13,7 @@ from gtl.train.averaging import WeightAverage
 from gtl.train.encoder_mode import EncoderMode
 from gtl.train.schedule import Schedule
 
-HEAD_STARTS = ("random", "fitted")
+HEAD_STARTS = ("random", "fitted", "imprinted")
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,8 @@ class Tuning:
     Attributes:
         warmup: Epochs over which learning rates rise linearly.
         schedule: Decay of the rates after that, a key of :data:`gtl.train.schedule.SHAPES`.
-        head_start: Whether a linear head begins at ``"random"`` or ``"fitted"`` to the vectors.
+        head_start: Whether a linear head begins at ``"random"``, ``"fitted"`` to the vectors, or
+            ``"imprinted"``, with the directions of the class means.
         head_first: Epochs of the head alone, before the encoder moves and rates rise.
         batch_norm: Whether statistics of the encoder's batch norms are ``"frozen"``.
         average: Epochs over which weights are averaged; 0 for the weights of the last step.

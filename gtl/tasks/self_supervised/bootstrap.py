@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from gtl.errors import ConfigError
 from gtl.graph import Columns, Graph, Schema
-from gtl.graph.augment import augment
+from gtl.graph.augment import perturbed
 from gtl.roles import Batch, Task, View
 from gtl.tasks.checks import built, require_count, require_share
+from gtl.tasks.slow_average import SlowAverage
 from gtl.tasks.unit import unit
 
 
@@ -66,7 +64,7 @@ class Bootstrap(Task):
         self.decay = require_share("decay", decay, whole=False)
         self.columns: Columns | None = None
         self.predictor: nn.Sequential | None = None
-        self.average = _Average()
+        self.average = SlowAverage()
         # In a tuple, so that the encoder is no part of this module.
         self._online: tuple[nn.Module, ...] = ()
 
@@ -91,10 +89,9 @@ class Bootstrap(Task):
             )
         copies = []
         for edges, features in zip(self.edge_rates, self.feature_rates):
-            copy = augment("drop_edges", batch.source.unlabeled(), edges, rng)
-            copies.append(augment("mask_features", copy, features, rng, self.columns))
+            copies.append(perturbed(batch.source.unlabeled(), edges, features, rng, self.columns))
         pair = Graph.batch(copies)
-        return View(pair, {"target": self.average.encode(self._online[0], pair)})
+        return View(pair, {"target": self.average.of(self._online[0], pair)})
 
     def losses(self, nodes: Tensor, view: View) -> Tensor:
         """Loss of each node, ``(n,)``."""
@@ -109,64 +106,6 @@ class Bootstrap(Task):
         self._online = (encoder,)
         decay = 1 - (1 - self.decay) * (1 + math.cos(math.pi * progress)) / 2
         self.average.follow(encoder, decay if progress else 0.0)
-
-
-class _Average(nn.Module):
-    """Slow average of the trained parameters of an encoder, in buffers named after them.
-
-    A state that is loaded makes the buffers that it has, so that a trained task can be loaded
-    before it has met an encoder.
-    """
-
-    def follow(self, encoder: nn.Module, decay: float) -> None:
-        """Keep ``decay`` of each average and take the rest from the encoder."""
-        trained = {n: p.detach() for n, p in encoder.named_parameters() if p.requires_grad}
-        if not decay:
-            self._buffers.clear()
-            for name, value in trained.items():
-                self.register_buffer(_key(name), value.clone())
-            return
-        for name, value in trained.items():
-            self.get_buffer(_key(name)).lerp_(value, 1 - decay)
-
-    @torch.no_grad()
-    def encode(self, encoder: nn.Module, graph: Graph) -> Tensor:
-        """Node vectors ``(n, width)`` of the encoder with averaged parameters, without dropout.
-
-        A batch norm that follows its batches normalizes by this one; its statistics stay.
-        """
-        names = {n for n, p in encoder.named_parameters() if p.requires_grad}
-        averages = {name: self.get_buffer(_key(name)) for name in names}
-        buffers = {name: value.clone() for name, value in encoder.named_buffers()}
-        with _without_dropout(encoder):
-            return functional_call(encoder, {**buffers, **averages}, (graph,))
-
-    def _load_from_state_dict(
-        self, state_dict: Mapping[str, Any], prefix: str, *args: Any, **kwargs: Any
-    ) -> None:
-        for key, value in state_dict.items():
-            name = key.removeprefix(prefix)
-            if key.startswith(prefix) and name not in self._buffers:
-                self.register_buffer(name, value.clone())
-        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
-
-
-def _key(name: str) -> str:
-    return name.replace(".", "/")  # names of buffers have no dots
-
-
-@contextmanager
-def _without_dropout(encoder: nn.Module) -> Iterator[None]:
-    """Put everything but batch norms in eval mode for a while."""
-    modes = {module: module.training for module in encoder.modules()}
-    for module in modes:
-        if not isinstance(module, nn.modules.batchnorm._BatchNorm):
-            module.training = False
-    try:
-        yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
 
 
 def _two_rates(name: str, rates: Sequence[float]) -> tuple[float, float]:

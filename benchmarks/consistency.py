@@ -1,0 +1,223 @@
+"""Few labels: consistency tasks against plain fine-tuning, under fixed weights and under AUX-TS.
+
+Each set has few labeled items; the rest of its items is unlabeled, and its labels are never read.
+Node-level encoders are pre-trained on the same graph with ``bootstrap``; molecules start from the
+encoder ``molecules``. Every method has the options of gtl's defaults, which were not tuned on these
+sets, and is trained once with a weight of 1 for each task (``fixed``) and once under ``aux_ts``,
+where validation data choose the total weight and whether tasks are used at all. Differences are
+paired by seed with fine-tuning on the target alone.
+
+    OMP_NUM_THREADS=1 python benchmarks/consistency.py --root path/to/data
+
+Finished runs are kept in ``--out``; the same command goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from _measure import write_results
+from _seeds import (
+    add_seeds,
+    all_finished,
+    described,
+    keep,
+    parsed,
+    parser_of,
+    place,
+    points,
+    run_all,
+    table,
+    tests_of,
+)
+from auxiliary_weighting import reduced
+
+import gtl
+from gtl.data import Dataset
+from gtl.data.splits import few_labels_split
+
+OUT = Path("runs") / "consistency"
+REFERENCE = "fine-tuning"
+PAIR = ("knowledge_consistency", "representation_consistency")
+FIXMATCH = {"name": "pseudo_label", "strong": [0.4, 0.4], "weak": [0.1, 0.1]}
+TASKS: Mapping[str, tuple[Any, ...]] = {
+    "pseudo labels": ("pseudo_label",),
+    "mean teacher": ("mean_teacher",),
+    "ICT": ("interpolation_consistency",),
+    "FixMatch": (FIXMATCH,),
+    "L2-SP": ("l2_sp",),
+    "DELTA": ("delta",),
+    "AKC": PAIR[:1],
+    "ARC": PAIR[1:],
+    "AKC+ARC": PAIR,
+    "AKC+ARC, FixMatch": (*PAIR, FIXMATCH),
+}
+WEIGHTINGS = {"fixed": "equal", "aux_ts": "aux_ts"}
+METHODS: Mapping[str, tuple[tuple[Any, ...], str]] = {
+    REFERENCE: ((), "equal"),
+    **{
+        f"{name}, {title}": (tasks, weighting)
+        for title, weighting in WEIGHTINGS.items()
+        for name, tasks in TASKS.items()
+    },
+}
+GCN = {"name": "gcn", "width": 64, "depth": 2, "norm": None, "dropout": 0.5, "input_dropout": 0.5}
+
+
+@dataclass(frozen=True)
+class Target:
+    """A data set, and how many labels are left.
+
+    Attributes:
+        spec: What to load.
+        per_class: Labels of each class of a node-level set.
+        labels: Labels of a molecular set.
+        components: Whether features are replaced by their leading components, to save time.
+    """
+
+    spec: str
+    per_class: int = 0
+    labels: int = 0
+    components: bool = False
+
+
+SETS = {
+    **{
+        f"{name}, {count} a class": Target(spec, per_class=count, components=name != "Cora")
+        for count in (5, 20)
+        for name, spec in (
+            ("Cora", "planetoid:cora"),
+            ("CS", "npz:ms_academic_cs"),
+            ("Photo", "npz:amazon_electronics_photo"),
+        )
+    },
+    "molbace, 100": Target("ogb:ogbg-molbace", labels=100),
+    "molclintox, 100": Target("ogb:ogbg-molclintox", labels=100),
+}
+
+
+def main() -> None:
+    parser = parser_of(__doc__ or "", OUT, SETS, METHODS)
+    add_seeds(parser, 10)
+    options = parsed(parser)
+    sets, methods = options.set or list(SETS), options.method or list(METHODS)
+    if not options.only_collect:
+        seeds = range(options.first_seed, options.first_seed + options.seeds)
+        jobs = [(name, method, seed) for name in sets for seed in seeds for method in methods]
+        run_all(work, jobs, options.workers, options.root, options.out)
+    found = collect(options.out)
+    print(markdown(found))
+    if not options.no_write:
+        write_results("consistency", {"reference": REFERENCE, "sets": found})
+
+
+def work(name: str, method: str, seed: int, root: str, out: Path) -> None:
+    """Leave the results of one fine-tuning."""
+    if place(out, name, method, seed).exists():
+        return
+    warnings.filterwarnings("ignore")
+    torch.set_num_threads(1)
+    target = SETS[name]
+    data = loaded(target, root, seed)
+    encoder = "molecules" if target.labels else start(name, data, seed, out)
+    tasks, weighting = METHODS[method]
+    started = time.process_time()
+    model = gtl.finetune(
+        encoder,
+        data,
+        auxiliary=list(tasks),
+        weighting=weighting,
+        guard=weighting == "aux_ts",
+        seed=seed,
+    )
+    results = {
+        **{key: model.results[key] for key in ("metric", "valid", "test")},
+        "selected": model.results.get("selection", {}).get("selected"),
+        "gates": model.history[-1].get("gates", {}),
+        "unlabeled": model.results.get("unlabeled"),
+        "cpu_seconds": round(time.process_time() - started, 1),
+    }
+    keep(results, out, name, method, seed)
+
+
+def loaded(target: Target, root: str, seed: int) -> Dataset:
+    """The data in the split of the seed; items in no part are unlabeled."""
+    data = gtl.load(target.spec, root=root, seed=seed)
+    if target.labels:
+        return with_labels(data, target.labels, seed)
+    assert data.graph is not None and data.graph.x is not None and data.labels is not None
+    if target.components:
+        data = replace(data, graph=data.graph.replace(x=reduced(data.graph.x, seed)))
+    return replace(data, split=few_labels_split(data.labels, target.per_class, seed=seed))
+
+
+def with_labels(data: Dataset, count: int, seed: int) -> Dataset:
+    """The data with ``count`` of its training items; the others are in no part."""
+    train = data.split["train"]
+    order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))
+    return replace(data, split={**data.split, "train": train[order[:count]].sort().values})
+
+
+def start(name: str, data: Dataset, seed: int, out: Path) -> gtl.Run:
+    """The pre-trained encoder of a set and seed, from a folder or trained now."""
+    folder = place(out, "encoders", name, seed).with_suffix("")
+    if (folder / "results.json").exists():
+        return gtl.Run.load(folder)
+    bare = replace(data, labels=None, split={})
+    encoder = {**GCN, "embedding": None}
+    return gtl.pretrain(encoder, bare, ["bootstrap"], epochs=100, seed=seed, out=folder)
+
+
+def collect(out: Path) -> dict[str, Any]:
+    """Each method of each set against fine-tuning alone."""
+    found: dict[str, Any] = {}
+    for name, runs in all_finished(out, SETS, METHODS).items():
+        if REFERENCE not in runs:
+            continue
+        reference = tests_of(runs[REFERENCE])
+        found[name] = {
+            method: {
+                **described(tests_of(by_seed), reference, "higher"),
+                "shares": shares(by_seed),
+                "cpu_seconds": mean(run["cpu_seconds"] for run in by_seed.values()),
+            }
+            for method, by_seed in runs.items()
+        }
+    return found
+
+
+def shares(runs: Mapping[int, Mapping[str, Any]]) -> dict[str, float]:
+    """Mean share of samples that each gate let through in the last epoch."""
+    names = sorted({name for run in runs.values() for name in run["gates"]})
+    return {
+        name: mean(run["gates"][name]["share"] for run in runs.values() if name in run["gates"])
+        for name in names
+    }
+
+
+def mean(values: Any) -> float:
+    values = list(values)
+    return round(sum(values) / len(values), 4)
+
+
+def markdown(found: Mapping[str, Any]) -> str:
+    """A row a method, a column a set."""
+    rows = []
+    for method in METHODS:
+        cells = [
+            points(entry[method], method == REFERENCE) if method in entry else ""
+            for entry in found.values()
+        ]
+        if any(cells):
+            rows.append([method, *cells])
+    return table(["method", *found], rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""Prototypes of a source without classes: how certain it is of an item."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+
+class Prototypes(nn.Module):
+    """Centers of k-means among item vectors, and soft assignments to them.
+
+    The assignment of a vector is the softmax of minus its squared distances to the centers, divided
+    by the mean squared distance of the vectors to their own center. An item between several
+    clusters has a large entropy.
+
+    Args:
+        most: Number of centers, if there are as many vectors.
+        width: Columns of the vectors.
+    """
+
+    centers: Tensor
+    spread: Tensor
+    found: Tensor
+
+    def __init__(self, most: int, width: int):
+        super().__init__()
+        self.register_buffer("centers", torch.zeros(most, width))
+        self.register_buffer("spread", torch.ones(()))
+        self.register_buffer("found", torch.zeros((), dtype=torch.int64))
+
+    @torch.no_grad()
+    def find(self, vectors: Tensor) -> None:
+        """Find the centers; nothing happens if there is no vector."""
+        from sklearn.cluster import KMeans
+
+        points = np.unique(vectors.detach().double().cpu().numpy(), axis=0)
+        count = min(len(self.centers), len(points))
+        if not count:
+            return
+        means = KMeans(count, random_state=0, n_init=3).fit(points)
+        self.centers[:count] = torch.as_tensor(means.cluster_centers_).to(self.centers)
+        self.spread.fill_(max(means.inertia_ / len(points), 1e-12))
+        self.found.fill_(count)
+
+    def logits(self, vectors: Tensor) -> Tensor:
+        """Logits of the assignments ``(b, k)`` of vectors ``(b, h)``."""
+        centers = self.centers[: int(self.found)].to(vectors)
+        distances = (vectors.unsqueeze(1) - centers.unsqueeze(0)).square().sum(2)
+        return -distances / self.spread.to(vectors)
+
+    @property
+    def largest_entropy(self) -> float:
+        """Entropy of an item that may belong to any of the prototypes."""
+        return math.log(max(int(self.found), 1))
