@@ -66,8 +66,9 @@ def find_unlabeled(
     """Unlabeled items, if a task uses them.
 
     Without ``unlabeled`` they are items of the target's own data: at node level the nodes that are
-    not in the training split, at graph level the graphs that are in no split, and those of any
-    split that have no label. Labels are not among what tasks see.
+    not in the training split (of a typed graph, those of the types in it), at graph level the
+    graphs that are in no split, and those of any split that have no label. Labels are not among
+    what tasks see.
 
     Args:
         dataset: The target.
@@ -127,7 +128,16 @@ def unlabeled_items(dataset: Dataset, test_inputs: bool) -> Tensor:
     unknown = labels.isnan().all(1) if labels.is_floating_point() else labels < 0
     if not test_inputs and "test" in dataset.split:
         unknown[dataset.split["test"]] = False
-    return (~used | unknown).nonzero().flatten()
+    return ((~used | unknown) & _of_labeled_types(dataset)).nonzero().flatten()
+
+
+def _of_labeled_types(dataset: Dataset) -> Tensor:
+    """Which items may have a label at all: of a typed graph, nodes of a type that has some."""
+    assert dataset.labels is not None
+    types = None if dataset.graph is None else dataset.graph.node_type
+    if types is None:
+        return torch.ones(len(dataset), dtype=torch.bool)
+    return torch.isin(types, types[dataset.split["train"]].unique())
 
 
 def _given(

@@ -14,6 +14,7 @@ from gtl.data.dataset import Dataset
 from gtl.graph import Graph
 from gtl.graph.heterogeneous import EdgesOfType, NodesOfType, join
 from gtl.roles import Batch
+from gtl.tasks import Supervised
 from gtl.train.step import TaskModel
 
 ENCODERS = {
@@ -56,10 +57,17 @@ def library() -> Dataset:
 def test_a_view_has_the_types_of_what_it_was_made_of(name: str, library: Dataset) -> None:
     assert library.graph is not None
     task = TASKS.build(name)
-    task.setup(library.schema, 8)
+    target = Supervised(kind="multiclass", outputs=2)
+    for part in (task, target):
+        part.setup(library.schema, 8)
     encoder = BUILDERS.build(ENCODERS["rgcn"], library.schema)
-    task.after_step(TaskModel(encoder, {name: task}), 0.0)
-    view = task.view(Batch(library.graph), torch.Generator().manual_seed(0)).graph
+    tasks = {"supervised": target, name: task} if task.needs_target else {name: task}
+    task.after_step(TaskModel(encoder, tasks), 0.0)
+    batch = Batch(library.graph)
+    if task.uses_unlabeled:
+        labeled, other = (library.graph.replace(seeds=torch.arange(i, i + 9)) for i in (0, 9))
+        batch = Batch(labeled, other)
+    view = task.view(batch, torch.Generator().manual_seed(0)).graph
     assert view.node_type is not None
     assert view.edge_type is not None
     ends = torch.stack([view.node_type[view.src], view.node_type[view.dst]], 1)
@@ -73,11 +81,17 @@ def test_a_view_has_the_types_of_what_it_was_made_of(name: str, library: Dataset
 
 @pytest.mark.parametrize("encoder", ENCODERS)
 def test_every_task_trains_beside_the_target(encoder: str, library: Dataset) -> None:
+    gates = {"pseudo_label": 0.4, "representation_consistency": 1.0}  # so that samples pass
+    auxiliary = [
+        {"name": name, "threshold": gates[name]} if name in gates else name for name in AUXILIARY
+    ]
     model = gtl.finetune(
-        ENCODERS[encoder], library, auxiliary=AUXILIARY, weighting="aux_ts", epochs=3
+        ENCODERS[encoder], library, auxiliary=auxiliary, weighting="aux_ts", epochs=3
     )
     losses = model.history[-1]["losses"]
     assert set(losses) == {"supervised", *AUXILIARY}
+    # Papers outside the training split: authors and places can have no label.
+    assert model.results["unlabeled"]["items"] == 31 - 13
     assert all(math.isfinite(value) for value in losses.values())
 
 
