@@ -30,6 +30,7 @@ MODEL = "gtl.train.model:Model.load"
 ENCODER_AND_TASKS = "gtl.train.run:Run.load"
 PROBE, BLEND = "gtl.train.probe:Probe.load", "gtl.train.blend:Blend.load"
 COMPARISON = "gtl.train.comparison:Comparison.load"
+ADAPTATION = "gtl.train.adapt_domain:DomainAdaptation.load"
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class RunKind:
     @property
     def predicts(self) -> bool:
         """Whether :func:`gtl.evaluate` and :func:`gtl.predict` take the folder."""
-        return self.loader in (MODEL, PROBE, BLEND, COMPARISON)
+        return self.loader in (MODEL, PROBE, BLEND, COMPARISON, ADAPTATION)
 
     @property
     def holds_encoder(self) -> bool:
@@ -89,6 +90,7 @@ _KINDS = (
     ),
     RunKind("probe", "a probe", PROBE, "method"),
     RunKind("blend", "a blend", BLEND, "method"),
+    RunKind("adapt", "a domain adaptation", ADAPTATION, "method", ("stages", "labels")),
     RunKind("compare", "a comparison of methods", COMPARISON, "comparison"),
     RunKind(
         "fewshot",
@@ -146,7 +148,8 @@ def load_run(folder: Path | str) -> Loaded:
         What the folder holds: a :class:`gtl.Run` of ``pretrain``, a :class:`gtl.Model` of
         ``finetune`` and ``finetune_by_episodes``, a :class:`gtl.forecasting.forecaster.Forecaster`
         of ``forecast``, a :class:`gtl.report.few_shot.FewShotResult` of ``fewshot``, and a
-        :class:`gtl.train.predicting.Predicting` of ``probe``, ``blend`` and ``compare``.
+        :class:`gtl.train.predicting.Predicting` of ``probe``, ``blend``, ``compare`` and
+        ``adapt``.
 
     Raises:
         CheckpointError: If the folder is no run, was interrupted before there was anything to
