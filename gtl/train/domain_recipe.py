@@ -26,7 +26,11 @@ from gtl.train.run import Run
 
 Stage: TypeAlias = Run | Model
 STAGES = ("pretrain", "joint", "adapt")
-_LOOPS: Mapping[str, Callable[..., Any]] = {"pretrain": pretrain, "joint": finetune, "adapt": finetune}
+_LOOPS: Mapping[str, Callable[..., Any]] = {
+    "pretrain": pretrain,
+    "joint": finetune,
+    "adapt": finetune,
+}
 _GIVEN = (  # arguments of the loops that the recipe itself gives
     *("encoder", "data", "dataset", "tasks", "auxiliary", "weighting", "adapter", "head"),
     *("readout", "members", "guard", "seed", "device", "out", "resume"),

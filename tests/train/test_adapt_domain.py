@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -25,8 +26,12 @@ def domains() -> tuple[gtl.Dataset, gtl.Dataset]:
 
 
 @pytest.fixture(autouse=True)
-def _without_plots(monkeypatch):
+def _quick(request, monkeypatch):
+    """No plots and, but for one test, no probes, which cost more than all the training."""
     monkeypatch.setattr("gtl.train.session.write_plots", lambda folder: None)
+    if "what_each_gave" not in request.node.name:
+        none = SimpleNamespace(results={"valid": 0.5})
+        monkeypatch.setattr("gtl.train.adapt_domain.probe", lambda *given, **options: none)
 
 
 def rings(seed: int) -> gtl.Dataset:
