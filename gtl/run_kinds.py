@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
     Loaded: TypeAlias = Run | Model | Predicting | Forecaster | FewShotResult
 
-Role = Literal["method", "pretraining", "few-shot comparison", "forecast", "comparison"]
+Role = Literal[
+    "method", "pretraining", "few-shot comparison", "forecast", "comparison", "adaptation"
+]
 MODEL = "gtl.train.model:Model.load"
 ENCODER_AND_TASKS = "gtl.train.run:Run.load"
 PROBE, BLEND = "gtl.train.probe:Probe.load", "gtl.train.blend:Blend.load"
@@ -43,7 +45,7 @@ class RunKind:
         loader: Function that opens a folder, as ``"module:attribute.path"``.
         role: Place in a report: ``"method"`` and ``"forecast"`` have values on a target, by which
             they are compared; ``"pretraining"`` has no target; a ``"few-shot comparison"`` and a
-            ``"comparison"`` have tables of their own.
+            ``"comparison"`` have tables of their own, and so has an ``"adaptation"``.
         may_change: Settings that a resumed run may have different from those it began with.
     """
 
@@ -90,7 +92,7 @@ _KINDS = (
     ),
     RunKind("probe", "a probe", PROBE, "method"),
     RunKind("blend", "a blend", BLEND, "method"),
-    RunKind("adapt", "a domain adaptation", ADAPTATION, "method", ("stages", "labels")),
+    RunKind("adapt", "a domain adaptation", ADAPTATION, "adaptation", ("stages", "labels")),
     RunKind("compare", "a comparison of methods", COMPARISON, "comparison"),
     RunKind(
         "fewshot",

@@ -130,7 +130,7 @@ def test_the_table_knows_what_each_folder_holds_and_what_a_report_compares():
 
     assert those("holds_model") == {"finetune", "finetune_by_episodes"}
     assert those("holds_encoder") == {"pretrain", "finetune", "finetune_by_episodes"}
-    trained = {"finetune", "finetune_by_episodes", "probe", "blend", "adapt"}
+    trained = {"finetune", "finetune_by_episodes", "probe", "blend"}
     assert those("compared") == {*trained, "forecast"}
-    assert those("predicts") == {*trained, "compare"}
+    assert those("predicts") == {*trained, "compare", "adapt"}
     assert kind_of({"command": "pretrain"}).role == "pretraining"
