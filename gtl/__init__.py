@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from gtl.forecasting.forecast import forecast
     from gtl.graph.convert import as_graph
     from gtl.run_kinds import load_run
+    from gtl.train.adapt_domain import adapt_domain
     from gtl.train.blend import blend
     from gtl.train.comparison import compare
     from gtl.train.episodes import finetune_by_episodes
@@ -56,6 +57,7 @@ _MODULES = {
     "gtl.forecasting.forecast": ("forecast",),
     "gtl.graph.convert": ("as_graph",),
     "gtl.run_kinds": ("load_run",),
+    "gtl.train.adapt_domain": ("adapt_domain",),
     "gtl.train.blend": ("blend",),
     "gtl.train.comparison": ("compare",),
     "gtl.train.episodes": ("finetune_by_episodes",),
@@ -106,6 +108,7 @@ __all__ = [
     "View",
     "Weighting",
     "__version__",
+    "adapt_domain",
     "as_graph",
     "attach",
     "blend",

@@ -141,6 +141,18 @@ def compare(data: Any, root: Path | None, **options: Any) -> str:
     return f"{gtl.compare(dataset=dataset, **options)}\nrun folder: {options['out']}"
 
 
+def adapt(data: Any, root: Path | None, **options: Any) -> str:
+    """Adapt from a labeled source domain to a target with few labels."""
+    import gtl
+
+    target, seed = read(data, root, options["seed"]), options["seed"]
+    for name in ("source", "corpus", "unlabeled"):
+        given = options[name]
+        options[name] = read(given, root, seed) if given or name == "source" else None
+    options["out"] = options["out"] or _default_folder("adapt", target.spec, seed)
+    return f"{gtl.adapt_domain(target=target, **options)}\nrun folder: {options['out']}"
+
+
 def fewshot(data: Any, root: Path | None, **options: Any) -> str:
     """Compare methods on classes with few samples, on frozen features."""
     import gtl
@@ -233,6 +245,7 @@ _VERBS: Mapping[str, Callable[..., str]] = {
     "finetune": finetune,
     "probe": probe,
     "compare": compare,
+    "adapt": adapt,
     "fewshot": fewshot,
     "forecast": forecast,
     "evaluate": evaluate,
@@ -271,13 +284,14 @@ def _parser() -> Any:
         "finetune": (gtl.finetune, "dataset"),
         "probe": (gtl.probe, "dataset"),
         "compare": (gtl.compare, "dataset"),
+        "adapt": (gtl.adapt_domain, "target"),
         "fewshot": (gtl.few_shot, "data"),
         "forecast": (gtl.forecast, "series"),
     }
     for name, (loop, data) in loops.items():
         _add_data(subs[name], "what to read: a spec, or a mapping of spec and reader's options")
         _add_loop(subs[name], loop, data)
-    for name in ("pretrain", "finetune", "compare", "forecast"):
+    for name in ("pretrain", "finetune", "compare", "adapt", "forecast"):
         subs[name].set_defaults(encoder="gin")
     subs["probe"].set_defaults(encoder={})  # none: properties can stand alone
     for name, part in (("evaluate", "test"), ("predict", "all")):

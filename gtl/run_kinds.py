@@ -25,11 +25,14 @@ if TYPE_CHECKING:
 
     Loaded: TypeAlias = Run | Model | Predicting | Forecaster | FewShotResult
 
-Role = Literal["method", "pretraining", "few-shot comparison", "forecast", "comparison"]
+Role = Literal[
+    "method", "pretraining", "few-shot comparison", "forecast", "comparison", "adaptation"
+]
 MODEL = "gtl.train.model:Model.load"
 ENCODER_AND_TASKS = "gtl.train.run:Run.load"
 PROBE, BLEND = "gtl.train.probe:Probe.load", "gtl.train.blend:Blend.load"
 COMPARISON = "gtl.train.comparison:Comparison.load"
+ADAPTATION = "gtl.train.adapt_domain:DomainAdaptation.load"
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class RunKind:
         loader: Function that opens a folder, as ``"module:attribute.path"``.
         role: Place in a report: ``"method"`` and ``"forecast"`` have values on a target, by which
             they are compared; ``"pretraining"`` has no target; a ``"few-shot comparison"`` and a
-            ``"comparison"`` have tables of their own.
+            ``"comparison"`` have tables of their own, and so has an ``"adaptation"``.
         may_change: Settings that a resumed run may have different from those it began with.
     """
 
@@ -65,7 +68,7 @@ class RunKind:
     @property
     def predicts(self) -> bool:
         """Whether :func:`gtl.evaluate` and :func:`gtl.predict` take the folder."""
-        return self.loader in (MODEL, PROBE, BLEND, COMPARISON)
+        return self.loader in (MODEL, PROBE, BLEND, COMPARISON, ADAPTATION)
 
     @property
     def holds_encoder(self) -> bool:
@@ -89,6 +92,7 @@ _KINDS = (
     ),
     RunKind("probe", "a probe", PROBE, "method"),
     RunKind("blend", "a blend", BLEND, "method"),
+    RunKind("adapt", "a domain adaptation", ADAPTATION, "adaptation", ("stages", "labels")),
     RunKind("compare", "a comparison of methods", COMPARISON, "comparison"),
     RunKind(
         "fewshot",
@@ -146,7 +150,8 @@ def load_run(folder: Path | str) -> Loaded:
         What the folder holds: a :class:`gtl.Run` of ``pretrain``, a :class:`gtl.Model` of
         ``finetune`` and ``finetune_by_episodes``, a :class:`gtl.forecasting.forecaster.Forecaster`
         of ``forecast``, a :class:`gtl.report.few_shot.FewShotResult` of ``fewshot``, and a
-        :class:`gtl.train.predicting.Predicting` of ``probe``, ``blend`` and ``compare``.
+        :class:`gtl.train.predicting.Predicting` of ``probe``, ``blend``, ``compare`` and
+        ``adapt``.
 
     Raises:
         CheckpointError: If the folder is no run, was interrupted before there was anything to

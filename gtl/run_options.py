@@ -12,6 +12,7 @@ from gtl.checkpoint import read_json
 from gtl.errors import ConfigError
 
 _PARTS = ("encoder", "weighting", "adapter", "head", "readout")  # which may be given by options
+_DATA = ("data", "source", "corpus", "unlabeled")  # likewise, by options of a reader
 _SWITCHES = (
     *(
         "--resume",
@@ -23,7 +24,7 @@ _SWITCHES = (
         "--per_task",
     ),
 )
-_LOOPS = {"fewshot": "few_shot"}  # functions whose verb has another name
+_LOOPS = {"fewshot": "few_shot", "adapt": "adapt_domain"}  # functions whose verb has another name
 
 
 def with_run_config(words: Sequence[str]) -> list[str]:
@@ -76,7 +77,8 @@ def spelled_out(words: Sequence[str]) -> list[str]:
             if name in _SWITCHES and not equals and after not in ("true", "false", "null"):
                 equals, value = "=", "true"
         spelled.append(name + equals + value)
-    for key, first in {"data": "spec", **dict.fromkeys(_PARTS, "name")}.items():
+    first_words = {**dict.fromkeys(_DATA, "spec"), **dict.fromkeys(_PARTS, "name")}
+    for key, first in first_words.items():
         spelled = _joined(spelled, key, first)
     return spelled
 

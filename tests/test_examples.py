@@ -17,6 +17,7 @@ SMALL = {
     "auxiliary_tasks": [
         *("--data", "demo:shapes", "--seeds", "2", "--epochs", "1", "--width", "8"),
     ],
+    "domain_recipe": ["--seeds", "2", "--epochs", "2", "--width", "8"],
     "few_labels": ["--labels", "20", "--seeds", "2", "--epochs", "1", "--width", "8"],
     "film_transfer": ["--tasks", "2", "--episodes", "2", "--epochs", "1", "--width", "8"],
     "probe_or_tune": [

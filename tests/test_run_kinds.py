@@ -22,7 +22,7 @@ def _folder(path, results=None, **config):
 
 @pytest.mark.parametrize("kind", RUN_KINDS.values(), ids=RUN_KINDS)
 def test_every_kind_is_called_like_its_function_and_its_loader_exists(kind):
-    functions = {"fewshot": "few_shot"}
+    functions = {"fewshot": "few_shot", "adapt": "adapt_domain"}
     assert callable(getattr(gtl, functions.get(kind.command, kind.command)))
     module, _, path = kind.loader.partition(":")
     found = importlib.import_module(module)
@@ -132,5 +132,5 @@ def test_the_table_knows_what_each_folder_holds_and_what_a_report_compares():
     assert those("holds_encoder") == {"pretrain", "finetune", "finetune_by_episodes"}
     trained = {"finetune", "finetune_by_episodes", "probe", "blend"}
     assert those("compared") == {*trained, "forecast"}
-    assert those("predicts") == {*trained, "compare"}
+    assert those("predicts") == {*trained, "compare", "adapt"}
     assert kind_of({"command": "pretrain"}).role == "pretraining"

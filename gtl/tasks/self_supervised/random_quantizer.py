@@ -117,7 +117,18 @@ class RandomQuantizer(Task):
         values = self.values_of(graph)
         self.mean.copy_(values.mean(1)), self.deviation.copy_(values.std(1, correction=0))
         self.used.fill_(min(self.codes, max(2, graph.num_nodes // NODES_PER_CODE)))
-        found = perplexity(self._counted(self.codes_of(values)))
+        self.require_spread(graph)
+
+    def require_spread(self, graph: Graph) -> None:
+        """Refuse graphs nearly all of whose nodes have the same few codes.
+
+        Args:
+            graph: Other graphs than those that mean and deviation are of, or the same.
+
+        Raises:
+            ConfigError: If a codebook has a perplexity below a tenth of its codes.
+        """
+        found = perplexity(self._counted(self.codes_of(self.values_of(graph))))
         least = float(found.min())
         if least < int(self.used) / 10:
             raise ConfigError(

@@ -1,0 +1,157 @@
+"""Domains of an adaptation: labeled source, target with few labels, and graphs without labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from gtl.data.dataset import Dataset
+from gtl.errors import DataError
+from gtl.graph import Graph, Schema
+from gtl.graph.pack import PackedGraphs
+from gtl.train.resolve import as_dataset
+
+
+@dataclass(frozen=True)
+class Domains:
+    """All data of an adaptation; encoders are built for :attr:`schema`.
+
+    Attributes:
+        source: Labeled data of the source domain.
+        target: Data of the target domain, with few labels or none.
+        corpus: Graphs without labels to pre-train on.
+        unlabeled: Graphs without labels of the target domain.
+        schema: What the graphs of all of them fit.
+        test_inputs: Whether graphs of test items, or the graph they lie in, are in
+            :attr:`unlabeled`.
+    """
+
+    source: Dataset
+    target: Dataset
+    corpus: Dataset
+    unlabeled: Dataset
+    schema: Schema
+    test_inputs: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """What ``config.json`` holds of the data beside the target; ``None`` for derived data."""
+        given = {"source": self.source, "corpus": self.corpus, "unlabeled": self.unlabeled}
+        found: dict[str, Any] = {}
+        for name, data in given.items():
+            derived = name != "source" and data.spec == _derived(name, self.target)
+            found[name] = None if derived else {"spec": data.spec, **data.options}
+            found[f"{name}_checksum"] = data.checksum()
+        return found
+
+
+def domains_of(source: Any, target: Any, corpus: Any = None, unlabeled: Any = None) -> Domains:
+    """The data of an adaptation, checked to have the same features.
+
+    Args:
+        source: As for :func:`gtl.adapt_domain`.
+        target: Likewise.
+        corpus: Likewise.
+        unlabeled: Likewise.
+
+    Raises:
+        DataError: If the domains have other items or features.
+    """
+    source, target = as_dataset(source), as_dataset(target)
+    _require_same_items(source, target)
+    own = _unlabeled_part(target) if unlabeled is None else without_labels(as_dataset(unlabeled))
+    sides = {"source": source, "target": target, "unlabeled": own}
+    schema = _common_schema({**sides, **({} if corpus is None else {"corpus": as_dataset(corpus)})})
+    if unlabeled is None:
+        own = _named(own, "unlabeled", target)
+    if corpus is None:
+        broad = _joined(_unlabeled_part(source), own, schema)
+        broad = _named(broad, "corpus", target)
+    else:
+        broad = without_labels(as_dataset(corpus))
+    seen = target.level != "graph" if unlabeled is None else own.spec == target.spec
+    return Domains(source, target, broad, own, schema, seen)
+
+
+def without_labels(data: Dataset) -> Dataset:
+    """The items of a data set, all of one part and without labels.
+
+    The links to predict of a link-level set are left out with its labels: the items are nodes.
+    """
+    level = "graph" if data.level == "graph" else "node"
+    contents: Mapping[str, Any] = {"graphs": data.graphs}
+    if level == "node":
+        assert data.graph is not None
+        contents = {"graph": data.graph.unlabeled()}
+    return Dataset(data.spec, **contents, level=level, options=data.options, root=data.root)
+
+
+def _unlabeled_part(data: Dataset) -> Dataset:
+    """The one graph, or the graphs that neither validate nor test."""
+    found = without_labels(data)
+    held = [data.split[part] for part in ("valid", "test") if part in data.split]
+    if data.graphs is None or not held:
+        return found
+    free = torch.ones(len(data), dtype=torch.bool)
+    free[torch.cat(held)] = False
+    if not bool(free.any()):
+        raise DataError(
+            f"{data.spec}: all graphs validate or test, none is left to learn from without labels; "
+            "give graphs of this domain as `unlabeled`, or another split"
+        )
+    graphs = data.graphs.subset(free.nonzero().flatten())
+    return Dataset(data.spec, graphs=graphs, options=data.options, root=data.root)
+
+
+def _joined(one: Dataset, other: Dataset, schema: Schema) -> Dataset:
+    """Both in one data set: packed graphs, or one disjoint graph."""
+    if one.graphs is not None and other.graphs is not None:
+        packed = [graphs.batch(torch.arange(len(graphs))) for graphs in (one.graphs, other.graphs)]
+        return Dataset(one.spec, graphs=PackedGraphs.pack(packed, schema))
+    assert one.graph is not None and other.graph is not None
+    whole = Graph.batch([one.graph, other.graph])
+    return Dataset(one.spec, graph=whole, level="node")
+
+
+def _named(data: Dataset, name: str, target: Dataset) -> Dataset:
+    return Dataset(_derived(name, target), data.graphs, data.graph, level=data.level)
+
+
+def _derived(name: str, target: Dataset) -> str:
+    what = "source and target" if name == "corpus" else "target"
+    return f"graphs of {what} of {target.spec}"
+
+
+def _require_same_items(source: Dataset, target: Dataset) -> None:
+    if source.level != target.level:
+        raise DataError(
+            f"items of the source {source.spec} are {source.level}s, those of the target "
+            f"{target.spec} are {target.level}s; give data of one level"
+        )
+
+
+def _common_schema(domains: Mapping[str, Dataset]) -> Schema:
+    """The schema that graphs of all domains fit.
+
+    Raises:
+        DataError: If there is none, naming the domain at fault.
+    """
+    target = domains["target"]
+    schema = target.schema
+    for name, data in domains.items():
+        for columns in (data.schema.node, schema.node):
+            if columns is not None and columns.identity and data.graph is not target.graph:
+                raise DataError(
+                    f"node features of the {name} {data.spec} or of the target {target.spec} are "
+                    "the nodes' own numbers, of which nothing carries over to other graphs; give "
+                    "features that both domains have, such as degrees"
+                )
+        try:
+            schema = schema.union(data.schema)
+        except DataError as error:
+            raise DataError(
+                f"the {name} {data.spec} does not go with the target {target.spec}: {error}"
+            ) from error
+    return schema
