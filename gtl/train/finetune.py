@@ -80,8 +80,8 @@ def finetune(
     encoder that comes with gtl.
 
     Args:
-        encoder: Name or mapping with options, instance (trained in place), pre-training run or its
-            folder, or a published checkpoint. Options that are not given are those of
+        encoder: Name or mapping, run or its folder, checkpoint, or instance. An instance is trained
+            in place; a checkpoint is a published one. Options that are not given are those of
             :func:`gtl.train.defaults.encoder_defaults`.
         dataset: Labeled data with the splits ``train``, ``valid`` and ``test``.
         auxiliary: Auxiliary tasks: a name, a mapping with options, an instance, or a list of those.
@@ -92,10 +92,10 @@ def finetune(
         adapter: Freeze the encoder and train this instead, or a list of those. It is a name, a
             mapping with options or an instance, such as ``["bottleneck", "layerwise"]``. An empty
             list trains the head alone; ``None`` trains the encoder.
-        head: Node, graph or pair vectors to predictions.
+        head: Vectors to predictions.
         readout: Node vectors to graph vectors, for graph-level data. A list, such as
             ``["mean", "max"]``, is several side by side. By default the mean.
-        properties: Properties of the graphs that the head reads beside their vectors. For
+        properties: Properties of graphs for the head. It reads them beside the vectors. For
             molecules ``descriptors`` and ``morgan`` are computed where they are missing. The
             former are the default for the encoder ``molecules``.
         links: Options for link-level data. These are ``negatives`` drawn per link (1, or 0 if the
@@ -105,14 +105,14 @@ def finetune(
         class_weights: How much the loss of each class counts, or ``"balanced"``. Balanced is
             inverse to its share of the training labels; numbers are given for each class, for
             binary labels of 0 and of 1.
-        unlabeled: Data for auxiliary tasks that use unlabeled items, such as ``pseudo_label``: a
-            data set, its spec, or a mapping of ``spec`` and options. By default they are items of
+        unlabeled: Data for tasks on unlabeled items. They are a data set, its spec, or a mapping of
+            ``spec`` and options, for tasks such as ``pseudo_label``. By default they are items of
             ``dataset``: nodes outside the training split; graphs without a label, or in no split.
-        test_inputs: Whether items of the test split, without their labels, are among the latter.
+        test_inputs: Whether test items are among them. Their labels are not read.
             By default they are at node level, where they are part of the graph, and are not at
             graph level. ``results["unlabeled"]`` says so.
         epochs: Passes over the training split, at most. By default 50, at node level 300.
-        batch_size: Items per step; 0 means all at once. At node level it always is so without
+        batch_size: Items per step; 0 for all. At node level it always is so without
             ``fan_out``. At link level each step encodes the whole graph, so a batch should have
             thousands of pairs.
         fan_out: Incoming edges drawn of each node at each hop. An example is ``[10, 10]``, for
@@ -121,11 +121,12 @@ def finetune(
         lr: Learning rate; 1e-3 by default, 1e-2 at node level.
         rates: Learning rates of parts by name. Parts are ``encoder``, ``head``, adapters and
             auxiliary tasks: ``{"head": 5e-3, "layerwise": 1e-3}``.
-        weight_decay: Weight decay of everything, or by part. Parts are those of ``rates`` and
+        weight_decay: Weight decay, of all or by part. Parts are those of ``rates`` and
             ``first``, the encoder's first layer. By default 0, at node level ``{"first": 5e-4}``.
-        patience: Epochs without a better validation value that end training; 0 for never. It is
+        patience: Epochs without progress that end training. Progress is a better validation value,
+            0 is for never. It is
             100 by default at node level, else 0.
-        optimizer: ``adam``, ``adamw`` or ``sgd`` (momentum 0.9).
+        optimizer: ``adam``, ``adamw``, ``sgd``. The last has momentum 0.9.
         warmup: Epochs over which learning rates rise linearly; 0 by default.
         schedule: How rates fall: ``cosine``, ``linear`` or ``constant``. After the warm-up they
             fall to 0 until the last epoch; ``constant`` is the default.
@@ -143,13 +144,13 @@ def finetune(
             ``encoder`` is trained in place by the first, copies of it by the others.
         meta_share: Share of the training split set aside for the meta loss of look-aheads. With 0
             it is computed on alternating halves of each batch.
-        guard: Beside auxiliary tasks, train on the target only as well. That model is returned
+        guard: Train on the target only, too. Beside auxiliary tasks that model is returned
             where it is better on validation data: tasks that hurt then cost time but no accuracy.
             It is, bit for bit, the run without auxiliary tasks.
-        seed: Reproduces the run bit for bit on one machine.
+        seed: Reproduces the run bit for bit. That holds on one machine.
         device: Where to train; by default where the encoder is.
         out: Run folder to write.
-        resume: Continue the run in ``out``.
+        resume: Continue in ``out``.
 
     Returns:
         The model at its best epoch, with ``results`` and ``history``. Where several were
