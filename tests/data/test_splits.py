@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from gtl.data import load
 from gtl.data.splits import (
-    _scaffolds,
     few_labels_split,
     fold_split,
     node_split,
     random_split,
     scaffold_split,
+    scaffolds,
     stratified_split,
 )
 from gtl.errors import ConfigError, DataError
@@ -220,11 +220,11 @@ def test_atom_maps_and_isotopes_do_not_change_the_scaffold():
         molecule = Chem.MolFromSmiles(text)
         molecule.GetAtomWithIdx(molecule.GetNumAtoms() - 1).SetIsotope(13)
         heavy.append(Chem.MolToSmiles(molecule, canonical=False))
-    wanted = _scaffolds(plain)
+    wanted = scaffolds(plain)
     assert wanted[0] == "c1ccccc1" and any(":1]" in text for text in mapped)
-    assert _scaffolds(mapped) == wanted
-    assert _scaffolds(heavy) == wanted
-    assert _scaffolds(["[2H]c1ccccc1", "C1CC1"]) == ["c1ccccc1", "C1CC1"]
+    assert scaffolds(mapped) == wanted
+    assert scaffolds(heavy) == wanted
+    assert scaffolds(["[2H]c1ccccc1", "C1CC1"]) == ["c1ccccc1", "C1CC1"]
 
 
 @pytest.mark.parametrize("name", ["molbace", "molbbbp"])

@@ -39,7 +39,7 @@ def test_it_is_the_fine_tuning_of_gtl(encoder, molecules) -> None:
 
 
 def test_classes_of_words_are_learned(encoder, molecules) -> None:
-    model = GraphClassifier(encoder, epochs=40, lr=1e-2, batch_size=8, validation_fraction=0)
+    model = GraphClassifier(encoder, epochs=100, lr=1e-2, batch_size=8, validation_fraction=0)
     model.fit(molecules, NAMES)
     assert model.classes_.tolist() == ["acid", "alcohol"]
     assert model.score(molecules, NAMES) > 0.9

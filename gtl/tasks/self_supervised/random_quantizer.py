@@ -33,7 +33,8 @@ class RandomQuantizer(Task):
 
     Targets are made from the unmasked graph. One sample is a masked node; its loss is the mean
     cross-entropy over all codebooks. Floating features of masked nodes are replaced by normal
-    noise with a tenth of each column's deviation around its mean, categorical ones by *masked*.
+    noise with a tenth of each column's deviation around its mean (on typed graphs by zeros),
+    categorical ones by *masked*.
 
     Without the standardization, or the comparison by cosines, a few codes take all nodes; the
     quantizer is tested for this when it is set up, and the perplexity of the codes in training is
@@ -184,7 +185,9 @@ class RandomQuantizer(Task):
         codes = self.codes_of(self.values_of(graph))[:, nodes]
         self.counts += self._counted(codes)
         hidden = x.clone()
-        if x.is_floating_point():
+        if graph.node_type is not None and x.is_floating_point():
+            hidden[nodes] = 0  # columns belong to types: noise would cross them
+        elif x.is_floating_point():
             noise = torch.randn(len(nodes), x.shape[1], generator=rng).to(self.mean)
             own = self.hops.index(min(self.hops))
             mean, deviation = (part[own, : x.shape[1]] for part in (self.mean, self.deviation))
