@@ -99,11 +99,15 @@ class Task(Recorded, ABC, nn.Module):
             :attr:`Batch.own`, if it has no data of its own.
         needs_target: Whether the task needs the labeled target beside it, which it finds in
             ``model.target`` (see :meth:`after_step`).
+        compares_distributions: Whether losses are about distributions of vectors, or about
+            weights: then they need not rise if vectors change places, and a permutation test of
+            the task says nothing.
     """
 
     data: Any = None
     uses_unlabeled: ClassVar[bool] = False
     needs_target: ClassVar[bool] = False
+    compares_distributions: ClassVar[bool] = False
     properties: tuple[str, ...] = ()
     _built_for: tuple[Schema, int] | None = None
 

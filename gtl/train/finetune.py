@@ -123,9 +123,8 @@ def finetune(
             auxiliary tasks: ``{"head": 5e-3, "layerwise": 1e-3}``.
         weight_decay: Weight decay, of all or by part. Parts are those of ``rates`` and
             ``first``, the encoder's first layer. By default 0, at node level ``{"first": 5e-4}``.
-        patience: Epochs without progress that end training. Progress is a better validation value,
-            0 is for never. It is
-            100 by default at node level, else 0.
+        patience: Epochs without progress that end training. Progress is a better validation value;
+            0 is for never. It is 100 by default at node level, else 0.
         optimizer: ``adam``, ``adamw``, ``sgd``. The last has momentum 0.9.
         warmup: Epochs over which learning rates rise linearly; 0 by default.
         schedule: How rates fall: ``cosine``, ``linear`` or ``constant``. After the warm-up they

@@ -145,7 +145,8 @@ class Step:
     def permuted_losses(self, seed: int) -> dict[str, Tensor]:
         """Losses ``(b_k,)`` of the auxiliary tasks after a permutation of their node vectors.
 
-        Costs a pass through each task and none through the encoder; leaves no trace behind.
+        Costs a pass through each task and none through the encoder; leaves no trace behind. Tasks
+        that compare distributions are left out.
 
         Args:
             seed: Decides the permutations.
@@ -153,11 +154,12 @@ class Step:
         found = {}
         draws = torch.Generator().manual_seed(seed)
         for name, view in self.views.items():
-            if name == self.target:
+            task = self.model.tasks[name]
+            if name == self.target or task.compares_distributions:
                 continue
             nodes = self.representations[name].detach()
             order = torch.randperm(len(nodes), generator=draws).to(nodes.device)
-            part, prefix = _Losses(self.model.tasks[name]), f"tasks.{name}."
+            part, prefix = _Losses(task), f"tasks.{name}."
             buffers = {
                 "task." + key.removeprefix(prefix): value.clone()
                 for key, value in self._buffers.items()

@@ -282,7 +282,7 @@ class AuxTS(Weighting):
         self.steps, self.look_aheads = int(state["steps"]), int(state["look_aheads"])
         if self.tasks:
             self.usual.update(state["usual"])
-            self.test.load(state["permutation_test"])
+            self.test.load(state.get("permutation_test", {}))
             if self.measure:
                 self.consistency.update(state["consistency"])
         if self.tasks and not self.direct:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from gtl.catalog import TASKS
 from gtl.errors import ConfigError
 from gtl.graph import Graph
 from gtl.roles import Batch, Task, View
@@ -207,3 +208,38 @@ def test_the_test_refuses_a_state_of_other_tasks():
     other.setup(["target", "two"], "target")
     with pytest.raises(ConfigError):
         other.set_extra_state(state)
+
+
+class Apart(Regress):
+    """Distance of the means of two halves, which falls when vectors change places."""
+
+    compares_distributions = True
+
+    def losses(self, nodes, view):
+        half = NODES // 2
+        gap = self.head(nodes[:half]).mean() - self.head(nodes[half:]).mean() + 5
+        return gap.square().expand(NODES) + 0 * self.head(nodes).squeeze(1)
+
+
+def test_losses_that_compare_distributions_are_not_permuted():
+    model, optimizer = start(other=Regress(), apart=Apart())
+    assert step_of(model, optimizer, 1).permuted_losses(0).keys() == {"other"}
+    weighting = AuxTS(refresh=1)
+    for turn in range(20):
+        weighting.backward(step_of(model, optimizer, turn))
+    assert weighting.test.factors["apart"] == 1.0
+
+
+def test_the_tasks_that_compare_distributions_or_weights_say_so():
+    found = {cls for cls in map(TASKS.get, TASKS.names()) if cls.compares_distributions}
+    assert {cls.__name__ for cls in found} == {"RepresentationConsistency", "L2SP"}
+
+
+def test_a_state_from_before_the_test_can_be_continued():
+    weighting = AuxTS()
+    weighting.setup(["target", "one"], "target")
+    state = {k: v for k, v in weighting.get_extra_state().items() if k != "permutation_test"}
+    other = AuxTS()
+    other.setup(["target", "one"], "target")
+    other.set_extra_state(state)
+    assert other.test.factors == {"one": 1.0}

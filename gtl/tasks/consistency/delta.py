@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from gtl.graph import Schema
-from gtl.roles import Batch, Gate, View
+from gtl.roles import Batch, View
 from gtl.tasks.consistency.items import item_vectors, labeled_inputs
 from gtl.tasks.consistency.source import Source
 from gtl.tasks.consistency.task import ConsistencyTask
@@ -50,10 +49,6 @@ class Delta(ConsistencyTask):
         """Keep the source."""
         self.source.begin(encoder)
         self.found.zero_()
-
-    def gates(self, view: View) -> Mapping[str, Gate]:
-        """There are none."""
-        return {}
 
     def view(self, batch: Batch, rng: torch.Generator) -> View:
         """The graph itself, the source's vectors, and the weights of the columns."""

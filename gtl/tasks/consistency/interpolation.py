@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from gtl.errors import ConfigError
-from gtl.roles import Batch, Gate, View
+from gtl.roles import Batch, View
 from gtl.tasks.checks import require_positive, require_share
 from gtl.tasks.consistency.certainty import probabilities
 from gtl.tasks.consistency.items import unlabeled_inputs
@@ -59,10 +58,6 @@ class InterpolationConsistency(ConsistencyTask):
     def follow(self, encoder: nn.Module) -> None:
         """Move the teacher."""
         self.teacher.follow(encoder, self.predictor, int(self.steps))
-
-    def gates(self, view: View) -> Mapping[str, Gate]:
-        """There are none."""
-        return {}
 
     def view(self, batch: Batch, rng: torch.Generator) -> View:
         """The unlabeled items, their partners, shares and the mixed probabilities ``(b, c)``."""

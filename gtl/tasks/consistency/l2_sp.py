@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from gtl.checks import check_not_negative
-from gtl.roles import Batch, Gate, View
+from gtl.roles import Batch, View
 from gtl.tasks.consistency.task import ConsistencyTask
 from gtl.tasks.slow_average import SlowAverage
 
@@ -30,6 +29,7 @@ class L2SP(ConsistencyTask):
     """
 
     uses_unlabeled: ClassVar[bool] = False
+    compares_distributions: ClassVar[bool] = True
 
     def __init__(self, strength: float = 0.01, head: float = 0.001):
         super().__init__(warmup=0)
@@ -40,10 +40,6 @@ class L2SP(ConsistencyTask):
     def begin(self, encoder: nn.Module) -> None:
         """Keep the weights."""
         self.start.follow(encoder, 0.0)
-
-    def gates(self, view: View) -> Mapping[str, Gate]:
-        """There are none."""
-        return {}
 
     def view(self, batch: Batch, rng: torch.Generator) -> View:
         """The graph itself, which costs no encoder pass of its own."""

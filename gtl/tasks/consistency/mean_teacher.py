@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-from gtl.roles import Batch, Gate, View
+from gtl.roles import Batch, View
 from gtl.tasks.checks import require_share
 from gtl.tasks.consistency.certainty import probabilities
 from gtl.tasks.consistency.items import all_inputs, require_rates
@@ -45,10 +45,6 @@ class MeanTeacher(ConsistencyTask):
     def follow(self, encoder: nn.Module) -> None:
         """Move the teacher."""
         self.teacher.follow(encoder, self.predictor, int(self.steps))
-
-    def gates(self, view: View) -> Mapping[str, Gate]:
-        """There are none."""
-        return {}
 
     def view(self, batch: Batch, rng: torch.Generator) -> View:
         """A perturbed copy, and the teacher's probabilities from another one ``(b, c)``."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -55,6 +56,7 @@ class RepresentationConsistency(ConsistencyTask):
             than the data.
     """
 
+    compares_distributions: ClassVar[bool] = True
     labeled: Tensor
     unlabeled: Tensor
     counts: Tensor

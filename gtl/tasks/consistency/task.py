@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Mapping
 from typing import ClassVar, final
 
 import torch
@@ -11,7 +9,7 @@ from torch import Tensor, nn
 
 from gtl.errors import ConfigError
 from gtl.graph import Columns, Graph, Schema
-from gtl.roles import Gate, Task, View
+from gtl.roles import Task
 from gtl.tasks.checks import require_count
 from gtl.tasks.slow_average import without_trace
 from gtl.tasks.supervised import Supervised
@@ -52,10 +50,6 @@ class ConsistencyTask(Task):
 
     def follow(self, encoder: nn.Module) -> None:
         """Update slow averages after a step; the default does nothing."""
-
-    @abstractmethod
-    def gates(self, view: View) -> Mapping[str, Gate]:
-        """See :class:`gtl.Task`."""
 
     @final
     def build(self, schema: Schema, width: int) -> None:

@@ -182,7 +182,7 @@ class RandomQuantizer(Task):
         features = built(self, self.features)
         x = features.read(graph)
         nodes = self._masked_nodes(graph, rng)
-        codes = self.codes_of(self.values_of(graph))[:, nodes]
+        codes = self.codes_of(self.values_of(graph)[:, nodes])
         self.counts += self._counted(codes)
         hidden = x.clone()
         if graph.node_type is not None and x.is_floating_point():
