@@ -54,6 +54,7 @@ CASES: dict[str, list[tuple[object, list[Example]]]] = {
     "random_quantizer": [
         ("random_quantizer", []),
         ({"name": "random_quantizer", "rate": 1.0, "codes": 5, "hops": [1, 1], "span": 2}, []),
+        ({"name": "random_quantizer", "codes": 5, "edges": 2}, []),
     ],
     "knowledge_consistency": [
         knowledge(Example()),

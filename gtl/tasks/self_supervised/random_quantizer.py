@@ -6,61 +6,55 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from gtl.errors import ConfigError
-from gtl.graph import Graph, Schema, ops
-from gtl.graph.sample import draw_rows
+from gtl.graph import Columns, Graph, Schema, ops
+from gtl.graph.augment import masked
+from gtl.graph.sample import draw_numbers, draw_rows
 from gtl.roles import Batch, Task, View
 from gtl.tasks.checks import built, require_count, require_share
 from gtl.tasks.self_supervised.features import Features
+from gtl.tasks.self_supervised.quantizer import Quantizer, one_hot
 
-NODES_PER_CODE = 8
 NOISE = 0.1  # of a masked floating feature, in units of its standard deviation
 
 
 class RandomQuantizer(Task):
     """Hides the features of some nodes and predicts codes of them from the nodes' vectors.
 
-    A quantizer that is drawn at random and never trained turns vectors into codes. Of each node
-    ``k`` a codebook is given ``v_k``: its own features for ``hops`` 0, and the mean over the
-    closed neighborhood, applied as often as ``hops`` says, for others (a structural target: then
-    categories of incident edges count, too). Categorical features are one-hot. Each column is
-    standardized by its mean and deviation in the training data, projected, and compared with the
-    codes of the codebook; the code is the one with the largest cosine::
-
-        y = argmax_j cos(c_j, P^T (v - mean) / deviation)
+    A quantizer that is drawn at random and never trained turns vectors into codes
+    (:class:`~gtl.tasks.self_supervised.quantizer.Quantizer`). Of each node codebook ``k`` is given
+    ``v_k``: its own features for ``hops`` 0, and the mean over the closed neighborhood, applied as
+    often as ``hops`` says, for others (a structural target: then categories of incident edges
+    count, too). Categorical features are one-hot.
 
     Targets are made from the unmasked graph. One sample is a masked node; its loss is the mean
     cross-entropy over all codebooks. Floating features of masked nodes are replaced by normal
     noise with a tenth of each column's deviation around its mean (on typed graphs by zeros),
     categorical ones by *masked*.
 
-    Without the standardization, or the comparison by cosines, a few codes take all nodes; the
-    quantizer is tested for this when it is set up, and the perplexity of the codes in training is
-    among :meth:`measures`. Mean, deviation, projections and codebooks are buffers: they are saved
-    with the run and no optimizer moves them.
+    With ``edges``, edges have codes as well: of their own features beside the sum of their ends'.
+    Features of all edges at a masked node are hidden, and as many of these edges as there are
+    masked nodes, drawn at random, are samples, too; the sum of the vectors of both ends predicts
+    the code. So the direction of an edge does not count.
+
+    The quantizer is tested when it is set up, since nearly equal vectors would all have the same
+    few codes; the perplexity of the codes in training is among :meth:`measures`.
 
     Args:
         rate: Share of the nodes of a batch that is masked, in ``(0, 1]``; at least one node.
-        codes: Most codes of a codebook. At most an eighth as many are used as there were nodes in
-            the data of the setup.
+        codes: Most codes of a codebook. At most an eighth as many are used as there were nodes, or
+            edges, in the data of the setup.
         code_width: Columns of a code.
         hops: Of each codebook, how often features are averaged over neighborhoods before they are
             quantized; numbers may repeat.
         span: 0 masks nodes independently; ``s`` masks all nodes within ``s`` edges of random
             centers.
+        edges: Number of codebooks of edges; 0 for none.
 
     Raises:
         ConfigError: If an option is out of range.
     """
-
-    mean: Tensor
-    deviation: Tensor
-    projections: Tensor
-    codebooks: Tensor
-    used: Tensor
-    counts: Tensor
 
     def __init__(
         self,
@@ -69,6 +63,7 @@ class RandomQuantizer(Task):
         code_width: int = 16,
         hops: Sequence[int] = (0, 1, 2),
         span: int = 0,
+        edges: int = 0,
     ):
         super().__init__()
         self.rate = require_share("rate", rate)
@@ -78,9 +73,13 @@ class RandomQuantizer(Task):
             raise ConfigError(f"`hops` is {list(hops)}, expected one or more numbers from 0 on")
         self.hops = tuple(hops)
         self.span = require_count("span", span, 0)
+        self.edges = require_count("edges", edges, 0)
         self.features: Features | None = None
-        self.edge_categories: tuple[int, ...] = ()
+        self.edge_columns: Columns | None = None
+        self.of_nodes: Quantizer | None = None
+        self.of_edges: Quantizer | None = None
         self.predictor: nn.Linear | None = None
+        self.edge_predictor: nn.Linear | None = None
 
     def build(self, schema: Schema, width: int) -> None:
         """Draw the quantizer, and make the linear predictor.
@@ -93,21 +92,16 @@ class RandomQuantizer(Task):
             raise ConfigError(
                 "random quantizer needs node features; here they are the nodes' own numbers"
             )
-        if schema.edge is not None and schema.edge.categories is not None:
-            self.edge_categories = schema.edge.categories
-        books = len(self.hops)
-        columns = sum(self.features.outputs) + sum(self.edge_categories)
-        projections = torch.empty(books, columns, self.code_width)
-        for projection in projections:
-            nn.init.xavier_normal_(projection)
-        self.register_buffer("mean", torch.zeros(books, columns))
-        self.register_buffer("deviation", torch.ones(books, columns))  # 0: does not count
-        self.register_buffer("projections", projections)
-        codebooks = F.normalize(torch.randn(books, self.codes, self.code_width), dim=2)
-        self.register_buffer("codebooks", codebooks)
-        self.register_buffer("used", torch.tensor(self.codes))
-        self.register_buffer("counts", torch.zeros(books, self.codes))
-        self.predictor = nn.Linear(width, books * self.codes)
+        self.edge_columns = schema.edge
+        own, incident = sum(self.features.outputs), sum(self._edge_categories)
+        sizes = (self.codes, self.code_width)
+        self.of_nodes = Quantizer(len(self.hops), own + incident, *sizes)
+        self.predictor = nn.Linear(width, len(self.hops) * self.codes)
+        if self.edges:
+            floating = schema.edge is not None and schema.edge.categories is None
+            columns = schema.edge.width if schema.edge is not None and floating else incident
+            self.of_edges = Quantizer(self.edges, own + columns, *sizes)
+            self.edge_predictor = nn.Linear(width, self.edges * self.codes)
 
     def observe(self, graph: Graph) -> None:
         """Keep mean and deviation of each column, and the number of codes that are used.
@@ -115,13 +109,13 @@ class RandomQuantizer(Task):
         Raises:
             ConfigError: If a codebook has a perplexity below a tenth of its codes.
         """
-        values = self.values_of(graph)
-        self.mean.copy_(values.mean(1)), self.deviation.copy_(values.std(1, correction=0))
-        self.used.fill_(min(self.codes, max(2, graph.num_nodes // NODES_PER_CODE)))
+        built(self, self.of_nodes).observe(self.values_of(graph))
+        if self.of_edges is not None and graph.num_edges:
+            self.of_edges.observe(self.edge_values_of(graph))
         self.require_spread(graph)
 
     def require_spread(self, graph: Graph) -> None:
-        """Refuse graphs nearly all of whose nodes have the same few codes.
+        """Refuse graphs nearly all of whose nodes, or edges, have the same few codes.
 
         Args:
             graph: Other graphs than those that mean and deviation are of, or the same.
@@ -129,26 +123,19 @@ class RandomQuantizer(Task):
         Raises:
             ConfigError: If a codebook has a perplexity below a tenth of its codes.
         """
-        found = perplexity(self._counted(self.codes_of(self.values_of(graph))))
-        least = float(found.min())
-        if least < int(self.used) / 10:
-            raise ConfigError(
-                f"the quantizer has collapsed: {graph.num_nodes} nodes have codes of perplexity "
-                f"{least:.1f} in a codebook of {int(self.used)} (hops {self.hops}); nearly all "
-                f"nodes have the same features there: give codes={max(2, int(5 * least))} or "
-                "other `hops`, or leave this task out"
-            )
+        nodes = built(self, self.of_nodes)
+        _require_spread(nodes, self.values_of(graph), f"nodes (hops {self.hops})", "other `hops`")
+        if self.of_edges is not None and graph.num_edges:
+            _require_spread(self.of_edges, self.edge_values_of(graph), "edges", "edges=0")
 
     def values_of(self, graph: Graph) -> Tensor:
         """What each codebook is given of each node, not standardized, ``(books, n, columns)``."""
-        x = built(self, self.features).read(graph)
-        categories = built(self, self.features).columns.categories
-        own = x.float() if categories is None else _one_hot(x, categories)
-        if not self.edge_categories:
+        own, categories = self._own(graph), self._edge_categories
+        if not categories:
             bonds = own.new_zeros(graph.num_nodes, 0)
         else:
             assert graph.e is not None
-            bonds = ops.sum_edges(graph, _one_hot(graph.e, self.edge_categories))
+            bonds = ops.sum_edges(graph, one_hot(graph.e, categories))
         stages = [torch.cat([own, torch.zeros_like(bonds)], 1), torch.cat([own, bonds], 1)]
         count = graph.in_degrees().to(own).unsqueeze(1) + 1
         found = []
@@ -159,18 +146,22 @@ class RandomQuantizer(Task):
             found.append(values)
         return torch.stack(found)
 
-    def codes_of(self, values: Tensor) -> Tensor:
-        """Code of each node in each codebook, int64 ``(books, n)``.
+    def edge_values_of(self, graph: Graph, chosen: Tensor | None = None) -> Tensor:
+        """What each codebook of edges is given of each edge, ``(books, b, columns)``.
 
         Args:
-            values: ``(books, n, columns)``, from :meth:`values_of`.
+            graph: The graph.
+            chosen: Numbers of the edges ``(b,)``; all by default.
         """
-        counts = self.deviation > 0
-        scale = self.deviation.where(counts, torch.ones_like(self.deviation)).unsqueeze(1)
-        units = (values.to(self.mean) - self.mean.unsqueeze(1)) / scale * counts.unsqueeze(1)
-        # The length of a projected vector does not change which of its cosines is largest.
-        scores = (units @ self.projections) @ self.codebooks[:, : self.used].transpose(1, 2)
-        return scores.argmax(2)
+        own = self._own(graph)
+        src, dst, e = graph.src, graph.dst, graph.e
+        if chosen is not None:
+            src, dst, e = src[chosen], dst[chosen], None if e is None else e[chosen]
+        parts = [own[src] + own[dst]]
+        if e is not None and self.edge_columns is not None:
+            categories = self._edge_categories
+            parts.append(one_hot(e, categories) if categories else e.to(own))
+        return torch.cat(parts, 1).expand(self.edges, -1, -1)
 
     def view(self, batch: Batch, rng: torch.Generator) -> View:
         """The graph with a random share of its nodes masked, and their codes.
@@ -179,40 +170,75 @@ class RandomQuantizer(Task):
             ConfigError: If the task was not set up, or the graph has no features.
         """
         graph = batch.source
-        features = built(self, self.features)
-        x = features.read(graph)
+        x = built(self, self.features).read(graph)
         nodes = self._masked_nodes(graph, rng)
-        codes = self.codes_of(self.values_of(graph)[:, nodes])
-        self.counts += self._counted(codes)
-        hidden = x.clone()
+        quantizer = built(self, self.of_nodes)
+        codes = quantizer(self.values_of(graph)[:, nodes])
+        quantizer.count(codes)
+        targets = {"nodes": nodes, "codes": codes.t()}
+        hidden = graph.replace(x=self._hidden(x, nodes, graph, rng))
+        if self.of_edges is not None:
+            beside = self._edges_at(graph, nodes)
+            edges = beside[draw_numbers(len(beside), len(nodes), rng).to(beside.device)]
+            codes = self.of_edges(self.edge_values_of(graph, edges))
+            self.of_edges.count(codes)
+            targets |= {"src": graph.src[edges], "dst": graph.dst[edges], "edge_codes": codes.t()}
+            hidden = self._without_features(hidden, beside)
+        return View(hidden, targets)
+
+    def losses(self, nodes: Tensor, view: View) -> Tensor:
+        """Loss of each masked node and then of each drawn edge, ``(b,)``."""
+        found = view.targets
+        scores = built(self, self.predictor)(nodes.index_select(0, found["nodes"]))
+        losses = built(self, self.of_nodes).losses(scores, found["codes"])
+        if self.of_edges is None:
+            return losses
+        ends = nodes.index_select(0, found["src"]) + nodes.index_select(0, found["dst"])
+        scores = built(self, self.edge_predictor)(ends)
+        return torch.cat([losses, self.of_edges.losses(scores, found["edge_codes"])])
+
+    def measures(self) -> dict[str, float]:
+        """Perplexity of the codes of masked nodes, and of edges, since the last call."""
+        values = built(self, self.of_nodes).measured()
+        found = {f"perplexity of codebook {book}": value for book, value in enumerate(values)}
+        if self.of_edges is not None:
+            values = self.of_edges.measured()
+            found |= {f"perplexity of edge codebook {k}": value for k, value in enumerate(values)}
+        return found
+
+    @property
+    def _edge_categories(self) -> tuple[int, ...]:
+        categories = None if self.edge_columns is None else self.edge_columns.categories
+        return categories or ()
+
+    def _own(self, graph: Graph) -> Tensor:
+        """Features of the nodes, categorical ones one-hot."""
+        features = built(self, self.features)
+        x, categories = features.read(graph), features.columns.categories
+        return x.float() if categories is None else one_hot(x, categories)
+
+    def _hidden(self, x: Tensor, nodes: Tensor, graph: Graph, rng: torch.Generator) -> Tensor:
+        """Features without those of the masked nodes."""
+        hidden, quantizer = x.clone(), built(self, self.of_nodes)
         if graph.node_type is not None and x.is_floating_point():
             hidden[nodes] = 0  # columns belong to types: noise would cross them
         elif x.is_floating_point():
-            noise = torch.randn(len(nodes), x.shape[1], generator=rng).to(self.mean)
+            noise = torch.randn(len(nodes), x.shape[1], generator=rng).to(quantizer.mean)
             own = self.hops.index(min(self.hops))
-            mean, deviation = (part[own, : x.shape[1]] for part in (self.mean, self.deviation))
+            parts = (quantizer.mean, quantizer.deviation)
+            mean, deviation = (part[own, : x.shape[1]] for part in parts)
             hidden[nodes] = (mean + NOISE * deviation * noise).to(x.dtype)
         else:
-            hidden[nodes] = features.mask(x)
-        return View(graph.replace(x=hidden), {"nodes": nodes, "codes": codes.t()})
+            hidden[nodes] = built(self, self.features).mask(x)
+        return hidden
 
-    def losses(self, nodes: Tensor, view: View) -> Tensor:
-        """Loss of each masked node, ``(b,)``."""
-        predictor = built(self, self.predictor)
-        scores = predictor(nodes.index_select(0, view.targets["nodes"]))
-        scores = scores.view(-1, len(self.hops), self.codes)[:, :, : self.used]  # (b, books, used)
-        codes = view.targets["codes"]
-        return F.cross_entropy(scores.transpose(1, 2), codes, reduction="none").mean(1)
-
-    def measures(self) -> dict[str, float]:
-        """Perplexity of the codes of masked nodes since the last call, by codebook."""
-        found = perplexity(self.counts).tolist()
-        self.counts.zero_()
-        return {f"perplexity of codebook {book}": value for book, value in enumerate(found)}
-
-    def _counted(self, codes: Tensor) -> Tensor:
-        found = torch.zeros_like(self.counts)
-        return found.scatter_add_(1, codes, torch.ones_like(codes, dtype=found.dtype))
+    def _without_features(self, graph: Graph, edges: Tensor) -> Graph:
+        """The graph without the features of some edges: *masked*, or zeros if floating."""
+        if graph.e is None or self.edge_columns is None:
+            return graph
+        e = graph.e.clone()
+        e[edges] = masked(e, self.edge_columns)
+        return graph.replace(e=e)
 
     def _masked_nodes(self, graph: Graph, rng: torch.Generator) -> Tensor:
         """Numbers of the masked nodes, int64 ``(b,)``."""
@@ -225,15 +251,20 @@ class RandomQuantizer(Task):
         count = min(max(1, round(self.rate * graph.num_nodes)), graph.num_nodes)
         return draws.topk(count).indices.sort().values
 
+    @staticmethod
+    def _edges_at(graph: Graph, nodes: Tensor) -> Tensor:
+        """Numbers of the edges that begin or end at some nodes, int64."""
+        hidden = torch.zeros(graph.num_nodes, dtype=torch.bool, device=graph.device)
+        hidden[nodes] = True
+        return (hidden[graph.src] | hidden[graph.dst]).nonzero().flatten()
 
-def perplexity(counts: Tensor) -> Tensor:
-    """Exponential of the entropy of counts ``(books, codes)``, ``(books,)``; 0 without counts."""
-    total = counts.sum(1, keepdim=True)
-    shares = counts / total.clamp(min=1)
-    return torch.where(total[:, 0] > 0, torch.special.entr(shares).sum(1).exp(), 0.0)
 
-
-def _one_hot(x: Tensor, categories: Sequence[int]) -> Tensor:
-    """One-hot columns of all categorical columns side by side; none for *masked*."""
-    places = [F.one_hot(column, size + 1)[:, :size] for column, size in zip(x.t(), categories)]
-    return torch.cat(places, 1).float()
+def _require_spread(quantizer: Quantizer, values: Tensor, what: str, remedy: str) -> None:
+    """Refuse vectors whose codes have a perplexity below a tenth of the codebook."""
+    least = float(quantizer.spread(values).min())
+    if least < int(quantizer.used) / 10:
+        raise ConfigError(
+            f"the quantizer has collapsed: {values.shape[1]} {what} have codes of perplexity "
+            f"{least:.1f} in a codebook of {int(quantizer.used)}; nearly all have the same "
+            f"features: give codes={max(2, int(5 * least))} or {remedy}, or leave this task out"
+        )

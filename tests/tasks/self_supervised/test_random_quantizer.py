@@ -10,7 +10,7 @@ import gtl
 from gtl.errors import ConfigError
 from gtl.graph import Columns, Graph, Schema
 from gtl.roles import Batch
-from gtl.tasks.self_supervised.random_quantizer import RandomQuantizer, perplexity
+from gtl.tasks.self_supervised.random_quantizer import RandomQuantizer
 
 WIDTH = 6
 
@@ -43,8 +43,8 @@ def codes_by_hand(task: RandomQuantizer, graph: Graph) -> np.ndarray:
     for book, hop in enumerate(task.hops):
         values = np.linalg.matrix_power(around, hop) @ x
         units = (values - values.mean(0)) / values.std(0)
-        z = units @ task.projections[book].double().numpy()
-        c = task.codebooks[book, : int(task.used)].double().numpy()
+        z = units @ task.of_nodes.projections[book].double().numpy()
+        c = task.of_nodes.codebooks[book, : int(task.of_nodes.used)].double().numpy()
         cosines = (z / np.linalg.norm(z, axis=1, keepdims=True)) @ (
             c / np.linalg.norm(c, axis=1, keepdims=True)
         ).T
@@ -56,7 +56,7 @@ def test_codes_are_the_nearest_by_cosine_of_standardized_vectors():
     graph = points()
     task = ready(graph, codes=40, hops=[0, 1, 2, 0])
     expected = codes_by_hand(task, graph)
-    assert (task.codes_of(task.values_of(graph)).numpy() == expected).mean() > 0.998
+    assert (task.of_nodes(task.values_of(graph)).numpy() == expected).mean() > 0.998
     view = task.view(Batch(graph), rng())
     chosen = view.targets["nodes"].numpy()
     assert (view.targets["codes"].t().numpy() == expected[:, chosen]).mean() > 0.99
@@ -64,9 +64,9 @@ def test_codes_are_the_nearest_by_cosine_of_standardized_vectors():
 
 def test_an_eighth_as_many_codes_as_nodes_are_used():
     task = ready(points(400), codes=1024)
-    assert int(task.used) == 50
-    assert int(task.codes_of(task.values_of(points(400))).max()) < 50
-    assert int(ready(points(400), codes=7).used) == 7
+    assert int(task.of_nodes.used) == 50
+    assert int(task.of_nodes(task.values_of(points(400))).max()) < 50
+    assert int(ready(points(400), codes=7).of_nodes.used) == 7
 
 
 def test_only_used_codes_share_the_probability():
@@ -86,8 +86,8 @@ def test_codes_move_with_their_nodes(seed):
     order = torch.randperm(80, generator=rng(seed))
     place = order.argsort()
     moved = Graph(place[graph.src], place[graph.dst], 80, x=graph.x[order])
-    codes = task.codes_of(task.values_of(graph))
-    assert (task.codes_of(task.values_of(moved)) == codes[:, order]).float().mean() > 0.98
+    codes = task.of_nodes(task.values_of(graph))
+    assert (task.of_nodes(task.values_of(moved)) == codes[:, order]).float().mean() > 0.98
 
 
 @given(st.lists(st.floats(0.01, 100), min_size=5, max_size=5), st.floats(-5, 5))
@@ -95,7 +95,7 @@ def test_codes_move_with_their_nodes(seed):
 def test_codes_do_not_depend_on_the_units_of_the_features(factors, shift):
     graph = points(80)
     other = graph.replace(x=graph.x * torch.tensor(factors) + shift)
-    codes = [t.codes_of(t.values_of(g)) for g in (graph, other) for t in [ready(g, codes=8)]]
+    codes = [t.of_nodes(t.values_of(g)) for g in (graph, other) for t in [ready(g, codes=8)]]
     assert (codes[0] == codes[1]).float().mean() > 0.95
 
 
@@ -165,8 +165,8 @@ def test_the_quantizer_is_no_parameter_and_comes_back_with_the_state(tmp_path):
     other.setup(Schema.of(graph), WIDTH)
     other.load_state_dict(task.state_dict())
     values = task.values_of(graph)
-    assert torch.equal(task.codes_of(values), other.codes_of(values))
-    assert int(other.used) == int(task.used)
+    assert torch.equal(task.of_nodes(values), other.of_nodes(values))
+    assert int(other.of_nodes.used) == int(task.of_nodes.used)
 
 
 def test_standardization_keeps_codes_apart_where_scales_differ():
@@ -175,9 +175,9 @@ def test_standardization_keeps_codes_apart_where_scales_differ():
     graph = graph.replace(x=graph.x * torch.logspace(-3, 3, 20) + 50)
     task = ready(graph, codes=500, hops=[0])
     values = task.values_of(graph)
-    found = float(perplexity(task._counted(task.codes_of(values)))[0])
-    task.mean.zero_(), task.deviation.fill_(1.0)
-    raw = float(perplexity(task._counted(task.codes_of(values)))[0])
+    found = float(task.of_nodes.spread(values)[0])
+    task.of_nodes.mean.zero_(), task.of_nodes.deviation.fill_(1.0)
+    raw = float(task.of_nodes.spread(values)[0])
     assert found > 200
     assert raw < 60
 
@@ -203,8 +203,54 @@ def test_measures_are_the_perplexities_since_the_last_call():
     assert list(task.measures().values()) == [0.0, 0.0]
 
 
+def test_codes_of_edges_are_of_their_features_and_both_ends_whatever_the_direction():
+    data = gtl.Dataset.from_graphs(["CC=C", "CC#C", "CCO", "C=C=N", "C#CC=C", "CCCN"] * 8)
+    graph = data.batch(torch.arange(48))
+    task = ready(graph, edges=2, codes=6)
+    values = task.edge_values_of(graph)
+    atoms, bonds = task.features.columns.categories, task.edge_columns.categories
+    assert values.shape == (2, graph.num_edges, sum(atoms) + sum(bonds))
+    edge = int((graph.e[:, 0] == 1).nonzero()[0])  # a double bond
+    expected = torch.zeros(sum(atoms) + sum(bonds))
+    for end in (graph.src[edge], graph.dst[edge]):
+        for start, category in zip(np.cumsum([0, *atoms]), graph.x[end]):
+            expected[start + category] += 1
+    for start, category in zip(np.cumsum([0, *bonds]) + sum(atoms), graph.e[edge]):
+        expected[start + category] += 1
+    assert torch.equal(values[0, edge], expected)
+    turned = graph.replace(src=graph.dst, dst=graph.src)
+    assert torch.equal(task.of_edges(task.edge_values_of(turned)), task.of_edges(values))
+
+
+def test_features_of_edges_at_masked_nodes_do_not_reach_the_encoder():
+    data = gtl.Dataset.from_graphs(["CC=C", "CC#C", "CCO", "C=C=N", "C#CC=C", "CCCN"] * 8)
+    graph = data.batch(torch.arange(48))
+    task = ready(graph, edges=1, codes=6)
+    view = task.view(Batch(graph), rng())
+    hidden = torch.zeros(graph.num_nodes, dtype=torch.bool)
+    hidden[view.targets["nodes"]] = True
+    beside = hidden[graph.src] | hidden[graph.dst]
+    assert bool((view.graph.e[beside] == torch.tensor(task.edge_columns.categories)).all())
+    assert torch.equal(view.graph.e[~beside], graph.e[~beside])
+    ends = hidden[view.targets["src"]] | hidden[view.targets["dst"]]
+    assert bool(ends.all()) and len(ends) == len(view.targets["nodes"])
+    losses = task.losses(torch.zeros(graph.num_nodes, WIDTH), view)
+    assert len(losses) == 2 * len(ends)
+    assert list(task.measures())[-1] == "perplexity of edge codebook 0"
+
+
+def test_edges_without_features_have_codes_of_their_ends():
+    graph = points()
+    task = ready(graph, edges=1, codes=16)
+    assert torch.equal(task.edge_values_of(graph)[0], graph.x[graph.src] + graph.x[graph.dst])
+    lonely = Graph(torch.empty(0, dtype=torch.int64), torch.empty(0, dtype=torch.int64), 9)
+    view = task.view(Batch(lonely.replace(x=torch.randn(9, 5))), rng())
+    assert len(task.losses(torch.zeros(9, WIDTH), view)) == len(view.targets["nodes"])
+
+
 @pytest.mark.parametrize(
-    "options", [{"rate": 0}, {"codes": 1}, {"hops": []}, {"hops": [-1]}, {"span": -1}]
+    "options",
+    [{"rate": 0}, {"codes": 1}, {"hops": []}, {"hops": [-1]}, {"span": -1}, {"edges": -1}],
 )
 def test_options_out_of_range_are_refused(options):
     with pytest.raises(ConfigError):
