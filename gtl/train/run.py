@@ -39,6 +39,9 @@ class Run:
     def load(folder: Path | str) -> Run:
         """Encoder and tasks of a run folder, of ``pretrain`` or of ``finetune``.
 
+        Tasks that use the target or the unlabeled items of their fine-tuning are left out: what
+        they keep belongs to it.
+
         Raises:
             CheckpointError: If the folder is no such run or its checkpoint is damaged.
         """
@@ -59,6 +62,8 @@ class Run:
             if name == TARGET or spec["name"] not in TASKS.names() or not trained:
                 continue  # where the target-only run was selected, there is nothing to load
             task = TASKS.build(spec)
+            if task.needs_target or task.uses_unlabeled:
+                continue
             task.setup(Schema.from_json(config["schema"]), encoder.width)
             load_part(task, weights, f"tasks.{name}.", folder)
             tasks[name] = task
