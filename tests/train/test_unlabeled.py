@@ -285,12 +285,13 @@ def test_a_source_of_another_width_is_refused(few):
 
 def test_an_encoder_that_was_trained_beside_another_source_starts_the_next_training(few, tmp_path):
     source = gtl.encoders.GIN(few.schema, width=8, depth=1)
-    tasks = [KnowledgeConsistency().against(source), "pseudo_label", "attribute_masking"]
+    labeled = {"name": "pseudo_label", "threshold": 0.3}
+    tasks = [KnowledgeConsistency().against(source), labeled, "attribute_masking"]
     first = gtl.finetune(GIN, few, auxiliary=tasks, out=tmp_path / "first", **QUICK)
     found = gtl.Run.load(tmp_path / "first")
     assert list(found.tasks) == ["attribute_masking"]
     assert same_weights(found.encoder, first.encoder)
-    gtl.finetune(found, few, auxiliary="pseudo_label", **QUICK)
+    gtl.finetune(found, few, auxiliary=labeled, **QUICK)
 
 
 def test_pretraining_has_no_target(few):
