@@ -21,6 +21,7 @@ ENCODERS = Registry(
         "gat": "gtl.encoders.gat:GAT",
         "rgcn": "gtl.encoders.rgcn:RGCN",
         "hgt": "gtl.encoders.hgt:HGT",
+        "earl": "gtl.encoders.earl:EARL",
     },
     sized_by=("schema",),
     base=Encoder,

@@ -28,6 +28,16 @@ class Encoder(Recorded, ABC, nn.Module):
     schema: Schema
     width: int
 
+    def observe(self, graph: Graph) -> None:
+        """Take from the training graph what the encoder needs of it; the default takes nothing.
+
+        Loops call it before training. What it keeps must be in buffers; an encoder that has seen
+        a graph before keeps what it has.
+
+        Args:
+            graph: The whole graph, or a batch of some.
+        """
+
     def layers(self, graph: Graph) -> list[Tensor]:
         """Node vectors after the input embedding and after each block, each ``(n, h)``."""
         vectors = [self.embed(graph)]
