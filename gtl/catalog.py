@@ -7,7 +7,16 @@ entry-point groups ``gtl.tasks``, ``gtl.encoders``, ``gtl.weightings``, ``gtl.ad
 """
 
 from gtl.registry import Registry
-from gtl.roles import Adapter, Encoder, FewShotMethod, Head, Readout, Task, Weighting
+from gtl.roles import (
+    Adapter,
+    Encoder,
+    FewShotMethod,
+    Head,
+    Readout,
+    Task,
+    TripleScore,
+    Weighting,
+)
 
 _SELF = "gtl.tasks.self_supervised"
 _CONSISTENCY = "gtl.tasks.consistency"
@@ -106,6 +115,17 @@ HEADS = Registry(
     sized_by=("width", "outputs"),
     base=Head,
 )
+TRIPLE_SCORES = Registry(
+    "triple score",
+    {
+        "transe": "gtl.heads.triple_score:TransE",
+        "distmult": "gtl.heads.triple_score:DistMult",
+        "complex": "gtl.heads.triple_score:ComplEx",
+        "rotate": "gtl.heads.triple_score:RotatE",
+    },
+    sized_by=("width", "relations"),
+    base=TripleScore,
+)
 READOUTS = Registry(
     "readout",
     {
@@ -140,5 +160,6 @@ register_task = TASKS.register
 register_weighting = WEIGHTINGS.register
 register_adapter = ADAPTERS.register
 register_head = HEADS.register
+register_triple_score = TRIPLE_SCORES.register
 register_readout = READOUTS.register
 register_few_shot_method = FEW_SHOT_METHODS.register

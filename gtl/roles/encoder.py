@@ -45,6 +45,16 @@ class Encoder(Recorded, ABC, nn.Module):
             vectors.append(block(graph, vectors[-1]))
         return vectors
 
+    def relations(self, graph: Graph) -> Tensor | None:
+        """Vectors of the edge types ``(r, h')``, if the encoder makes some; ``None`` by default.
+
+        Tasks on triples of the graph find them in ``view.targets["relations"]``.
+
+        Args:
+            graph: The graph that was encoded.
+        """
+        return None
+
     @abstractmethod
     def forward(self, graph: Graph) -> Tensor:
         """Node vectors ``(n, width)``."""
