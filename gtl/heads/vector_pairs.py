@@ -77,11 +77,7 @@ class _Distances(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         queries, vectors, candidates = ctx.saved_tensors
         if torch.is_grad_enabled():  # a gradient of this gradient is wanted
-            found = _plain(queries, vectors, candidates, ctx.pairs)
-            inputs = [t for t, needed in zip((queries, vectors), ctx.needs_input_grad) if needed]
-            parts = iter(torch.autograd.grad(found, inputs, grad, create_graph=True))
-            both = [next(parts) if needed else None for needed in ctx.needs_input_grad[:2]]
-            return (*both, None, None)
+            return (*_plain_gradients(queries, vectors, candidates, ctx.pairs, grad), None, None)
         to_queries, to_vectors = torch.zeros_like(queries), torch.zeros_like(vectors)
 
         def block(rows: slice, part: slice, difference: Tensor) -> None:
@@ -141,14 +137,19 @@ def _slopes(difference: Tensor, pairs: bool) -> Tensor:
     return difference
 
 
-def _plain(queries: Tensor, vectors: Tensor, candidates: Tensor | None, pairs: bool) -> Tensor:
-    """The same distances by operations that have derivatives of any order."""
-    if candidates is None:
-        difference = vectors - queries.unsqueeze(1)
+def _plain_gradients(
+    queries: Tensor, vectors: Tensor, candidates: Tensor | None, pairs: bool, grad: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Gradients at queries and vectors, by operations that have derivatives themselves."""
+    chosen = vectors.unsqueeze(0) if candidates is None else vectors[candidates]
+    difference = chosen - queries.unsqueeze(1)  # (b, k, h)
+    if pairs:
+        one, other = difference.chunk(2, -1)
+        size = (one * one + other * other + _TINY).rsqrt()
+        slopes = torch.cat([one * size, other * size], -1) * grad.unsqueeze(2)
     else:
-        chosen = vectors.index_select(0, candidates.flatten())
-        difference = chosen.unflatten(0, tuple(candidates.shape)) - queries.unsqueeze(1)
-    if not pairs:
-        return difference.abs().sum(-1)
-    one, other = difference.chunk(2, -1)
-    return (one * one + other * other + _TINY).sqrt().sum(-1)
+        slopes = difference.sign() * grad.unsqueeze(2)
+    if candidates is None:
+        return -slopes.sum(1), slopes.sum(0)
+    rows = slopes.flatten(0, 1)
+    return -slopes.sum(1), torch.zeros_like(vectors).index_add(0, candidates.flatten(), rows)
