@@ -44,8 +44,8 @@ class Reserved(nn.Module):
         nn.init.xavier_normal_(self.vectors, gain=nn.init.calculate_gain("relu"))
         # Node numbers of those that were drawn, -1 behind them, and the graph they are from.
         self.register_buffer("nodes", torch.full((size,), -1))
-        self.register_buffer("profiles", torch.zeros(size, 2 * max(relations, 1)).long())
-        self.register_buffer("sketch", torch.zeros(_BUCKETS).long())
+        self.register_buffer("profiles", torch.zeros(size, 2 * max(relations, 1)).int())
+        self.register_buffer("sketch", torch.zeros(_BUCKETS).int())
         self.register_buffer("graph_size", torch.tensor(-1))
         # Drawn here, so that copies of an encoder reserve the same entities of a graph.
         self.register_buffer("seed", torch.randint(2**62, ()))

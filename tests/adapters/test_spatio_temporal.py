@@ -74,7 +74,7 @@ def test_at_step_0_it_is_the_frozen_encoder_snapshot_by_snapshot(name, schema):
 
 def test_blocks_that_send_against_edges_are_refused_where_order_counts():
     encoder, graph = ENCODERS.build({"name": "earl", "width": 8}, PLAIN), snapshots(PLAIN)
-    with pytest.raises(ConfigError, match="`causal` is true.*against edges too.*causal=False"):
+    with pytest.raises(ConfigError, match=r"`causal` is true.*against edges too.*causal=False"):
         trained(encoder)(graph)
     assert (
         trained(ENCODERS.build({"name": "earl", "width": 8}, PLAIN), causal=False)(graph)
