@@ -132,7 +132,7 @@ def _ranks(
         # The true one is masked if it is known, and in the count of its level if it is not.
         masked = scores[row, found[some]] == -torch.inf
         level = level - (~masked).long()
-        ranks[some] = 1 + above + level / 2
+        ranks[some] = 1 + above + level.double() / 2
     return ranks
 
 
