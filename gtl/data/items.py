@@ -33,12 +33,15 @@ class Items(ABC):
         one_graph: Whether all items lie in one graph, whose node vectors serve every batch.
         can_sample: Whether a batch can be the sampled neighborhoods of its items.
         has_readout: Whether node vectors are pooled to item vectors by a readout.
+        pretraining_part: Part of the split that pre-training uses: ``"all"``, labels being left
+            out, unless the items themselves are what is to be predicted.
     """
 
     level: ClassVar[str]
     one_graph: ClassVar[bool]
     can_sample: ClassVar[bool] = False
     has_readout: ClassVar[bool] = False
+    pretraining_part: ClassVar[str] = "all"
 
     @abstractmethod
     def __len__(self) -> int:
@@ -105,6 +108,10 @@ class Items(ABC):
     def step_size(self, batch_size: int, fan_out: Sequence[int | None] | None) -> int:
         """Items of a training step; 0 means all at once."""
         return batch_size
+
+    def pretraining_step(self, batch_size: int, fan_out: Sequence[int | None] | None) -> int:
+        """Items of a step of pre-training, likewise: one graph is seen whole unless sampled."""
+        return 0 if self.one_graph and fan_out is None else batch_size
 
     def portions(
         self,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -15,8 +15,10 @@ from gtl.data.items import ItemsOfOneGraph, moved_once, schema_of
 from gtl.errors import DataError
 from gtl.graph import Graph, Schema
 from gtl.graph.pairs import pair_features
+from gtl.graph.triples import TripleIndex, triples_of
 
-_BATCH = 1 << 10
+INVERSE = "inverse of "  # before the name of a relation
+_BATCH = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,13 @@ class Vocabulary:
     entities: Sequence[str]
     relations: Sequence[str]
 
+    @property
+    def has_inverses(self) -> bool:
+        """Whether the second half of the relations are the inverses of the first half."""
+        half = len(self.relations) // 2
+        first = [f"{INVERSE}{name}" for name in self.relations[:half]]
+        return bool(half) and list(self.relations[half:]) == first
+
     @cached_property
     def entity_numbers(self) -> dict[str, int]:
         """Number of each entity by name."""
@@ -40,6 +49,11 @@ class Vocabulary:
     def relation_numbers(self) -> dict[str, int]:
         """Number of each relation by name."""
         return {name: number for number, name in enumerate(self.relations)}
+
+    def named(self, columns: Mapping[str, Any]) -> dict[str, list[str]]:
+        """Names in place of numbers, in the columns ``head``, ``relation`` and ``tail``."""
+        names = {"head": self.entities, "relation": self.relations, "tail": self.entities}
+        return {title: [names[title][i] for i in columns[title]] for title in names}
 
     def entity(self, name: str) -> int:
         """Number of an entity.
@@ -67,8 +81,10 @@ class TripleItems(ItemsOfOneGraph):
 
     triples: Tensor
     relations: int
+    _known: dict[torch.device, TripleIndex] = field(default_factory=dict, repr=False)
 
     level = "triple"
+    pretraining_part = "train"
 
     def __post_init__(self) -> None:
         triples = self.triples
@@ -108,6 +124,14 @@ class TripleItems(ItemsOfOneGraph):
             pair_type=chosen[:, 1].to(device),
         )
 
+    def known(self, device: torch.device | str = "cpu") -> TripleIndex:
+        """The index of all items, of whatever part, with which ranks are filtered; made once."""
+        device = torch.device(device)
+        if device not in self._known:
+            every = torch.cat([self.triples, triples_of(self.graph)]).to(device)
+            self._known[device] = TripleIndex.of(every, self.graph.num_nodes, self.relations)
+        return self._known[device]
+
     @staticmethod
     def features(graph: Graph, nodes: Tensor, pool: Any) -> Tensor:
         """One vector of the two entities' vectors."""
@@ -118,6 +142,10 @@ class TripleItems(ItemsOfOneGraph):
     def columns(self, index: Tensor) -> dict[str, Any]:
         """Head, relation and tail, by number."""
         return dict(zip(("head", "relation", "tail"), self.triples[index].t().numpy()))
+
+    def pretraining_step(self, batch_size: int, fan_out: Sequence[int | None] | None) -> int:
+        """As many triples as in any training."""
+        return batch_size
 
     def portions(
         self,

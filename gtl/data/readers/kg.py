@@ -14,13 +14,12 @@ from gtl.data.dataset import Dataset
 from gtl.data.find import find
 from gtl.data.readers.triple_file import NamedTriples, read_triples
 from gtl.data.text_file import TextFile
-from gtl.data.triples import Vocabulary
+from gtl.data.triples import INVERSE, Vocabulary
 from gtl.errors import ConfigError, DataError
 from gtl.graph import Graph
 
 UNSEEN = ("inductive", "drop", "raise")
 DUPLICATES = ("raise", "drop")
-INVERSE = "inverse of "
 _NAMES = {"train": ("train",), "valid": ("valid", "val", "dev", "validation"), "test": ("test",)}
 _ENDINGS = [f"{e}{c}" for e in (".txt", ".tsv", ".csv", "") for c in ("", ".gz", ".bz2", ".xz")]
 _SHOWN = 3
