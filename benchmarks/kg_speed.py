@@ -2,11 +2,11 @@
 
 Both train with Adam, RotatE (or, beside NodePiece, DistMult), the self-adversarial loss and as many
 negatives for each triple, on one set at one batch size and width; gtl draws half of the negatives
-for each side and pykeen the side of each at random. gtl's negatives are filtered by the training
-triples; pykeen's are timed unfiltered, its default, and filtered, its exact choice. Each turn trains
-on the same number of batches. NodePiece trains on inverse triples as well, so that it sees each
-triple twice; what is counted are triples that it is given, inverse ones included. Ranking is that of
-the same test triples, filtered by all known ones, both sides.
+for each side, pykeen the side of each at random. gtl's negatives are filtered by the training
+triples; pykeen's are timed unfiltered, its default, and filtered, its exact choice. Each turn
+trains on the same number of batches. NodePiece trains on inverse triples as well and so sees each
+triple twice: inverse ones are counted, too. Ranking is that of the same test triples, filtered by
+all known ones, both sides.
 
 pykeen is no dependency of gtl. ``pip install pykeen``, then
 
@@ -182,9 +182,8 @@ def per_second(found: dict[str, Any], triples: int) -> dict[str, Any]:
 def show(results: dict[str, Any]) -> None:
     for what, found in results.items():
         for side, rate in found["triples_per_second"].items():
-            print(
-                f"{what:>9}  {side:<24} {rate:10,.0f} triples/s  {found['ratio'].get(side, 1.0):6.2f}x"
-            )
+            ratio = found["ratio"].get(side, 1.0)
+            print(f"{what:>9}  {side:<24} {rate:10,.0f} triples/s  {ratio:6.2f}x")
 
 
 if __name__ == "__main__":
