@@ -7,7 +7,16 @@ entry-point groups ``gtl.tasks``, ``gtl.encoders``, ``gtl.weightings``, ``gtl.ad
 """
 
 from gtl.registry import Registry
-from gtl.roles import Adapter, Encoder, FewShotMethod, Head, Readout, Task, Weighting
+from gtl.roles import (
+    Adapter,
+    Encoder,
+    FewShotMethod,
+    Head,
+    Readout,
+    Task,
+    TripleScore,
+    Weighting,
+)
 
 _SELF = "gtl.tasks.self_supervised"
 _CONSISTENCY = "gtl.tasks.consistency"
@@ -21,6 +30,8 @@ ENCODERS = Registry(
         "gat": "gtl.encoders.gat:GAT",
         "rgcn": "gtl.encoders.rgcn:RGCN",
         "hgt": "gtl.encoders.hgt:HGT",
+        "earl": "gtl.encoders.earl:EARL",
+        "embedding": "gtl.encoders.embedding:Embedding",
     },
     sized_by=("schema",),
     base=Encoder,
@@ -48,6 +59,7 @@ TASKS = Registry(
         "descriptors": f"{_SELF}.descriptors:Descriptors",
         "fingerprint": f"{_SELF}.fingerprint:Fingerprint",
         "structure": f"{_SELF}.structure:Structure",
+        "link_ranking": "gtl.tasks.link_ranking:LinkRanking",
         "knowledge_consistency": f"{_CONSISTENCY}.knowledge:KnowledgeConsistency",
         "representation_consistency": f"{_CONSISTENCY}.representation:RepresentationConsistency",
         "pseudo_label": f"{_CONSISTENCY}.pseudo_label:PseudoLabel",
@@ -105,6 +117,17 @@ HEADS = Registry(
     sized_by=("width", "outputs"),
     base=Head,
 )
+TRIPLE_SCORES = Registry(
+    "triple score",
+    {
+        "transe": "gtl.heads.triple_score:TransE",
+        "distmult": "gtl.heads.triple_score:DistMult",
+        "complex": "gtl.heads.triple_score:ComplEx",
+        "rotate": "gtl.heads.triple_score:RotatE",
+    },
+    sized_by=("width", "relations"),
+    base=TripleScore,
+)
 READOUTS = Registry(
     "readout",
     {
@@ -139,5 +162,6 @@ register_task = TASKS.register
 register_weighting = WEIGHTINGS.register
 register_adapter = ADAPTERS.register
 register_head = HEADS.register
+register_triple_score = TRIPLE_SCORES.register
 register_readout = READOUTS.register
 register_few_shot_method = FEW_SHOT_METHODS.register

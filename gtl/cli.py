@@ -14,19 +14,7 @@ from typing import Any
 from gtl.errors import ConfigError, GtlError, GtlWarning
 from gtl.run_options import spelled_out as _spelled_out
 from gtl.run_options import with_run_config
-
-# Groups of the options of a loop in its help; what is in none of them is a part.
-_GROUPS = {
-    "training": (
-        *("epochs", "episodes", "batch_size", "fan_out", "lr", "rates", "weight_decay"),
-        *("optimizer", "meta_share", "guard", "patience", "stride", "repeats", "workers"),
-    ),
-    "weights": (
-        *("warmup", "schedule", "head_start", "head_first", "batch_norm", "average"),
-        "members",
-    ),
-    "run": ("seed", "device", "out", "resume"),
-}
+from gtl.verb_options import add_data, add_evaluation, add_loop, add_output, add_use_of_run
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -196,10 +184,14 @@ def predict(
     split: str,
     out: Path,
     overwrite: bool,
+    queries: str | None = None,
+    top: int = 10,
+    facts: str | None = None,
     **options: Any,
 ) -> str:
     """Write a run's predictions as CSV."""
     import gtl
+    from gtl.train.completion import complete
     from gtl.train.ensemble import Ensemble
     from gtl.train.evaluate import as_model
     from gtl.train.prediction_table import prediction_table
@@ -209,12 +201,30 @@ def predict(
     if not out.parent.is_dir():
         raise ConfigError(f"there is no folder {out.parent} to write {out.name} to; make it first")
     model, dataset = as_model(run), _read_for(run, data, root)
+    if queries is not None:
+        asked = _listed(queries)
+        table = complete(model, dataset, asked, top=top, facts=facts)
+        table.to_csv(out, index=False)
+        return f"{table.to_string(index=False, max_rows=20)}\n{len(table)} answers: {out}"
+    if facts is not None:
+        raise ConfigError("`--facts` are read for `--queries`; give some, or leave it out")
     several = isinstance(model, Ensemble)
     found = gtl.predict(model, dataset, split, spread=several, **options)
     mean, std = found if several else (found, None)
     table = prediction_table(model, dataset, mean, dataset.items(split), split == "all", std)
     table.to_csv(out, index=False)
     return f"{len(table)} predictions: {out}"
+
+
+def _listed(queries: str) -> Any:
+    """One query that was written as a list; else the name of a file, unchanged."""
+    import yaml
+
+    if not queries.startswith("["):
+        return queries
+    quoted = queries.replace("?", "'?'") if "'?'" not in queries else queries
+    found = yaml.safe_load(quoted)
+    return [None if name is None else str(name) for name in found]
 
 
 def report(folder: Path, **options: Any) -> str:
@@ -289,81 +299,21 @@ def _parser() -> Any:
         "forecast": (gtl.forecast, "series"),
     }
     for name, (loop, data) in loops.items():
-        _add_data(subs[name], "what to read: a spec, or a mapping of spec and reader's options")
-        _add_loop(subs[name], loop, data)
+        add_data(subs[name], "what to read: a spec, or a mapping of spec and reader's options")
+        add_loop(subs[name], loop, data)
     for name in ("pretrain", "finetune", "compare", "adapt", "forecast"):
         subs[name].set_defaults(encoder="gin")
     subs["probe"].set_defaults(encoder={})  # none: properties can stand alone
     for name, part in (("evaluate", "test"), ("predict", "all")):
-        _add_use_of_run(subs[name], part)
-    _add_evaluation(subs["evaluate"])
-    _add_output(subs["predict"])
+        add_use_of_run(subs[name], part)
+    add_evaluation(subs["evaluate"])
+    add_output(subs["predict"])
     subs["report"].add_argument("folder", type=Path, help="folder with run folders, at any depth")
     subs["report"].add_function_arguments(report_of, skip={"folder"}, fail_untyped=False)
     subs["list"].add_argument(
         "what", nargs="?", default="all", help="a role, a part, data, or a scheme of data"
     )
     return parser
-
-
-def _add_data(parser: Any, what: str) -> None:
-    group = parser.add_argument_group("data (gtl list data shows the options of each reader)")
-    group.add_argument("--data", type=str | dict | None, help=what + "; --data.OPTION sets one")
-    group.add_argument(
-        "--root", type=Path | None, help="folder of named data sets; GTL_DATA by default"
-    )
-
-
-def _add_loop(parser: Any, function: Callable[..., Any], data: str) -> None:
-    """The options of a loop in groups, each with the first sentence of its description."""
-    import inspect
-
-    names = [name for name in inspect.signature(function).parameters if name != data]
-    parts = [name for name in names if not any(name in group for group in _GROUPS.values())]
-    for title, members in {"parts": parts, **_GROUPS}.items():
-        if any(name in members for name in names):
-            skip = {name for name in names if name not in members} | {data}
-            group = parser.add_argument_group(title)
-            group.add_function_arguments(function, as_group=False, skip=skip, fail_untyped=False)
-    for action in parser._actions:
-        if isinstance(action.help, str):
-            action.help = " ".join(action.help.split()).split(". ")[0].rstrip(".")
-
-
-def _add_use_of_run(parser: Any, part: str) -> None:
-    parser.add_argument("run", type=Path, help="run folder of finetune, probe or compare")
-    _add_data(parser, "what to read; the data of the run by default")
-    parser.add_argument("--split", default=part, help="train, valid, test or all")
-    parser.add_argument(
-        "--fan_out",
-        type=list[int | None] | None,
-        help="neighbors to sample at each hop, such as [10, 10]; by default all are read",
-    )
-    parser.add_argument(
-        "--batch_size", type=int | None, help="graphs at a time, or nodes with their neighbors"
-    )
-
-
-def _add_evaluation(parser: Any) -> None:
-    parser.add_argument("--metrics", type=list[str], default=[], help="metrics to add")
-    parser.add_argument(
-        "--per_task", type=bool, default=False, help="add the metric of each label column"
-    )
-    parser.add_argument(
-        "--allow_changed",
-        type=bool,
-        default=False,
-        help="evaluate also where the data of the run is not as it was in training",
-    )
-
-
-def _add_output(parser: Any) -> None:
-    parser.add_argument(
-        "--out", type=Path, default=Path("predictions.csv"), help="CSV file to write"
-    )
-    parser.add_argument(
-        "--overwrite", type=bool, default=False, help="replace the file if there is one"
-    )
 
 
 def _read_for(run: Path, data: Any, root: Path | None) -> Any:

@@ -88,6 +88,29 @@ def score(
     return float(np.mean(values))
 
 
+def score_of_ranks(metric: str, ranks: np.ndarray) -> float:
+    """The mean of one over the rank (``mrr``), or the share of ranks up to K (``hits@K``).
+
+    Args:
+        metric: ``mrr`` or ``hits@K``.
+        ranks: From 1, float ``(b,)``; a rank between two places is the mean of several ties.
+
+    Raises:
+        DataError: If there are no ranks, or the metric is another one.
+
+    Example:
+        >>> score_of_ranks("mrr", np.array([1.0, 4.0])), score_of_ranks("hits@3", np.array([1, 4]))
+        (0.625, 0.5)
+    """
+    if not ranks_pairs(metric):
+        raise DataError(f"{metric} is no metric of ranks; use mrr or hits@K")
+    if not len(ranks):
+        raise DataError(f"{metric} is undefined: there is nothing to rank")
+    if metric == "mrr":
+        return float(np.mean(1 / ranks))
+    return float(np.mean(ranks <= int(metric.removeprefix("hits@"))))
+
+
 def scores_by_column(
     metric: str, labels: np.ndarray, outputs: np.ndarray, queries: np.ndarray | None = None
 ) -> list[float | None]:

@@ -28,6 +28,9 @@ SMALL = {
         *("--corpus", "demo:solubility", "--labels", "60", "--splits", "2"),
         *("--epochs", "1", "--width", "8"),
     ],
+    "small_kg_embedding": [
+        *("--families", "8", "--seeds", "2", "--epochs", "1", "--width", "8"),
+    ],
     "static_encoder_through_time": [
         *("--seeds", "2", "--epochs", "1", "--width", "8"),
     ],

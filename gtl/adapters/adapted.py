@@ -216,6 +216,11 @@ class AdaptedEncoder(Adapted, Encoder):
         """Node vectors after the adapted embedding and after each adapted block."""
         return self.adapted_base().layers(graph)  # type: ignore[operator]
 
+    def relations(self, graph: Graph) -> Tensor | None:
+        """Vectors of relations that the base makes."""
+        found: Tensor | None = self.base.relations(graph)
+        return found
+
     @property
     def schema(self) -> Schema:  # type: ignore[override]
         """What graphs must look like."""

@@ -49,6 +49,7 @@ class SpatioTemporal(Adapter):
         parts: Which of ``"temporal"``, ``"spatial"`` and ``"joint"``.
         scale: Factor of the joint adapter, 0.5 in the paper.
         causal: Edges along time lead from earlier steps to later ones alone; otherwise both ways.
+            Blocks that send messages against edges too (those of ``earl``) need ``False``.
         reach: Longest edge along time in steps; ``None`` for the whole window. Several numbers are
             those of the blocks, in order.
         inlet: A second temporal adapter for each block, before it, which the paper uses where the
@@ -138,6 +139,7 @@ class SpatioTemporal(Adapter):
 
         maps = {part: each[i] for part, each in self.maps.items()}  # type: ignore[index]
         if "temporal" in maps:
+            self._check_direction(call.module)  # type: ignore[attr-defined]
             past = time_graph(
                 graph, self.history, self.causal, self.reaches[i], edge_type=self.edge_type
             )
@@ -149,6 +151,13 @@ class SpatioTemporal(Adapter):
         if "joint" in maps:
             out = out + self.scale * maps["joint"](h)
         return out
+
+    def _check_direction(self, block: nn.Module) -> None:
+        if self.causal and getattr(block, "both_ways", False):
+            raise ConfigError(
+                f"`causal` is true, but messages of {type(block).__name__} go against edges too, "
+                "from later steps to earlier ones; give causal=False or another encoder"
+            )
 
     def _check_edge_type(self, types: int) -> None:
         if self.edge_type and not types:

@@ -10,7 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gtl.data.items import Items, PairItems, items_of
+from gtl.data.item_kinds import items_of
+from gtl.data.items import Items, PairItems
+from gtl.data.triples import TripleItems, Vocabulary
 from gtl.errors import DataError
 from gtl.graph import Graph, Schema
 from gtl.graph.constant import refuse_autograd
@@ -25,22 +27,25 @@ _DEFAULT_METRIC = {"binary": "rocauc", "multiclass": "acc", "regression": "rmse"
 class Dataset:
     """Graphs with or without labels.
 
-    Items are graphs (``level="graph"``), the nodes of one graph (``level="node"``) or pairs of its
-    nodes (``level="edge"``): is there a link? The graph of a link-level set has the links that
-    training may know; links of valid and test are items alone.
+    Items are graphs (``level="graph"``), the nodes of one graph (``level="node"``), pairs of its
+    nodes (``level="edge"``): is there a link?, or triples of a knowledge graph
+    (``level="triple"``). The graph of a set of links or triples has those that training may know;
+    links and triples of valid and test are items alone.
 
     Attributes:
         spec: What it was loaded from, such as ``ogb:ogbg-molbace``.
         graphs: The graphs of a graph-level set.
-        graph: The graph of a node- or link-level set.
+        graph: The graph of a node- or link-level set, or of one of triples.
         pairs: Two nodes of each item of a link-level set, int64 ``(items, 2)``.
         labels: Float ``(items, t)`` with NaN for missing, int64 classes ``(items,)`` with -1 for
             missing, or ``None``. Stored as float32 or int64. At link level 1 for a link and 0
             for none, ``(items, 1)``; training sets usually hold links alone and the negatives
             are drawn in each step.
+        triples: Head, relation and tail of each item of a set of triples, int64 ``(items, 3)``.
+        vocabulary: Names of entities and relations of a set of triples.
         split: Item numbers, int64, under ``train``, ``valid`` and ``test``, no item in two of
             them; may be empty for unlabeled data.
-        level: ``"graph"``, ``"node"`` or ``"edge"``.
+        level: ``"graph"``, ``"node"``, ``"edge"`` or ``"triple"``.
         kind: ``"binary"``, ``"multiclass"`` or ``"regression"``; read off the labels if not given.
         metric: A key of :data:`METRICS`, or ``hits@K``; chosen by ``kind`` if not given.
         names: A name per item, such as its SMILES; may be empty.
@@ -73,6 +78,8 @@ class Dataset:
     options: Mapping[str, Any] = field(default_factory=dict)
     root: str = ""
     pairs: Tensor | None = None
+    triples: Tensor | None = None
+    vocabulary: Vocabulary | None = None
     rows: Tensor | None = None
     file: str = ""
     contents: Items = field(init=False, repr=False)
@@ -83,6 +90,8 @@ class Dataset:
             refuse_autograd(self.graph)
         if self.labels is not None:
             self._check_labels(self.labels)
+        if isinstance(self.contents, TripleItems):
+            self._check_triples(self.contents)
         if self.names and len(self.names) != len(self):
             raise DataError(f"{self.spec}: {len(self.names)} names for {len(self)} items")
         if self.rows is not None and len(self.rows) != len(self):
@@ -90,8 +99,10 @@ class Dataset:
         self._check_split()
 
     def _contents(self) -> Items:
+        known = None if self.vocabulary is None else len(self.vocabulary.relations)
+        held = (self.graphs, self.graph, self.pairs, self.triples)
         try:
-            return items_of(self.level, self.graphs, self.graph, self.pairs)
+            return items_of(self.level, *held, relations=known)
         except DataError as error:
             raise DataError(f"{self.spec}: {error}") from None
 
@@ -150,6 +161,21 @@ class Dataset:
             raise DataError(
                 f"{self.spec}: there is a class {int(labels.max())} but only "
                 f"{len(self.class_names)} `class_names`"
+            )
+
+    def _check_triples(self, items: TripleItems) -> None:
+        if self.labels is not None:
+            raise DataError(f"{self.spec}: triples have no `labels`; all of them are true")
+        if self.vocabulary and len(self.vocabulary.entities) != items.graph.num_nodes:
+            raise DataError(
+                f"{self.spec}: {len(self.vocabulary.entities)} names of entities for "
+                f"{items.graph.num_nodes} nodes"
+            )
+        if not self.metric:
+            object.__setattr__(self, "metric", "mrr")
+        if not ranks_pairs(self.metric):
+            raise DataError(
+                f"{self.spec}: `metric` is {self.metric!r}, expected mrr or hits@K for triples"
             )
 
     def _check_split(self) -> None:
@@ -277,8 +303,9 @@ class Dataset:
 
         Args:
             index: Item numbers, int64 ``(b,)``. At node level they become the ``seeds`` of the
-                whole graph, at link level their nodes become its ``pairs``.
-            device: Where to; the one graph of a node- or link-level set is moved there once.
+                whole graph, at link level their nodes become its ``pairs``, and those of triples,
+                whose relations become its ``pair_type``.
+            device: Where to; the one graph that holds all items is moved there once.
             fan_out: Of a node-level set, cut out sampled neighborhoods of the items alone, so many
                 edges of each node at each hop; see :func:`gtl.graph.sample_neighbors`.
             rng: Generator for the draws.
@@ -308,7 +335,8 @@ class Dataset:
         digest = hashlib.sha256()
         digest.update(self.contents.checksum().encode())
         values = {f"split.{name}": index for name, index in self.split.items()}
-        for name, value in (("labels", self.labels if labels else None), ("pairs", self.pairs)):
+        held = {"labels": self.labels if labels else None, "pairs": self.pairs}
+        for name, value in {**held, "triples": self.triples}.items():
             if value is not None:
                 values[name] = value
         for name, value in sorted(values.items()):

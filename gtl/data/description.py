@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from gtl.data.dataset import Dataset
 
-_ITEMS = {"graph": "graphs", "node": "nodes", "edge": "pairs of nodes"}
+_ITEMS = {"graph": "graphs", "node": "nodes", "edge": "pairs of nodes", "triple": "triples"}
 
 
 def describe(data: Dataset) -> str:
@@ -25,7 +25,7 @@ def describe(data: Dataset) -> str:
 
 def _size(data: Dataset) -> str:
     if data.graph is not None:
-        size = f"{data.graph.num_nodes} nodes, " if data.level == "edge" else ""
+        size = f"{data.graph.num_nodes} nodes, " if data.level in ("edge", "triple") else ""
         return f" of a graph with {size}{data.graph.num_edges} edges"
     assert data.graphs is not None
     nodes, edges = int(data.graphs.node_offsets[-1]), int(data.graphs.edge_offsets[-1])

@@ -1,7 +1,8 @@
 """Items of a data set: graphs, nodes of one graph, or pairs of its nodes.
 
-Everything that depends on what an item is stands here, a class for each kind. Windows of a series
-are :class:`gtl.data.window_items.WindowItems`.
+Everything that depends on what an item is stands here, a class for each kind. Triples of a
+knowledge graph are :class:`gtl.data.triples.TripleItems`, windows of a series
+:class:`gtl.data.window_items.WindowItems`.
 """
 
 from __future__ import annotations
@@ -32,12 +33,15 @@ class Items(ABC):
         one_graph: Whether all items lie in one graph, whose node vectors serve every batch.
         can_sample: Whether a batch can be the sampled neighborhoods of its items.
         has_readout: Whether node vectors are pooled to item vectors by a readout.
+        pretraining_part: Part of the split that pre-training uses: ``"all"``, labels being left
+            out, unless the items themselves are what is to be predicted.
     """
 
     level: ClassVar[str]
     one_graph: ClassVar[bool]
     can_sample: ClassVar[bool] = False
     has_readout: ClassVar[bool] = False
+    pretraining_part: ClassVar[str] = "all"
 
     @abstractmethod
     def __len__(self) -> int:
@@ -104,6 +108,10 @@ class Items(ABC):
     def step_size(self, batch_size: int, fan_out: Sequence[int | None] | None) -> int:
         """Items of a training step; 0 means all at once."""
         return batch_size
+
+    def pretraining_step(self, batch_size: int, fan_out: Sequence[int | None] | None) -> int:
+        """Items of a step of pre-training, likewise: one graph is seen whole unless sampled."""
+        return 0 if self.one_graph and fan_out is None else batch_size
 
     def portions(
         self,
@@ -212,7 +220,7 @@ class NodeItems(ItemsOfOneGraph):
         """The whole graph, moved to the device once, or sampled neighborhoods of the items."""
         if fan_out is None:
             whole = moved_once(self.graph, device)
-            return whole.replace(seeds=index.to(device), pairs=None)
+            return whole.replace(seeds=index.to(device), pairs=None, pair_type=None)
         home = self.graph.device
         part = sample_neighbors(self.graph, index.to(home), fan_out, rng)
         return part.to(torch.device(device))
@@ -275,7 +283,7 @@ class PairItems(ItemsOfOneGraph):
     ) -> Graph:
         """The whole graph with the items as its ``pairs``."""
         whole = moved_once(self.graph, device)
-        return whole.replace(seeds=None, pairs=self.pairs[index].to(device))
+        return whole.replace(seeds=None, pairs=self.pairs[index].to(device), pair_type=None)
 
     @staticmethod
     def features(graph: Graph, nodes: Tensor, pool: Any) -> Tensor:
@@ -304,38 +312,6 @@ class PairItems(ItemsOfOneGraph):
     ) -> tuple[Sequence[int | None] | None, int]:
         """The whole graph, many pairs at a time."""
         return None, batch_size or _PAIRS
-
-
-KINDS_OF_ITEMS: dict[str, type[Items]] = {
-    kind.level: kind for kind in (GraphItems, NodeItems, PairItems)
-}
-
-
-def items_of(
-    level: str, graphs: PackedGraphs | None, graph: Graph | None, pairs: Tensor | None
-) -> Items:
-    """Items of a level from what holds them.
-
-    Raises:
-        DataError: If something is missing, superfluous or of the wrong shape for the level.
-    """
-    if (graphs is None) == (graph is None):
-        raise DataError("give either `graphs` or `graph`")
-    if level not in KINDS_OF_ITEMS:
-        raise DataError(f"`level` is {level!r}, expected one of {tuple(KINDS_OF_ITEMS)}")
-    if (level == GraphItems.level) != (graph is None):
-        raise DataError(
-            f"`level` is {level!r}; graph-level sets are given as `graphs`, node- and link-level "
-            "ones as `graph`"
-        )
-    if (level == PairItems.level) != (pairs is not None):
-        raise DataError(
-            f"`level` is {level!r}; link-level sets, and no others, are given with `pairs`"
-        )
-    if graphs is not None:
-        return GraphItems(graphs)
-    assert graph is not None
-    return NodeItems(graph) if pairs is None else PairItems(graph, pairs)
 
 
 def moved_once(graph: Graph, device: torch.device | str) -> Graph:

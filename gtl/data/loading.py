@@ -25,6 +25,7 @@ SCHEMES = {
     "tu": "gtl.data.readers.tu:load_tu",
     "mat": "gtl.data.readers.mat:load_mat",
     "typed": "gtl.data.readers.heco:load_typed",
+    "kg": "gtl.data.readers.kg:load_kg",
     "series": "gtl.data.readers.series:load_series",
     "demo": "gtl.data.readers.demo:load_demo",
     "packed": "gtl.data.readers.packed:load_packed",
@@ -41,7 +42,7 @@ def load(
     Args:
         spec: ``scheme:name``: ``ogb:ogbg-molbace``, ``smiles:molecules.csv``,
             ``planetoid:cora``, ``npz:amazon_electronics_photo``, ``tu:MUTAG``,
-            ``mat:dblpv7``, ``typed:acm``, ``series:los_loop``, ``demo:shapes``,
+            ``mat:dblpv7``, ``typed:acm``, ``kg:WN18RR``, ``series:los_loop``, ``demo:shapes``,
             ``packed:corpus.safetensors``.
         root: Folder where named data sets lie; the environment variable ``GTL_DATA`` if not given.
         seed: Of random splits.

@@ -27,9 +27,11 @@ def node_input(schema: Schema, width: int) -> nn.Module:
     """The input embedding for nodes as in the schema: ``embed(graph) -> (n, width)``."""
     if schema.node_types > 1:
         features = None if schema.node is None else _feature_input(schema.node, width)
+        if features is None and schema.nodes:
+            features = NodeTable(schema.nodes, width)
         return TypedInput(features, schema.node_types, width)
     if schema.node is None:
-        return LearnedVector(width)
+        return NodeTable(schema.nodes, width) if schema.nodes else LearnedVector(width)
     return _feature_input(schema.node, width)
 
 
@@ -48,6 +50,36 @@ class LearnedVector(nn.Module):
     def forward(self, graph: Graph) -> Tensor:
         """The same row for each node, ``(n, width)``."""
         return self.vector.expand(graph.num_nodes, -1)
+
+
+class NodeTable(nn.Module):
+    """A learned vector for each node, where all items lie in one graph without features.
+
+    It is not copied: a gradient of all rows is needed anyway where a step draws negatives among all
+    nodes. Entries start uniform in a range of ``24 / width`` around 0, that of Sun et al. 2019 for
+    complex vectors of that width and margin 10.
+
+    Args:
+        nodes: Number of nodes.
+        width: Columns of the vectors.
+    """
+
+    def __init__(self, nodes: int, width: int):
+        super().__init__()
+        self.table = nn.Parameter(torch.empty(nodes, width).uniform_(-24 / width, 24 / width))
+
+    def forward(self, graph: Graph) -> Tensor:
+        """Node vectors ``(n, width)``.
+
+        Raises:
+            DataError: If the graph has another number of nodes.
+        """
+        if graph.num_nodes != len(self.table):
+            raise DataError(
+                f"the encoder learned a vector for each of {len(self.table)} nodes, the graph has "
+                f"{graph.num_nodes}; use that graph, or an encoder that reads edges alone (earl)"
+            )
+        return self.table
 
 
 class TypedInput(nn.Module):

@@ -34,7 +34,7 @@ def joined_fields(graphs: Sequence[Graph]) -> dict[str, Any]:
             for value, start in zip((getattr(graph, name) for graph in graphs), starts)
         ]
         fields[name] = _join(name, shifted)
-    for name in ("x", "e", "node_type", "edge_type", "time", "y", *SAMPLE_FIELDS):
+    for name in ("x", "e", "node_type", "edge_type", "time", "y", "pair_type", *SAMPLE_FIELDS):
         fields[name] = _join(name, [getattr(graph, name) for graph in graphs])
     fields["sizes"] = torch.cat([graph.graph_sizes() for graph in graphs])
     fields["properties"] = _joined_properties(graphs)

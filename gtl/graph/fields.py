@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 NODE_FIELDS = ("x", "node_type")
 SAMPLE_FIELDS = ("origin", "undrawn")  # rows of nodes too, but about the graph sampled from
 EDGE_FIELDS = ("src", "dst", "e", "edge_type", "time")
-INDEX_FIELDS = ("src", "dst", "node_type", "edge_type", "sizes", "seeds", "pairs", *SAMPLE_FIELDS)
+INDEX_FIELDS = (
+    *("src", "dst", "node_type", "edge_type", "sizes", "seeds", "pairs", "pair_type"),
+    *SAMPLE_FIELDS,
+)
 FORMS = {  # rows and dimensions of each field but `y`
     "src": ("edge", 1),
     "dst": ("edge", 1),
@@ -27,6 +30,7 @@ FORMS = {  # rows and dimensions of each field but `y`
     "sizes": ("", 1),
     "seeds": ("", 1),
     "pairs": ("", 2),
+    "pair_type": ("", 1),
     "origin": ("node", 1),
     "undrawn": ("node", 1),
 }
@@ -49,6 +53,11 @@ def check_forms(graph: Graph) -> None:
             raise ShapeError(f"`{name}` is {form(value)}, expected {expected} rows, one per {what}")
     if graph.pairs is not None and graph.pairs.shape[1] != 2:
         raise ShapeError(f"`pairs` is {form(graph.pairs)}, expected (b, 2), two nodes a row")
+    if graph.pair_type is not None and len(graph.pair_type) != _count(graph.pairs):
+        raise ShapeError(
+            f"`pair_type` is {form(graph.pair_type)}, expected one relation for each of "
+            f"{_count(graph.pairs)} `pairs`"
+        )
     if graph.pairs is not None and graph.seeds is not None:
         raise ShapeError("a graph with `seeds` and `pairs` has two sets of items; give one")
     _check_labels(graph)
@@ -64,6 +73,10 @@ def _check_labels(graph: Graph) -> None:
     if y.shape[:1] != (graph.num_items,):
         what = "seed" if graph.seeds is not None else "graph" if graph.pairs is None else "pair"
         raise ShapeError(f"`y` is {form(y)}, expected {graph.num_items} rows, one per {what}")
+
+
+def _count(values: Tensor | None) -> int:
+    return 0 if values is None else len(values)
 
 
 def _check_properties(graph: Graph) -> None:

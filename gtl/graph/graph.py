@@ -49,6 +49,8 @@ class Graph:
         seeds: Nodes that ``y`` (and node-level tasks) refer to, int64 ``(b,)``.
         pairs: Pairs of nodes that ``y`` (and link-level tasks) refer to, int64 ``(b, 2)``; joined
             or not. A graph has seeds or pairs, not both.
+        pair_type: Relation of each pair, int64 ``(b,)``, where pairs are heads and tails of
+            triples; ``None`` elsewhere.
         origin: Number of each node in the graph that this one was sampled from, int64 ``(n,)``;
             see :func:`gtl.graph.sample_neighbors`. ``None`` if it was not sampled.
         undrawn: Incoming edges of each node that sampling left out, int64 ``(n,)``, likewise.
@@ -76,6 +78,7 @@ class Graph:
     y: Tensor | None = None
     seeds: Tensor | None = None
     pairs: Tensor | None = None
+    pair_type: Tensor | None = None
     origin: Tensor | None = None
     undrawn: Tensor | None = None
     properties: Mapping[str, Tensor] | None = None
@@ -195,7 +198,7 @@ class Graph:
 
     def unlabeled(self) -> Graph:
         """The graph without labels, seeds and pairs."""
-        return self.replace(y=None, seeds=None, pairs=None)
+        return self.replace(y=None, seeds=None, pairs=None, pair_type=None)
 
     # -- structure -----------------------------------------------------------------------------
 

@@ -54,12 +54,16 @@ class Schema:
         edge: Edge features, ``None`` if edges have none.
         node_types: Number of node types, 0 if untyped.
         edge_types: Number of edge types, 0 if untyped.
+        nodes: Number of nodes, where all items lie in one graph whose nodes are known one by one
+            (entities of a knowledge graph); 0 elsewhere. Graphs with other nodes fit, too:
+            encoders that learn a vector for each node refuse them when they read them.
     """
 
     node: Columns | None = None
     edge: Columns | None = None
     node_types: int = 0
     edge_types: int = 0
+    nodes: int = 0
 
     @staticmethod
     def of(graph: Graph) -> Schema:
@@ -73,7 +77,8 @@ class Schema:
 
     def to_json(self) -> dict[str, Any]:
         """A plain dictionary for JSON."""
-        return asdict(self)
+        fields = asdict(self)
+        return fields if self.nodes else {k: value for k, value in fields.items() if k != "nodes"}
 
     @staticmethod
     def from_json(values: dict[str, Any]) -> Schema:
@@ -99,6 +104,7 @@ class Schema:
             _union("edge", self.edge, other.edge),
             max(self.node_types, other.node_types),
             max(self.edge_types, other.edge_types),
+            max(self.nodes, other.nodes),
         )
 
     def require(self, other: Schema, what: str) -> None:

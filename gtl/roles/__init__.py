@@ -11,6 +11,7 @@ from gtl.roles.head import Head
 from gtl.roles.readout import Readout
 from gtl.roles.recorded import Recorded
 from gtl.roles.task import Batch, Gate, Task, View
+from gtl.roles.triple_score import TripleScore
 from gtl.roles.weighting import Step, Weighting
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "Sites",
     "Step",
     "Task",
+    "TripleScore",
     "View",
     "Weighting",
 ]

@@ -18,7 +18,8 @@ from gtl.run_folder import CANDIDATES, RunFolder
 from gtl.train.device import module_device
 from gtl.train.evaluate import evaluate
 from gtl.train.loop import Job, Training
-from gtl.train.model import TARGET, Model
+from gtl.train.model import TARGET
+from gtl.train.ranker import model_of
 from gtl.train.selection import TARGET_ONLY, Candidate, RandomState, copy_of
 from gtl.train.settings import Settings
 from gtl.train.step import TaskModel
@@ -112,7 +113,7 @@ def _validation(
 ) -> Callable[[], float | None]:
     if not len(dataset.split.get("valid", ())):
         return lambda: None
-    candidate = Model(model.encoder, model.tasks[TARGET], fan_out=fan_out)  # type: ignore[arg-type]
+    candidate = model_of(model.encoder, model.tasks[TARGET], fan_out=fan_out)  # type: ignore[arg-type]
     return lambda: evaluate(candidate, dataset, "valid")[dataset.metric]
 
 

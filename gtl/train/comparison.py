@@ -344,7 +344,8 @@ def _probe(encoder: Any, dataset: Dataset, **options: Any) -> Predicting:
 
 def _finetune(encoder: Any, dataset: Dataset, **options: Any) -> Model:
     start = copy.deepcopy(encoder) if isinstance(encoder, nn.Module) else encoder
-    return finetune(start, dataset, **options)
+    trained: Model = finetune(start, dataset, **options)
+    return trained
 
 
 def _selected(fits: dict[str, Fit], methods: Sequence[str] | None) -> dict[str, Fit]:

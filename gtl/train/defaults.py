@@ -18,7 +18,9 @@ from torch import Tensor
 _TRAINING: dict[str, dict[str, Any]] = {
     "graph": {"lr": 1e-3, "epochs": 50, "weight_decay": 0.0, "patience": 0},
     "node": {"lr": 1e-2, "epochs": 300, "weight_decay": {"first": 5e-4}, "patience": 100},
+    "triple": {"lr": 1e-3, "epochs": 100, "weight_decay": 0.0, "patience": 10},
 }
+_BATCHES = {"triple": 1024}
 _TUNING: dict[str, Any] = {
     "warmup": 0.0,
     "schedule": "constant",
@@ -55,7 +57,7 @@ def training_defaults(level: str, encoder: str) -> dict[str, Any]:
     """Learning rate, epochs, weight decay and patience of fine-tuning.
 
     Args:
-        level: ``"graph"``, ``"node"`` or ``"edge"``.
+        level: ``"graph"``, ``"node"``, ``"edge"`` or ``"triple"``.
         encoder: Registered name of the encoder. Those without node-level defaults have the settings
             of graphs at every level.
 
@@ -68,8 +70,20 @@ def training_defaults(level: str, encoder: str) -> dict[str, Any]:
         >>> [training_defaults("node", name)["lr"] for name in ("gcn", "hgt")]
         [0.01, 0.001]
     """
+    if level == "triple":
+        return copy.deepcopy(_TRAINING[level])
     has_defaults = level == "node" and encoder in _NODE_ENCODERS
     return copy.deepcopy(_TRAINING["node" if has_defaults else "graph"])
+
+
+def batch_size_of(level: str, given: int | None, usual: int) -> int:
+    """Items of a step: those given, else those of the level or, where it has none, ``usual``.
+
+    Example:
+        >>> batch_size_of("graph", None, 32), batch_size_of("triple", None, 32)
+        (32, 1024)
+    """
+    return _BATCHES.get(level, usual) if given is None else given
 
 
 def encoder_defaults(level: str, name: str, features: Tensor | None = None) -> dict[str, Any]:

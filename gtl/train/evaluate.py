@@ -26,6 +26,7 @@ from gtl.train.ensemble import Ensemble, Predictions, mean_output
 from gtl.train.labels import Aligned, LabelNames
 from gtl.train.model import Model, build_target
 from gtl.train.predicting import Predicting, probabilities
+from gtl.train.ranker import Ranker, is_ranking
 from gtl.train.resolve import as_dataset, check_fan_out
 from gtl.train.run import Run
 from gtl.train.shipped import SHIPPED, load_shipped
@@ -70,7 +71,8 @@ def evaluate(
     Returns:
         The data set's metric by name, then those of ``metrics``, ``items``, how many were
         evaluated, and, if wanted, ``tasks``: the metric by the name of the column, ``None`` where
-        it is undefined.
+        it is undefined. Of a model of a knowledge graph see
+        :meth:`gtl.train.ranker.Ranker.evaluate`.
 
     Raises:
         DataError: If there are no labels, the split is empty or missing, labels or features are
@@ -78,9 +80,11 @@ def evaluate(
             metric needs.
     """
     model, dataset = as_model(model), as_dataset(dataset)
-    aligned = _aligned(model, dataset)
     if not allow_changed:
         _require_unchanged(model, dataset)
+    if isinstance(model, Ranker):
+        return model.evaluate(dataset, split, metrics, batch_size)
+    aligned = _aligned(model, dataset)
     index = dataset.items(split)
     raw = raw_outputs(model, dataset, index, fan_out=fan_out, batch_size=batch_size)
     outputs = (raw if aligned.columns is None else raw[:, aligned.columns]).double().numpy()
@@ -101,7 +105,7 @@ def evaluate(
     return found
 
 
-def value_on(model: Model | Predicting, dataset: Dataset, split: str) -> float | None:
+def value_on(model: Model | Predicting | Ranker, dataset: Dataset, split: str) -> float | None:
     """The data set's metric on a split; ``None`` without one, or where the metric is undefined."""
     if not len(dataset.split.get(split, ())):
         return None
@@ -143,6 +147,9 @@ def predict(
         ConfigError: If the spread of a single model is asked for, or the one of logits.
     """
     model, data = as_model(model), as_dataset(data)
+    if isinstance(model, Ranker):
+        scores = model.scores(data, split, batch_size).unsqueeze(1)
+        return scores if raw else scores.sigmoid()
     index, kind = data.items(split), kind_of_outputs(model)
     if not spread:
         outputs = raw_outputs(model, data, index, fan_out=fan_out, batch_size=batch_size)
@@ -183,7 +190,7 @@ def embed(
     if isinstance(model, (Run, Encoder)):
         model = _vectors_of(model, data, readout)
     model = as_model(model)
-    if isinstance(model, Predicting):
+    if not isinstance(model, Model):
         raise ConfigError(
             f"a {type(model).__name__} has no item vectors of its own; give its encoder"
         )
@@ -224,7 +231,7 @@ def kind_of_outputs(model: Model | Predicting) -> str:
     return str(model.target.kind) if isinstance(model, Model) else model.labels.kind
 
 
-def as_model(model: Any) -> Model | Predicting:
+def as_model(model: Any) -> Any:
     """A model, or that of a run folder.
 
     Raises:
@@ -234,9 +241,11 @@ def as_model(model: Any) -> Model | Predicting:
     if isinstance(model, (str, Path)):
         folder = Path(model)
         kind = kind_of(read_json(folder / "config.json"), folder)
+        if is_ranking(read_json(folder / "config.json")):
+            return Ranker.load(folder)
         loaded: Model | Predicting = (kind.load if kind.predicts else Model.load)(folder)
         return loaded
-    if not isinstance(model, (Model, Predicting)):
+    if not isinstance(model, (Model, Predicting, Ranker)):
         raise ConfigError(
             f"`model` is a {type(model).__name__}, expected a gtl.Model, as gtl.finetune returns, "
             "a probe, a blend, or the folder of such a run"
@@ -252,7 +261,7 @@ def _vectors_of(start: Run | Encoder, data: Dataset, readout: Any) -> Model:
     return model.to(module_device(encoder)).train(encoder.training)
 
 
-def _require_unchanged(model: Model | Predicting, dataset: Dataset) -> None:
+def _require_unchanged(model: Model | Predicting | Ranker, dataset: Dataset) -> None:
     known = model.trained_on
     if known is None or known["spec"] != dataset.spec or dataset.spec in UNNAMED:
         return

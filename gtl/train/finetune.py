@@ -13,11 +13,16 @@ from gtl.data.properties import property_names, with_properties
 from gtl.errors import ConfigError
 from gtl.roles import Encoder, Task, Weighting
 from gtl.train.candidates import Start, cache_vectors, candidates_of, folder_of
-from gtl.train.defaults import start_settings, training_settings, tuning_settings, with_defaults
+from gtl.train.defaults import (
+    batch_size_of,
+    start_settings,
+    training_settings,
+    tuning_settings,
+    with_defaults,
+)
 from gtl.train.evaluate import value_on
 from gtl.train.fitted_head import start_head
 from gtl.train.footprint import footprint
-from gtl.train.labels import LabelNames
 from gtl.train.members import Members, ensemble_results
 from gtl.train.model import TARGET, Model
 from gtl.train.resolve import as_dataset, as_tasks, check_fan_out, with_needed_properties
@@ -32,9 +37,12 @@ from gtl.train.selection import (
 from gtl.train.session import Session
 from gtl.train.settings import Settings
 from gtl.train.step import TaskModel
-from gtl.train.target import check_labels, link_options, set_aside, target_task
+from gtl.train.target import set_aside
+from gtl.train.target_kinds import check_options, model_for, target_for
 from gtl.train.tuning import Tuning
 from gtl.train.unlabeled import Unlabeled, find_unlabeled
+
+_BATCH = 32
 
 
 def finetune(
@@ -52,7 +60,7 @@ def finetune(
     unlabeled: Any = None,
     test_inputs: bool | None = None,
     epochs: int | None = None,
-    batch_size: int = 32,
+    batch_size: int | None = None,
     fan_out: Sequence[int | None] | None = None,
     lr: float | None = None,
     rates: Mapping[str, float] | None = None,
@@ -72,7 +80,7 @@ def finetune(
     device: str | None = None,
     out: Path | str | None = None,
     resume: bool = False,
-) -> Model:
+) -> Any:
     """Train an encoder and a head on a labeled target, with auxiliary tasks if wanted.
 
     The epoch is selected on validation data and the test split is evaluated once, at the end. What
@@ -83,7 +91,8 @@ def finetune(
         encoder: Name or mapping, run or its folder, checkpoint, or instance. An instance is trained
             in place; a checkpoint is a published one. Options that are not given are those of
             :func:`gtl.train.defaults.encoder_defaults`.
-        dataset: Labeled data with the splits ``train``, ``valid`` and ``test``.
+        dataset: Labeled data with the splits ``train``, ``valid`` and ``test``; or a knowledge
+            graph (``kg:``), whose triples are ranked.
         auxiliary: Auxiliary tasks: a name, a mapping with options, an instance, or a list of those.
             Tasks that were pre-trained with the encoder continue from there.
         weighting: How much each task, each sample, counts. Without auxiliary tasks it is not used.
@@ -92,7 +101,8 @@ def finetune(
         adapter: Freeze the encoder and train this instead, or a list of those. It is a name, a
             mapping with options or an instance, such as ``["bottleneck", "layerwise"]``. An empty
             list trains the head alone; ``None`` trains the encoder.
-        head: Vectors to predictions.
+        head: Vectors to predictions. Of a knowledge graph it is the score of its triples:
+            ``rotate`` (the default), ``transe``, ``distmult`` or ``complex``.
         readout: Node vectors to graph vectors, for graph-level data. A list, such as
             ``["mean", "max"]``, is several side by side. By default the mean.
         properties: Properties of graphs for the head. It reads them beside the vectors. For
@@ -101,7 +111,9 @@ def finetune(
         links: Options for link-level data. These are ``negatives`` drawn per link (1, or 0 if the
             training split has some), ``corrupt`` (``both``, ``one`` or ``second`` end), ``remove``
             the links of a batch from its graph (true), ``features`` of a pair (``product``,
-            ``mean``, ``l1`` or ``l2``).
+            ``mean``, ``l1`` or ``l2``). Of triples they are ``negatives`` of each side (256),
+            ``temperature`` of their weights (1) and ``remove``: ``triples`` of the batch, their
+            ``pairs`` or ``none``.
         class_weights: How much the loss of each class counts, or ``"balanced"``. Balanced is
             inverse to its share of the training labels; numbers are given for each class, for
             binary labels of 0 and of 1.
@@ -111,10 +123,11 @@ def finetune(
         test_inputs: Whether test items are among them. Their labels are not read.
             By default they are at node level, where they are part of the graph, and are not at
             graph level. ``results["unlabeled"]`` says so.
-        epochs: Passes over the training split, at most. By default 50, at node level 300.
-        batch_size: Items per step; 0 for all. At node level it always is so without
-            ``fan_out``. At link level each step encodes the whole graph, so a batch should have
-            thousands of pairs.
+        epochs: Passes over the training split, at most. By default 50, at node level 300, of
+            triples 100.
+        batch_size: Items a step; 0: all. By default 32, of triples 1024. At node level it
+            always is 0 without ``fan_out``. At link level each step encodes the whole graph, so a
+            batch should have thousands of pairs.
         fan_out: Incoming edges drawn of each node at each hop. An example is ``[10, 10]``, for
             node-level data that is too large to be seen whole: a number for each layer of the
             encoder; ``None`` among them draws all.
@@ -124,7 +137,7 @@ def finetune(
         weight_decay: Weight decay, of all or by part. Parts are those of ``rates`` and
             ``first``, the encoder's first layer. By default 0, at node level ``{"first": 5e-4}``.
         patience: Epochs without progress that end training. Progress is a better validation value;
-            0 is for never. It is 100 by default at node level, else 0.
+            0 is for never. It is 100 by default at node level, 10 of triples, else 0.
         optimizer: ``adam``, ``adamw``, ``sgd``. The last has momentum 0.9.
         warmup: Epochs over which learning rates rise linearly; 0 by default.
         schedule: How rates fall: ``cosine``, ``linear`` or ``constant``. After the warm-up they
@@ -152,7 +165,8 @@ def finetune(
         resume: Continue in ``out``.
 
     Returns:
-        The model at its best epoch, with ``results`` and ``history``. Where several were
+        The model at its best epoch, with ``results`` and ``history``; of a knowledge graph a
+        :class:`gtl.train.ranker.Ranker`. Where several were
         trained, ``results["selection"]`` has the values of each, and ``history`` is that of the
         best one with auxiliary tasks, also where the training on the target only was selected.
         With ``members`` a :class:`gtl.train.ensemble.Ensemble`: ``results["members"]`` has the
@@ -163,7 +177,7 @@ def finetune(
     """
     arguments = dict(locals())
     dataset = arguments["dataset"] = with_needed_properties(as_dataset(dataset), auxiliary)
-    check_labels(dataset)
+    check_options(dataset, arguments)
     several = Members(members, finetune, arguments)
     with Session("finetune", dataset, seed=seed, device=device, out=out, resume=resume) as session:
         features = dataset.contents.node_features()
@@ -175,9 +189,8 @@ def finetune(
         settings = settings_of(arguments, dataset.level, ENCODERS.name_of(base), fan_out)
         base = session.adapted(base, adapter)
         items = set_aside(dataset, meta_share, session.rng)
-        links = link_options(links, dataset, items.train, batch_size)
         how = (head, arguments["readout"], links, class_weights, properties)
-        target = target_task(base, dataset, items.train, *how)
+        target = target_for(base, dataset, items.train, settings.batch_size, *how)
         before_tasks = RandomState.of(session.rng)  # where a run without auxiliary tasks starts
         extra = find_unlabeled(dataset, auxiliary, unlabeled, test_inputs, properties)
         helpers = as_auxiliary(auxiliary, dataset, base, trained, extra, len(items.train))
@@ -187,7 +200,7 @@ def finetune(
         start = Start(model, before_tasks, RandomState.of(session.rng), more)
         settings.check(model)
         weightings = as_weightings(weighting, used=bool(helpers))
-        tuned = Model(base, target, labels=LabelNames.of(dataset), fan_out=fan_out)
+        tuned = model_for(base, target, dataset, fan_out)
         folder = session.open(
             {
                 **tuned.config(),
@@ -230,10 +243,11 @@ def settings_of(
     fan_out: Sequence[int | None] | None,
 ) -> Settings:
     """Settings of the steps: what was given, and defaults for the level and the encoder by name."""
-    given = {name: arguments[name] for name in ("batch_size", "optimizer", "rates")}
+    given = {name: arguments[name] for name in ("optimizer", "rates")}
+    size = batch_size_of(level, arguments["batch_size"], _BATCH)
     tuning = Tuning(**tuning_settings(arguments))
     chosen = training_settings(level, encoder, arguments)
-    return Settings(**given, fan_out=fan_out, tuning=tuning, **chosen)
+    return Settings(**given, batch_size=size, fan_out=fan_out, tuning=tuning, **chosen)
 
 
 def as_weightings(weighting: Any, used: bool) -> list[Weighting]:

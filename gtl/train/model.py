@@ -14,7 +14,8 @@ from gtl.adapters import Adapted, attach, trainable
 from gtl.adapters.attachment import specs_of
 from gtl.catalog import ENCODERS, HEADS, READOUTS
 from gtl.checkpoint import read_json
-from gtl.data.items import KINDS_OF_ITEMS, GraphItems, Items, NodeItems, PairItems
+from gtl.data.item_kinds import KINDS_OF_ITEMS
+from gtl.data.items import GraphItems, Items, NodeItems, PairItems
 from gtl.encoders.readout import as_readout
 from gtl.errors import CheckpointError
 from gtl.graph import Graph, Schema

@@ -11,13 +11,14 @@ from gtl.train.evaluate import kind_of_outputs
 from gtl.train.labels import LabelNames
 from gtl.train.model import Model
 from gtl.train.predicting import Predicting
+from gtl.train.ranker import Ranker
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
 def prediction_table(
-    model: Model | Predicting,
+    model: Model | Predicting | Ranker,
     dataset: Dataset,
     values: Tensor,
     items: Tensor,
@@ -43,8 +44,10 @@ def prediction_table(
     """
     import pandas as pd
 
-    known = model.labels or LabelNames(kind_of_outputs(model), values.shape[1], "")
-    names = list(known.outputs_by_name())
+    names = ["probability"]
+    if not isinstance(model, Ranker):
+        known = model.labels or LabelNames(kind_of_outputs(model), values.shape[1], "")
+        names = list(known.outputs_by_name())
     predictions = pd.DataFrame(values.numpy(), columns=names)
     if spread is not None:
         predictions[[f"spread of {name}" for name in names]] = spread.numpy()
@@ -66,4 +69,7 @@ def _given(dataset: Dataset, items: Tensor, whole: bool) -> pd.DataFrame:
         return rows if whole else rows.loc[dataset.rows[items].numpy()]
     numbers = items.tolist()
     names = [dataset.names[i] for i in numbers] if dataset.names else numbers
-    return pd.DataFrame({"item": names, **dataset.contents.columns(items)})
+    columns = dataset.contents.columns(items)
+    if dataset.vocabulary is not None:
+        columns = dataset.vocabulary.named(columns)
+    return pd.DataFrame({"item": names, **columns})

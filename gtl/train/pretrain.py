@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gtl.catalog import ENCODERS, TASKS, WEIGHTINGS
-from gtl.train.defaults import training_settings, with_defaults
+from gtl.train.defaults import batch_size_of, training_settings, with_defaults
 from gtl.train.device import module_device
 from gtl.train.footprint import footprint
 from gtl.train.loop import Job, train
@@ -18,6 +18,8 @@ from gtl.train.session import Session
 from gtl.train.settings import Settings
 from gtl.train.step import TaskModel, check_precision
 
+_BATCH = 256
+
 
 def pretrain(
     encoder: Any,
@@ -26,7 +28,7 @@ def pretrain(
     *,
     weighting: Any = "equal",
     epochs: int = 20,
-    batch_size: int = 256,
+    batch_size: int | None = None,
     fan_out: Sequence[int | None] | None = None,
     lr: float | None = None,
     weight_decay: float = 0.0,
@@ -44,12 +46,12 @@ def pretrain(
             :func:`gtl.train.defaults.encoder_defaults`), instance (trained in place), run or
             checkpoint.
         data: Dataset, Graph, packed graphs or a list of graphs. All items are used: splits and
-            labels play no part.
+            labels play no part. Of a knowledge graph only the training triples are used.
         tasks: Names, mappings with options, or instances.
         weighting: How much each task counts; those that need a target task cannot be used here.
         epochs: Passes over the data.
-        batch_size: Items per step; 0 means all at once (at node level always so without
-            ``fan_out``).
+        batch_size: Items per step; 256 by default, of triples 1024. 0 means all at once (at node
+            level always so without ``fan_out``).
         fan_out: Incoming edges that each node draws at each hop, such as ``[10, 10]``. For
             node-level data that is too large to be seen whole: a number for each layer of the
             encoder; ``None`` among them draws all.
@@ -79,6 +81,7 @@ def pretrain(
         model = session.placed(TaskModel(base, built, check_precision(precision)))
         how = WEIGHTINGS.build(weighting).to(module_device(model))
         how.setup(list(built), None)
+        batch_size = batch_size_of(data.level, batch_size, _BATCH)
         settings = Settings(epochs, batch_size, fan_out, rate, weight_decay, optimizer)
         settings.check(model)
         folder = session.open(
@@ -96,9 +99,9 @@ def pretrain(
             how,
             settings.optimizer_of(model),
             data,
-            data.items("all"),
+            data.items(data.contents.pretraining_part),
             epochs,
-            0 if data.contents.one_graph and fan_out is None else batch_size,
+            data.contents.pretraining_step(batch_size, fan_out),
             session.rng,
             seed=seed,
             fan_out=fan_out,

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from gtl.adapters import AdaptedEncoder
 from gtl.adapters.freezing import unfreeze
 from gtl.catalog import ENCODERS, TASKS
 from gtl.data.dataset import Dataset
@@ -111,7 +112,7 @@ def as_tasks(
     """
     tasks: dict[str, Task] = {}
     for part in several(parts):
-        options = _with_options(part, data)
+        options = _with_options(part, data, encoder)
         task = TASKS.build(options)
         name = base = TASKS.name_of(task)
         count = 1
@@ -187,12 +188,20 @@ def several(parts: Any) -> Sequence[Any]:
     return [parts] if isinstance(parts, (str, Mapping, Task)) else parts
 
 
-def _with_options(part: Any, data: Dataset) -> Any:
-    """A task's name as a mapping, completed from the data where the task needs it."""
+def _with_options(part: Any, data: Dataset, encoder: Encoder | None = None) -> Any:
+    """A task's name as a mapping, completed from data and encoder where the task needs it."""
     options = {"name": part} if isinstance(part, str) else part
     if isinstance(options, Mapping) and options.get("name") == "supervised":
         return {"kind": data.kind, "outputs": data.num_outputs, **options}
+    if isinstance(options, Mapping) and options.get("name") == "link_ranking" and encoder:
+        return {"relations": "encoder" if makes_relations(encoder) else "own", **options}
     return options
+
+
+def makes_relations(encoder: Encoder) -> bool:
+    """Whether an encoder makes vectors of relations, which triples are scored with."""
+    base = encoder.base if isinstance(encoder, AdaptedEncoder) else encoder
+    return type(base).relations is not Encoder.relations
 
 
 def _shipped(encoder: Any) -> Any:

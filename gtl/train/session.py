@@ -19,7 +19,7 @@ from gtl.report.plots import write_plots
 from gtl.roles import Encoder, Task
 from gtl.run_folder import RunFolder
 from gtl.train.device import as_device, module_device
-from gtl.train.resolve import as_encoder, origin_of
+from gtl.train.resolve import as_encoder, origin_of, sample_of
 from gtl.train.seed import reseed, seeded
 
 M = TypeVar("M", bound=nn.Module)
@@ -87,6 +87,8 @@ class Session:
             encoder: As for :func:`gtl.train.resolve.as_encoder`.
         """
         found = as_encoder(encoder, self.data.schema)
+        if type(found[0]).observe is not Encoder.observe:
+            found[0].observe(sample_of(self.data))
         self.origin = origin_of(encoder)
         reseed(self.rng)
         return found

@@ -12,7 +12,7 @@ from torch.func import functional_call
 from gtl.adapters import Adapted
 from gtl.errors import ConfigError, ShapeError
 from gtl.graph import Graph
-from gtl.roles import Task, View
+from gtl.roles import Encoder, Task, View
 
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}
 
@@ -62,13 +62,19 @@ class TaskModel(nn.Module):
                 with nullcontext() if followed else _statistics_kept(self.encoder):
                     encoded[key] = self._encode(view.graph)
             representations[name] = encoded[key]
-            losses[name] = self.tasks[name].losses(encoded[key], view)  # type: ignore[operator]
+            seen = self.completed(view)
+            losses[name] = self.tasks[name].losses(encoded[key], seen)  # type: ignore[operator]
             if losses[name].dim() != 1:
                 raise ShapeError(
                     f'`losses["{name}"]` has shape {tuple(losses[name].shape)}, expected one loss '
                     "per sample, (b,); squeeze the last axis or drop the mean"
                 )
         return losses, representations
+
+    def completed(self, view: View) -> View:
+        """The view, with the vectors of relations among its targets if the encoder makes some."""
+        made = relations_by(self.encoder, view.graph)
+        return view if made is None else View(view.graph, {**view.targets, "relations": made})
 
     def _encode(self, graph: Graph) -> Tensor:
         dtype = PRECISIONS[self.precision]
@@ -166,7 +172,8 @@ class Step:
                 if key.startswith(prefix)
             }
             with _randomness(self._random):
-                found[name] = functional_call(part, buffers, (nodes[order], view))
+                seen = self.model.completed(view)
+                found[name] = functional_call(part, buffers, (nodes[order], seen))
         return found
 
     def _call(
@@ -190,6 +197,11 @@ class _Losses(nn.Module):
 
     def forward(self, nodes: Tensor, view: View) -> Tensor:
         return self.task.losses(nodes, view)  # type: ignore[no-any-return,operator]
+
+
+def relations_by(encoder: nn.Module, graph: Graph) -> Tensor | None:
+    """Vectors of relations ``(r, k)`` that an encoder makes; ``None`` if it makes none."""
+    return encoder.relations(graph) if isinstance(encoder, Encoder) else None
 
 
 def check_precision(precision: str) -> str:

@@ -60,17 +60,30 @@ def trained(encoder: Encoder, **options):
 @pytest.mark.parametrize("schema", [PLAIN, TYPED, CODED], ids=["plain", "typed", "coded"])
 @pytest.mark.parametrize("name", ENCODERS.names())
 def test_at_step_0_it_is_the_frozen_encoder_snapshot_by_snapshot(name, schema):
-    options = {} if name == "hgt" else {"residual": schema is PLAIN, "dropout": 0.4}
+    options = {} if name in ("hgt", "earl") else {"residual": schema is PLAIN, "dropout": 0.4}
     encoder = ENCODERS.build({"name": name, "width": 8, "depth": 2, **options}, schema)
     graph = snapshots(schema)
-    adapted = attach(encoder, {"name": "spatio_temporal", "history": HISTORY}).train()
+    adapted = attach(
+        encoder, {"name": "spatio_temporal", "history": HISTORY, "causal": name != "earl"}
+    ).train()
     one_by_one = torch.cat([encoder(part.replace(sizes=None)) for part in graph.unbatch()])
     assert torch.equal(adapted(graph), encoder(graph))
     torch.testing.assert_close(adapted(graph), one_by_one)
     assert detach(adapted) is encoder
 
 
-@pytest.mark.parametrize("name", ENCODERS.names())
+def test_blocks_that_send_against_edges_are_refused_where_order_counts():
+    encoder, graph = ENCODERS.build({"name": "earl", "width": 8}, PLAIN), snapshots(PLAIN)
+    with pytest.raises(ConfigError, match=r"`causal` is true.*against edges too.*causal=False"):
+        trained(encoder)(graph)
+    assert (
+        trained(ENCODERS.build({"name": "earl", "width": 8}, PLAIN), causal=False)(graph)
+        .isfinite()
+        .all()
+    )
+
+
+@pytest.mark.parametrize("name", [name for name in ENCODERS.names() if name != "earl"])
 def test_what_comes_later_changes_no_earlier_vector(name):
     encoder = ENCODERS.build({"name": name, "width": 8, "depth": 2}, PLAIN)
     adapted, graph = trained(encoder), snapshots(PLAIN)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from gtl.data.items import KINDS_OF_ITEMS, GraphItems, NodeItems, PairItems, items_of
+from gtl.data.item_kinds import KINDS_OF_ITEMS, items_of
+from gtl.data.items import GraphItems, NodeItems, PairItems
 from gtl.encoders.readout import Sum
 from gtl.errors import DataError
 from gtl.graph import Graph
