@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from gtl.data.dataset import Dataset
 from gtl.data.properties import property_names, with_properties
 from gtl.errors import ConfigError
 from gtl.roles import Encoder, Task, Weighting
-from gtl.train.candidates import Start, cache_vectors, candidates_of, folder_of
+from gtl.train.candidates import OtherData, Start, cache_vectors, candidates_of, folder_of
 from gtl.train.defaults import start_settings, training_settings, tuning_settings, with_defaults
 from gtl.train.evaluate import value_on
 from gtl.train.fitted_head import start_head
@@ -161,10 +162,44 @@ def finetune(
     Raises:
         GtlError: On any unusable argument, before anything is written.
     """
-    arguments = dict(locals())
+    return fine_tuned(**locals())
+
+
+def fine_tuned(
+    encoder: Any,
+    dataset: Dataset,
+    *,
+    auxiliary: Any,
+    weighting: Any,
+    adapter: Any,
+    head: Any,
+    links: Mapping[str, Any] | None,
+    class_weights: Any,
+    unlabeled: Any,
+    test_inputs: bool | None,
+    fan_out: Sequence[int | None] | None,
+    members: int,
+    meta_share: float,
+    guard: bool,
+    seed: int,
+    device: str | None,
+    out: Path | str | None,
+    resume: bool,
+    other: OtherData = OtherData(),
+    **settings_of_steps: Any,
+) -> Model:
+    """Train as :func:`finetune` says, with validation or look-ahead on other data.
+
+    Args:
+        encoder: This and what is not named here as for :func:`finetune`, all of it given.
+        other: What validates an epoch, and what look-aheads are computed on.
+    """
+    arguments = {**locals(), **settings_of_steps}
+    for name in ("settings_of_steps", "other"):
+        del arguments[name]
     dataset = arguments["dataset"] = with_needed_properties(as_dataset(dataset), auxiliary)
     check_labels(dataset)
-    several = Members(members, finetune, arguments)
+    several = Members(members, partial(fine_tuned, other=other), arguments)
     with Session("finetune", dataset, seed=seed, device=device, out=out, resume=resume) as session:
         features = dataset.contents.node_features()
         base, trained = session.encoder(with_defaults(encoder, dataset.level, features))
@@ -175,7 +210,7 @@ def finetune(
         settings = settings_of(arguments, dataset.level, ENCODERS.name_of(base), fan_out)
         base = session.adapted(base, adapter)
         items = set_aside(dataset, meta_share, session.rng)
-        links = link_options(links, dataset, items.train, batch_size)
+        links = link_options(links, dataset, items.train, arguments["batch_size"])
         how = (head, arguments["readout"], links, class_weights, properties)
         target = target_task(base, dataset, items.train, *how)
         before_tasks = RandomState.of(session.rng)  # where a run without auxiliary tasks starts
@@ -184,7 +219,7 @@ def finetune(
         model = session.placed(TaskModel(base, {TARGET: target, **helpers}))
         start_head(base, target, dataset, items.train, seed, settings.tuning)
         more = None if extra is None else extra.data
-        start = Start(model, before_tasks, RandomState.of(session.rng), more)
+        start = Start(model, before_tasks, RandomState.of(session.rng), more, other)
         settings.check(model)
         weightings = as_weightings(weighting, used=bool(helpers))
         tuned = Model(base, target, labels=LabelNames.of(dataset), fan_out=fan_out)
@@ -293,9 +328,10 @@ def results_of(
         candidates: All that were trained, in order.
     """
     chosen = best.training.history.best
+    seen = best.training.job.observed() != {}
     return {
         "metric": dataset.metric,
-        "valid": chosen["valid"],
+        "valid": value_on(model, dataset, "valid") if seen else chosen["valid"],
         "test": value_on(model, dataset, "test"),
         "epoch": chosen["epoch"],
         "footprint": footprint(model, sum(c.training.history.seconds for c in candidates)),
