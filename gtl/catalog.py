@@ -11,6 +11,7 @@ from gtl.roles import Adapter, Encoder, FewShotMethod, Head, Readout, Task, Weig
 
 _SELF = "gtl.tasks.self_supervised"
 _CONSISTENCY = "gtl.tasks.consistency"
+_DOMAIN = "gtl.tasks.domain"
 
 ENCODERS = Registry(
     "encoder",
@@ -55,6 +56,7 @@ TASKS = Registry(
         "interpolation_consistency": f"{_CONSISTENCY}.interpolation:InterpolationConsistency",
         "l2_sp": f"{_CONSISTENCY}.l2_sp:L2SP",
         "delta": f"{_CONSISTENCY}.delta:Delta",
+        "dann": f"{_DOMAIN}.dann:DANN",
     },
     base=Task,
 )
