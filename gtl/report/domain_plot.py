@@ -53,6 +53,6 @@ def _embedded(rows: np.ndarray, seed: int) -> np.ndarray:
     perplexity = min(30.0, (len(rows) - 1) / 3)
     spread = rows.std(0)
     rows = (rows - rows.mean(0)) / np.where(spread > 0, spread, 1.0)
-    start = TSNE(init="random", perplexity=perplexity, random_state=seed)
+    start = TSNE(init="random", perplexity=perplexity, max_iter=500, random_state=seed)
     found: np.ndarray = start.fit_transform(rows.astype(np.float32))
     return found

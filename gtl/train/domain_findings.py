@@ -22,7 +22,7 @@ from gtl.train.evaluate import value_on
 from gtl.train.label_shift import described_shift
 from gtl.train.model import Model
 
-MOST_POINTS = 500  # of each domain in a picture
+MOST_POINTS = 250  # of each domain in a picture
 
 
 def alignment_results(

@@ -20,7 +20,7 @@ from gtl.train.model import Model
 from gtl.train.transfer_criteria import Outputs, values_of
 
 ORACLE = "oracle"  # the target's test labels, a bound that selects nothing
-_MOST_TRAINING = 1000  # items of the source whose vectors a density ratio is fitted to
+_MOST_TRAINING = 500  # items of the source whose vectors a density ratio is fitted to
 
 
 class DomainValidation(Validation):

@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 TEMPERATURE = 0.05
-MOST_ROWS = 1000  # of a neighborhood density, whose cost is quadratic, and of a density ratio
+MOST_ROWS = 500  # of a neighborhood density, whose cost is quadratic, and of a density ratio
 _TINY = 1e-12
 
 
@@ -39,6 +40,11 @@ class Outputs:
     training_vectors: Tensor
     target_vectors: Tensor
     target_scores: Tensor
+
+    @cached_property
+    def weights(self) -> Tensor:
+        """The density ratio of :func:`density_ratio`, computed once, ``(v,)``."""
+        return density_ratio(self)
 
 
 def entropy(outputs: Outputs) -> float:
@@ -65,7 +71,7 @@ def neighborhood_density(outputs: Outputs) -> float:
     """Soft neighborhood density of the target's predictions (Saito et al. 2021), in ``[0, 1]``.
 
     The entropy of the similarities of each item to the others, as a share of the largest possible:
-    high where items lie in dense groups. At most 1,000 items are compared, evenly spaced, so that
+    high where items lie in dense groups. At most 500 items are compared, evenly spaced, so that
     the value does not depend on a draw.
     """
     rows = _spaced(predicted(outputs.target_scores, outputs.kind))
@@ -84,13 +90,12 @@ def importance_weighted(outputs: Outputs) -> float:
 
     Weights are a density ratio of vectors (Sugiyama et al. 2007), scaled to a mean of one.
     """
-    weights = density_ratio(outputs)
-    return -float((weights * outputs.source_losses.double()).mean())
+    return -float((outputs.weights * outputs.source_losses.double()).mean())
 
 
 def deep_embedded(outputs: Outputs) -> float:
     """Deep embedded validation: the same with a control variate (You et al. 2019, Eq. 9)."""
-    weights = density_ratio(outputs)
+    weights = outputs.weights
     weighted = weights * outputs.source_losses.double()
     spread = weights.var()
     if len(weights) < 2 or float(spread) < _TINY:
@@ -145,7 +150,7 @@ def density_ratio(outputs: Outputs) -> Tensor:
     """How much more frequent vectors like those of the validation items are in the target, ``(v,)``.
 
     The odds of a logistic regression of the domain on standardized vectors, fitted to training
-    items of the source and items of the target, at most 1,000 each; their mean is one.
+    items of the source and items of the target, at most 500 each; their mean is one.
     """
     one, other = _spaced(outputs.training_vectors), _spaced(outputs.target_vectors)
     both = torch.cat([one, other]).double()
@@ -175,7 +180,7 @@ def logistic_regression(rows: Tensor, labels: Tensor, penalty: float = 1.0) -> T
         bend = (rows * (share * (1 - share)).unsqueeze(1)).T @ rows + ridge.diag()
         step = torch.linalg.solve(bend, slope)
         weights = weights - step * min(1.0, 5.0 / max(float(step.norm()), _TINY))
-        if float(step.norm()) < 1e-8:
+        if float(step.norm()) < 1e-4 * float(weights.norm()):
             break
     return weights
 
@@ -185,7 +190,7 @@ def _with_one(rows: Tensor) -> Tensor:
 
 
 def _spaced(rows: Tensor) -> Tensor:
-    """At most 1,000 rows, evenly spaced."""
+    """At most 500 rows, evenly spaced."""
     if len(rows) <= MOST_ROWS:
         return rows
     return rows[torch.linspace(0, len(rows) - 1, MOST_ROWS, device=rows.device).long()]
