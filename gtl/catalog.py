@@ -20,6 +20,7 @@ from gtl.roles import (
 
 _SELF = "gtl.tasks.self_supervised"
 _CONSISTENCY = "gtl.tasks.consistency"
+_DOMAIN = "gtl.tasks.domain"
 
 ENCODERS = Registry(
     "encoder",
@@ -67,6 +68,7 @@ TASKS = Registry(
         "interpolation_consistency": f"{_CONSISTENCY}.interpolation:InterpolationConsistency",
         "l2_sp": f"{_CONSISTENCY}.l2_sp:L2SP",
         "delta": f"{_CONSISTENCY}.delta:Delta",
+        "dann": f"{_DOMAIN}.dann:DANN",
     },
     base=Task,
 )

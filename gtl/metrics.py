@@ -234,12 +234,18 @@ def _score_of_binary(metric: str, truth: np.ndarray, guess: np.ndarray) -> float
         return float(metrics.average_precision_score(truth, guess))
     hard = (guess > 0).astype(truth.dtype)
     if metric == "f1":
-        return float(metrics.f1_score(truth, hard))
+        return _f1(truth, hard)
     if metric == "mcc":
         return float(metrics.matthews_corrcoef(truth, hard))
     if metric == "balanced_acc":
         return _balanced_accuracy(truth, hard)
     return float(np.mean(truth == hard))
+
+
+def _f1(truth: np.ndarray, guess: np.ndarray) -> float:
+    """F1 of zeros and ones, 0 without any one; scikit-learn's costs 50 times as much to check."""
+    ones = truth.sum() + guess.sum()
+    return float(2 * (truth * guess).sum() / ones) if ones else 0.0
 
 
 def _balanced_accuracy(truth: np.ndarray, guess: np.ndarray) -> float:

@@ -32,7 +32,7 @@ MODEL = "gtl.train.model:Model.load"
 ENCODER_AND_TASKS = "gtl.train.run:Run.load"
 PROBE, BLEND = "gtl.train.probe:Probe.load", "gtl.train.blend:Blend.load"
 COMPARISON = "gtl.train.comparison:Comparison.load"
-ADAPTATION = "gtl.train.adapt_domain:DomainAdaptation.load"
+ADAPTATION = "gtl.train.domain_adaptation:DomainAdaptation.load"
 
 
 @dataclass(frozen=True)

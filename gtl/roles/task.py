@@ -79,17 +79,17 @@ class Task(Recorded, ABC, nn.Module):
 
     The life of a task: options go to the constructor; :meth:`setup` calls :meth:`build`, which
     makes the modules and buffers whose size depends on the data, and shows the task a sample of the
-    data (:meth:`observe`); :meth:`after_step` with progress
-    0 shows the task the model before training; then each step calls :meth:`view`,
-    :meth:`losses` and, when the optimizer has moved, :meth:`after_step`; at the end of an epoch
-    :meth:`measures` says what the task found.
+    data (:meth:`observe`); :meth:`meet` shows it the encoder and the labeled target;
+    :meth:`after_step` with progress 0 shows it the model before training; then each step calls
+    :meth:`view`, :meth:`losses` and, when the optimizer has moved, :meth:`after_step`; at the end
+    of an epoch :meth:`measures` says what the task found.
 
     Random choices are made in :meth:`view` alone, from the generator handed in. State that changes
     while training (queues, averages, schedules) lives in buffers and is changed in place: so it is
     saved with the run, and a replay of a step leaves no trace in it.
 
-    ``build``, ``observe``, ``expect``, ``gates`` and ``after_step`` do nothing by default; ``view``
-    and ``losses`` are abstract; the rest is final.
+    ``build``, ``observe``, ``expect``, ``meet``, ``gates`` and ``after_step`` do nothing by
+    default; ``view`` and ``losses`` are abstract; the rest is final.
 
     Attributes:
         data: A data set of the task's own, given by :meth:`on`; ``None`` means that of the loop.
@@ -189,6 +189,21 @@ class Task(Recorded, ABC, nn.Module):
 
         Raises:
             ConfigError: If they do not suit the task.
+        """
+
+    def meet(self, encoder: nn.Module, target: Task | None) -> None:
+        """Meet the encoder and the labeled target before training; the default does nothing.
+
+        Called by :class:`gtl.TaskModel` after :meth:`setup` of all tasks and before an optimizer
+        is made. Modules whose size depends on the target, such as on its number of classes, are
+        made here, once: a copy of the model calls it again.
+
+        Args:
+            encoder: What is trained.
+            target: The labeled target, or ``None``.
+
+        Raises:
+            ConfigError: If the target does not suit the task.
         """
 
     @abstractmethod

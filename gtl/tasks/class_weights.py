@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,11 +11,12 @@ from torch import Tensor
 from gtl.errors import ConfigError
 
 
-def initial_weights(given: str | Sequence[float], kind: str | None, outputs: int) -> Tensor:
+def initial_weights(given: str | Sequence[Any], kind: str | None, outputs: int) -> Tensor:
     """Weights as they are before labels are seen, ``(c,)``, or ``(2, t)`` for binary labels.
 
     Args:
-        given: ``"balanced"``, or a number for each class.
+        given: ``"balanced"``, or a number for each class; of binary labels also two lists, of 0
+            and of 1, of a number for each column.
         kind: Kind of the labels.
         outputs: Classes, or columns of binary labels.
 
@@ -31,6 +33,8 @@ def initial_weights(given: str | Sequence[float], kind: str | None, outputs: int
         if given != "balanced":
             raise ConfigError(f"`class_weights` is {given!r}, expected 'balanced' or numbers")
         weights = torch.ones(classes)
+    elif kind == "binary" and all(isinstance(row, Sequence) for row in given):
+        return _by_column(given, outputs)
     else:
         weights = torch.as_tensor([float(number) for number in given])
         if len(weights) != classes or not bool((weights >= 0).all()):
@@ -39,6 +43,16 @@ def initial_weights(given: str | Sequence[float], kind: str | None, outputs: int
                 "each class"
             )
     return weights if kind == "multiclass" else weights.unsqueeze(1).repeat(1, outputs)
+
+
+def _by_column(given: Sequence[Any], outputs: int) -> Tensor:
+    shape = [len(row) for row in given]
+    if shape != [outputs, outputs]:
+        raise ConfigError(
+            f"`class_weights` has {len(given)} lists of {shape} numbers, expected 2, of 0 and of 1, "
+            f"of {outputs} numbers each, one for each label column"
+        )
+    return torch.tensor(given, dtype=torch.get_default_dtype())
 
 
 def balanced_weights(labels: Tensor, shape: Sequence[int]) -> Tensor:

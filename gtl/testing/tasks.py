@@ -88,8 +88,8 @@ class TaskTrial:
             torch.manual_seed(5)
             encoder, task = SmallEncoder(self.example.schema, self.width), copy.deepcopy(self.task)
             task.setup(self.example.schema, self.width)
-            tasks = {**self._target(), "task": task}
-        model = TaskModel(encoder, tasks).to(dtype)
+            model = TaskModel(encoder, {**self._target(), "task": task})
+        model.to(dtype)
         task.after_step(model, 0.0)
         return model
 

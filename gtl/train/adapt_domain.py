@@ -1,31 +1,37 @@
-"""Adaptation to a domain with few labels, from a labeled domain and graphs without labels."""
+"""Adaptation to a domain with few labels or none, from a labeled domain and unlabeled graphs."""
 
 from __future__ import annotations
 
 import copy
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from gtl.catalog import ADAPTERS, TASKS, WEIGHTINGS
-from gtl.checkpoint import read_json
 from gtl.data.dataset import Dataset
-from gtl.errors import CheckpointError, ConfigError, DataError, UnknownPartError
-from gtl.report.tables import Table, as_text
+from gtl.errors import ConfigError, DataError, UnknownPartError
 from gtl.roles import Encoder
-from gtl.run_folder import RunFolder
-from gtl.run_kinds import kind_of
 from gtl.suggest import nearest
 from gtl.train.defaults import with_defaults
-from gtl.train.domain_recipe import STAGES, Plan, Stage, encoder_of, on_target, train_stages
+from gtl.train.domain_adaptation import DomainAdaptation
+from gtl.train.domain_alignment import (
+    ALIGNMENTS,
+    BY_DEFAULT,
+    DEFAULT_STAGES,
+    check_alignment,
+    train_alignment,
+)
+from gtl.train.domain_alignment import STAGES as ALIGN_STAGES
+from gtl.train.domain_findings import alignment_results
+from gtl.train.domain_plan import Alignment, Plan, Stage
+from gtl.train.domain_recipe import STAGES, encoder_of, on_target, train_stages
 from gtl.train.domains import Domains, domains_of
-from gtl.train.evaluate import raw_outputs
 from gtl.train.labels import LabelNames
 from gtl.train.model import Model, encoder_config
-from gtl.train.predicting import Predicting, trained_on
 from gtl.train.probe import probe
 from gtl.train.resolve import as_encoder, as_tasks, origin_of
 from gtl.train.run import Run
@@ -34,72 +40,28 @@ from gtl.train.session import Session
 from gtl.train.target import check_labels
 
 log = logging.getLogger(__name__)
-METHODS: Mapping[str, Callable[[Any, Domains, Plan], dict[str, Stage]]] = {"joint": train_stages}
 
 
-class DomainAdaptation(Predicting):
-    """What :func:`adapt_domain` returns; it predicts with the last model that was trained.
+@dataclass(frozen=True)
+class Recipe:
+    """A way to adapt.
 
-    Args:
-        stages: What each stage left, by name, in order.
-        labels: What the outputs of the last model stand for.
-        results: What ``results.json`` holds.
+    Attributes:
+        stages: All of its stages, in order.
+        by_default: Those that are trained if none are named.
+        train: Trains those of a plan.
     """
 
-    def __init__(self, stages: Mapping[str, Stage], labels: LabelNames, results: Mapping[str, Any]):
-        super().__init__(labels)
-        self.stages, self.results = dict(stages), dict(results)
+    stages: tuple[str, ...]
+    by_default: tuple[str, ...]
+    train: Callable[[Any, Domains, Plan], dict[str, Stage]]
 
-    @property
-    def model(self) -> Model:
-        """The model of the last stage.
 
-        Raises:
-            ConfigError: If only ``pretrain`` was trained, which leaves an encoder and no model.
-        """
-        last = list(self.stages.values())[-1]
-        if not isinstance(last, Model):
-            raise ConfigError(
-                "only the stage 'pretrain' was trained, which predicts nothing; train 'joint' or "
-                "'adapt' too (`stages`), or use the encoder: stages['pretrain'].encoder"
-            )
-        return last
-
-    def outputs(self, data: Dataset, items: Tensor) -> Tensor:
-        """See :class:`Predicting`."""
-        return raw_outputs(self.model, data, items)
-
-    def save(self, folder: Path | str) -> RunFolder:
-        """The last model alone, as a run folder of its kind."""
-        return self.model.save(folder)
-
-    @staticmethod
-    def load(folder: Path | str) -> DomainAdaptation:
-        """The adaptation of a run folder.
-
-        Raises:
-            CheckpointError: If the folder is no adaptation, or was interrupted.
-        """
-        folder = Path(folder)
-        config = read_json(folder / "config.json")
-        kind = kind_of(config, folder)
-        if kind.command != "adapt":
-            raise CheckpointError(f"{folder} is {kind.what}, not an adaptation; use gtl.load_run")
-        if not (folder / "results.json").is_file():
-            raise CheckpointError(
-                f"{folder} was interrupted before its stages had ended; run it again with "
-                "resume=True (--resume)"
-            )
-        results = read_json(folder / "results.json")
-        names = [name for name in STAGES if name in results["stages"]]
-        stages = {name: _load_stage(folder / name) for name in names}
-        found = DomainAdaptation(stages, LabelNames.from_json(config["labels"]), results)
-        if names[-1] == "adapt":
-            found.trained_on = trained_on(config)
-        return found
-
-    def __str__(self) -> str:
-        return table_of(self.results)
+_ALIGN = Recipe(ALIGN_STAGES, DEFAULT_STAGES, train_alignment)
+METHODS: Mapping[str, Recipe] = {
+    "joint": Recipe(STAGES, STAGES, train_stages),
+    **dict.fromkeys(ALIGNMENTS, _ALIGN),
+}
 
 
 def adapt_domain(
@@ -108,9 +70,16 @@ def adapt_domain(
     target: Any,
     *,
     method: str = "joint",
+    candidates: Sequence[Mapping[str, Any]] | None = None,
+    criterion: str = BY_DEFAULT,
+    guard: bool = True,
+    class_prior: str | None = None,
+    edges: str | None = None,
+    feature_names: Sequence[Sequence[str]] | None = None,
+    project: int | None = None,
     corpus: Any = None,
     unlabeled: Any = None,
-    stages: Sequence[str] = STAGES,
+    stages: Sequence[str] | None = None,
     task: Any = "random_quantizer",
     weighting: Any = "equal",
     adapter: Any = "bottleneck",
@@ -124,25 +93,44 @@ def adapt_domain(
     out: Path | str | None = None,
     resume: bool = False,
 ) -> DomainAdaptation:
-    """Adapt an encoder from a labeled source domain to a target domain with few labels.
+    """Adapt an encoder from a labeled source domain to a target with few labels or none.
 
     The method ``joint`` has three stages (Li et al. 2023): ``pretrain`` trains the encoder on
     graphs without labels by a self-supervised task; ``joint`` trains it on the labels of the source
     and, in the same steps, by that task on graphs of the target; ``adapt`` freezes it, and trains
     adapters and a head on the labels of the target.
 
+    The other methods align the vectors of both domains, and need no label of the target. Their
+    stages are ``pretrain``, if wanted; ``source``, on the labels of the source alone; ``align``,
+    on these and, in the same steps, by a domain task on the inputs of the target; and ``adapt``, if
+    there are a few labels. The source's validation data and ``criterion`` select.
+
     Args:
         encoder: As for :func:`gtl.pretrain`; it is copied and stays as it is.
         source: Labeled data of the source domain, with the splits ``train`` and ``valid``.
         target: Data of the target domain, of the same level and features. Its training split has
             the few labels; none are needed without the stage ``adapt``.
-        method: How to adapt; ``joint``.
+        method: How to adapt. It is ``joint``, or an alignment: ``dann``, ``cdan``, ``cdan+e``,
+            ``adda``, ``mcd``, ``mdd``, ``wdgrl``, ``dsn``, ``mk_mmd``, ``coral``, ``afn``, ``mcc``
+            or ``target_entropy``.
+        candidates: Settings of ``align`` to try. Each has any of ``method``, ``strength`` (weight
+            of the task's losses), ``options`` of the task, and arguments of :func:`gtl.finetune`:
+            ``[{"method": "dann", "strength": 0.1, "lr": 3e-3}]``.
+        criterion: What selects epoch and candidate with the source's validation data. It is
+            ``infomax``, ``entropy``, ``snd``, ``iwcv``, ``dev`` or ``source``, for these data
+            alone. Test labels of the target never do.
+        guard: Whether the model of the source alone is used where the criterion prefers it.
+        class_prior: ``bbse`` or ``em``, to weigh classes by their estimated share of the target.
+        edges: ``strurw``, to draw edges of the source as often as classes are joined in the target.
+        feature_names: Names of the columns of source and target. Those in common are kept.
+        project: Number of components to reduce features to, found on both domains together.
         corpus: Graphs without labels to pre-train on; those of source and target by default.
-        unlabeled: Graphs of the target domain for ``joint``. By default the graph of the target
-            or, where items are graphs, those that neither validate nor test; give the target itself
-            to learn from the inputs of all. Labels are not read.
+        unlabeled: Graphs of the target domain for ``joint`` or ``align``. By default the graph of
+            the target or, where items are graphs, those that neither validate nor test; give the
+            target itself to learn from the inputs of all. Labels are not read.
         stages: Which stages to train. With ``resume`` the ones in ``out`` are kept, and later ones
-            start from them; else the first starts from ``encoder``.
+            start from them; else the first starts from ``encoder``. By default all of ``joint``,
+            and ``source`` and ``align`` of the others.
         task: Self-supervised task of ``pretrain`` and ``joint``.
         weighting: How much the task counts beside the source labels.
         adapter: What ``adapt`` trains beside the head, as for :func:`gtl.finetune`.
@@ -160,22 +148,37 @@ def adapt_domain(
         resume: Continue the adaptation in ``out``; stages that have ended are not trained again.
 
     Returns:
-        The adaptation. ``results["stages"]`` says what each stage gave: ``valid``, the metric on
-        validation data of the target, of ``adapt`` that of the model and of the others that of a
-        linear probe fitted to the target's training labels, ``start`` being the encoder as it was
-        given; and the source's validation value of ``joint``.
+        The adaptation. ``results["stages"]`` says what each stage gave. Of ``joint`` that is
+        ``valid``, the metric on validation data of the target, of ``adapt`` that of the model and
+        of the others that of a linear probe fitted to the target's training labels, ``start`` being
+        the encoder as it was given; and the source's validation value. Of an alignment it is the
+        distance of the domains; ``results["selection"]`` says what each criterion selects,
+        ``results["label_shift"]`` how class shares seem to differ.
 
     Raises:
         GtlError: On any unusable argument, before anything is written.
     """
     if method not in METHODS:
         raise UnknownPartError(f"unknown method {method!r}; {nearest(method, METHODS)}")
+    recipe = METHODS[method]
     place = None if out is None else Path(out)
     how = (task, weighting, adapter, head, readout, keep_head, epochs, settings or {})
-    kept = _kept(stages, place if resume else None)
-    plan = Plan(kept, *how, seed=seed, device=device, out=place, resume=resume)
-    domains = domains_of(source, target, corpus, unlabeled)
+    tried = [{"method": method, **each} for each in candidates or [{}]]
+    alignment = Alignment(tried, criterion, guard, class_prior, edges)
+    kept = _kept(recipe, stages, place if resume else None)
+    plan = Plan(
+        recipe.stages, kept, *how, alignment, seed=seed, device=device, out=place, resume=resume
+    )
+    domains = domains_of(source, target, corpus, unlabeled, feature_names, project)
     _check_stages(plan, domains)
+    aligns = recipe is _ALIGN
+    if aligns:
+        check_alignment(domains, plan)
+    elif candidates or class_prior or edges:
+        raise ConfigError(
+            "`candidates`, `class_prior` and `edges` are for methods that align domains, and "
+            "`method` is 'joint'; leave them out, or use another method such as 'dann'"
+        )
     target = domains.target
     with Session("adapt", target, seed=seed, device=device, out=out, resume=resume) as session:
         given = with_defaults(encoder, target.level, target.contents.node_features())
@@ -183,19 +186,24 @@ def adapt_domain(
         _check_task(plan, domains, checked.encoder)
         reseed(session.rng)
         labels = LabelNames.of(target if "adapt" in plan.stages else _labeled(domains))
-        folder = session.open(_config(plan, domains, method, encoder, checked, labels))
+        own = {} if not aligns else {**asdict(alignment), "feature_names": feature_names}
+        own |= {} if project is None else {"project": project}
+        folder = session.open({**_config(plan, domains, method, encoder, checked, labels), **own})
         log.info("adapt %s to %s: %s", domains.source.spec, target.spec, ", ".join(plan.stages))
-        trained = METHODS[method](start, domains, plan)
-        measured = {"start": checked, **trained}
-        rows = {name: _row(name, stage, domains, plan) for name, stage in measured.items()}
+        trained = recipe.train(start, domains, plan)
         last = list(trained.values())[-1].results
-        ended = last if "adapt" in trained else {}
-        results = {name: ended.get(name) for name in ("metric", "valid", "test", "epoch")}
-        metric = None if target.labels is None else target.metric
+        if aligns:
+            found = alignment_results(trained, domains, plan, folder)
+        else:
+            measured = {"start": checked, **trained}
+            rows = {name: _row(name, stage, domains, plan) for name, stage in measured.items()}
+            ended = last if "adapt" in trained else {}
+            found = {name: ended.get(name) for name in ("metric", "valid", "test", "epoch")}
+            found["stages"] = rows
         done = session.close(
             {
-                **results,
-                "metric": metric,
+                **found,
+                "metric": None if target.labels is None else target.metric,
                 "footprint": last["footprint"],
                 "data": target.spec,
                 "source": domains.source.spec,
@@ -205,45 +213,23 @@ def adapt_domain(
                     "items": len(domains.unlabeled),
                     "test_inputs": domains.test_inputs,
                 },
-                "stages": rows,
             }
         )
-    found = DomainAdaptation(trained, labels, done)
-    found.folder = folder
-    return found
+    adaptation = DomainAdaptation(trained, labels, done)
+    adaptation.folder = folder
+    return adaptation
 
 
-def table_of(results: Mapping[str, Any]) -> str:
-    """The results of an adaptation as text: a line for each stage.
-
-    Args:
-        results: What ``results.json`` holds.
-    """
-    rows = []
-    for name, stage in results["stages"].items():
-        what = stage["measured"] or ""
-        rows.append((name, _number(stage["valid"]), what, _number(stage.get("source_valid"))))
-    metric = results["metric"] or "value"
-    header = ("stage", f"valid {metric}", "of", "valid of the source")
-    caption = f"from {results['source']}"
-    table = as_text(Table(results["data"], caption, header, tuple(rows)))
-    test = results["test"]
-    return table if test is None else f"{table}\n\ntest {metric} {test:.4f}"
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.4f}"
-
-
-def _kept(stages: Sequence[str], out: Path | None) -> list[str]:
+def _kept(recipe: Recipe, given: Sequence[str] | None, out: Path | None) -> list[str]:
     """The stages to train in their order, and those before them that a resumed folder has."""
-    stages = [stages] if isinstance(stages, str) else list(stages)
-    unknown = [name for name in stages if name not in STAGES]
+    given = recipe.by_default if given is None else given
+    stages = [given] if isinstance(given, str) else list(given)
+    unknown = [name for name in stages if name not in recipe.stages]
     if unknown or not stages:
         return stages  # which the plan refuses
-    before = STAGES[: max(STAGES.index(name) for name in stages)]
+    before = recipe.stages[: max(recipe.stages.index(name) for name in stages)]
     there = [n for n in before if out is not None and (out / n / "config.json").is_file()]
-    return [name for name in STAGES if name in stages or name in there]
+    return [name for name in recipe.stages if name in stages or name in there]
 
 
 def _check_stages(plan: Plan, domains: Domains) -> None:
@@ -263,14 +249,14 @@ def _check_stages(plan: Plan, domains: Domains) -> None:
             "`adapter` is None, but the stage 'adapt' freezes the encoder; name an adapter, or [] "
             "for the head alone"
         )
-    if "joint" in plan.stages:
+    if {"joint", "source", "align"} & {*plan.stages}:
         check_labels(domains.source)
     if "adapt" in plan.stages:
         if domains.target.labels is None:
             raise DataError(
                 f"the target {domains.target.spec} has no labels, which the stage 'adapt' needs; "
                 "give labels of a few training items, or leave it out: "
-                "stages=['pretrain', 'joint']"
+                f"stages={[name for name in plan.stages if name != 'adapt']}"
             )
         check_labels(domains.target)
 
@@ -369,5 +355,3 @@ def _can_probe(target: Dataset) -> bool:
     return has and all(len(target.split.get(part, ())) for part in ("train", "valid"))
 
 
-def _load_stage(folder: Path) -> Stage:
-    return Run.load(folder) if folder.name == "pretrain" else Model.load(folder)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -13,7 +15,7 @@ from gtl.adapters import AdaptedEncoder
 from gtl.catalog import WEIGHTINGS
 from gtl.checkpoint import read_json
 from gtl.data.dataset import Dataset
-from gtl.roles import Weighting
+from gtl.roles import Task, Weighting
 from gtl.run_folder import CANDIDATES, RunFolder
 from gtl.train.device import module_device
 from gtl.train.evaluate import evaluate
@@ -27,6 +29,31 @@ from gtl.train.target import TrainingItems
 from gtl.train.tuning import Tuning
 
 
+class Validation(ABC):
+    """What validates an epoch in place of the metric on validation data."""
+
+    @abstractmethod
+    def value(self) -> float:
+        """Value of the model as it is, better in the direction of the data's metric."""
+
+    def seen(self) -> Mapping[str, Any]:
+        """What the last call of :meth:`value` found, for the line of the epoch in the history."""
+        return {}
+
+
+@dataclass(frozen=True)
+class OtherData:
+    """What a fine-tuning reads beside its labeled data.
+
+    Attributes:
+        validation: Makes the validation of a model; ``None`` for the metric on validation data.
+        meta: Labeled data whose training items the meta loss of look-aheads is computed on.
+    """
+
+    validation: Callable[[Model], Validation] | None = None
+    meta: Dataset | None = None
+
+
 @dataclass(frozen=True)
 class Start:
     """What all candidates start from.
@@ -36,12 +63,14 @@ class Start:
         before_tasks: Random state before the auxiliary tasks were made, as in a run without them.
         with_tasks: Random state after that.
         unlabeled: Data of the tasks that use unlabeled items.
+        other: What else is read.
     """
 
     model: TaskModel
     before_tasks: RandomState
     with_tasks: RandomState
     unlabeled: Dataset | None = None
+    other: OtherData = OtherData()
 
 
 def candidates_of(
@@ -67,6 +96,7 @@ def candidates_of(
         random = start.before_tasks if name == TARGET_ONLY else start.with_tasks
         rng = random.restored()
         how.to(module_device(model)).setup(tasks, TARGET)
+        meta = start.other.meta
         job = Job(
             model,
             how,
@@ -82,12 +112,13 @@ def candidates_of(
             patience=settings.patience,
             schedule=tuning.rates(),
             mode=tuning.encoder_mode(),
-            meta_items=items.meta,
-            validate=_validation(model, dataset, settings.fan_out),
+            meta_items=items.meta if meta is None else meta.items("train"),
+            meta_data=meta,
             validate_start=tuning.head_start != "random",
             unlabeled=start.unlabeled,
             folder=folder if alone else _folder_below(folder, name, how, tasks, resume),
         )
+        _validate(job, dataset, start.other)
         job.average = tuning.average_of(model, job.steps_per_epoch)
         candidates.append(Candidate(name, Training(job)))
     return candidates
@@ -108,13 +139,17 @@ def folder_of(candidate: Candidate) -> RunFolder:
     return folder
 
 
-def _validation(
-    model: TaskModel, dataset: Dataset, fan_out: Sequence[int | None] | None
-) -> Callable[[], float | None]:
+def _validate(job: Job, dataset: Dataset, other: OtherData) -> None:
+    """Say what validates the epochs of a training."""
     if not len(dataset.split.get("valid", ())):
-        return lambda: None
-    candidate = model_of(model.encoder, model.tasks[TARGET], fan_out=fan_out)  # type: ignore[arg-type]
-    return lambda: evaluate(candidate, dataset, "valid")[dataset.metric]
+        return
+    target: Task = job.model.tasks[TARGET]  # type: ignore[assignment]
+    candidate = model_of(job.model.encoder, target, fan_out=job.fan_out)  # type: ignore[arg-type]
+    if other.validation is None:
+        job.validate = lambda: evaluate(candidate, dataset, "valid")[dataset.metric]
+        return
+    validation = other.validation(candidate)
+    job.validate, job.observed = validation.value, validation.seen
 
 
 def _folder_below(

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from gtl.data.dataset import Dataset
-from gtl.errors import DataError
+from gtl.errors import ConfigError, DataError
 from gtl.graph import Graph, Schema
 from gtl.graph.pack import PackedGraphs
+from gtl.train.domain_features import common_features
 from gtl.train.resolve import as_dataset
 
 
@@ -47,7 +48,14 @@ class Domains:
         return found
 
 
-def domains_of(source: Any, target: Any, corpus: Any = None, unlabeled: Any = None) -> Domains:
+def domains_of(
+    source: Any,
+    target: Any,
+    corpus: Any = None,
+    unlabeled: Any = None,
+    names: Sequence[Sequence[str]] | None = None,
+    project: int | None = None,
+) -> Domains:
     """The data of an adaptation, checked to have the same features.
 
     Args:
@@ -55,12 +63,20 @@ def domains_of(source: Any, target: Any, corpus: Any = None, unlabeled: Any = No
         target: Likewise.
         corpus: Likewise.
         unlabeled: Likewise.
+        names: Names of feature columns, likewise ``feature_names``.
+        project: Likewise.
 
     Raises:
         DataError: If the domains have other items or features.
     """
     source, target = as_dataset(source), as_dataset(target)
     _require_same_items(source, target)
+    if (names is not None or project is not None) and not (corpus is None and unlabeled is None):
+        raise ConfigError(
+            "`feature_names` and `project` are for source and target alone; leave out `corpus` and "
+            "`unlabeled`"
+        )
+    source, target = common_features(source, target, names, project)
     own = _unlabeled_part(target) if unlabeled is None else without_labels(as_dataset(unlabeled))
     sides = {"source": source, "target": target, "unlabeled": own}
     schema = _common_schema({**sides, **({} if corpus is None else {"corpus": as_dataset(corpus)})})
@@ -152,6 +168,8 @@ def _common_schema(domains: Mapping[str, Dataset]) -> Schema:
             schema = schema.union(data.schema)
         except DataError as error:
             raise DataError(
-                f"the {name} {data.spec} does not go with the target {target.spec}: {error}"
+                f"the {name} {data.spec} does not go with the target {target.spec}: {error}; give "
+                "features that both have, or names of the columns to keep those in common "
+                "(feature_names)"
             ) from error
     return schema

@@ -157,7 +157,7 @@ def predict(
     if raw or not isinstance(model, Ensemble):
         why = "is of probabilities, not of `raw` outputs" if raw else "needs several models"
         raise ConfigError(f"`spread` {why}; leave it out, or train with members=5 (--members 5)")
-    each = _each_batch(model, data, index, model.each, fan_out, batch_size)  # (items, k, c)
+    each = each_batch(model, data, index, model.each, fan_out, batch_size)  # (items, k, c)
     return Predictions(
         probabilities(mean_output(each, kind), kind), probabilities(each, kind).std(1)
     )
@@ -194,7 +194,7 @@ def embed(
         raise ConfigError(
             f"a {type(model).__name__} has no item vectors of its own; give its encoder"
         )
-    return _each_batch(model, data, data.items(split), model.features, fan_out, batch_size)
+    return each_batch(model, data, data.items(split), model.features, fan_out, batch_size)
 
 
 def raw_outputs(
@@ -218,7 +218,7 @@ def raw_outputs(
         ConfigError: If ``fan_out`` is given to what does not sample.
     """
     if isinstance(model, Model):
-        return _each_batch(model, data, items, model.outputs, fan_out, batch_size)
+        return each_batch(model, data, items, model.outputs, fan_out, batch_size)
     if fan_out is not None:
         raise ConfigError(
             f"a {type(model).__name__} does not sample neighbors; leave out `fan_out`"
@@ -286,7 +286,7 @@ def _aligned(model: Model | Predicting, dataset: Dataset) -> Aligned:
     return aligned if aligned.metric else replace(aligned, metric=dataset.metric)
 
 
-def _each_batch(
+def each_batch(
     model: Model,
     data: Dataset,
     index: Tensor,
@@ -294,6 +294,19 @@ def _each_batch(
     fan_out: Sequence[int | None] | None,
     batch_size: int | None,
 ) -> Tensor:
+    """What ``outputs(graph, node vectors)`` gives of some items, without dropout, on the CPU.
+
+    Args:
+        model: Encodes the graphs.
+        data: The items.
+        index: Their numbers, int64 ``(k,)``.
+        outputs: From a batch and its node vectors to ``(b, c)``.
+        fan_out: See :func:`evaluate`.
+        batch_size: Likewise.
+
+    Returns:
+        ``(k, c)``.
+    """
     data = with_properties(data, model.properties)
     schema = getattr(model.encoder, "schema", None)
     if schema is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from gtl.data.dataset import Dataset
 from gtl.data.properties import property_names, with_properties
 from gtl.errors import ConfigError
 from gtl.roles import Encoder, Task, Weighting
-from gtl.train.candidates import Start, cache_vectors, candidates_of, folder_of
+from gtl.train.candidates import OtherData, Start, cache_vectors, candidates_of, folder_of
 from gtl.train.defaults import (
     batch_size_of,
     start_settings,
@@ -175,10 +176,44 @@ def finetune(
     Raises:
         GtlError: On any unusable argument, before anything is written.
     """
-    arguments = dict(locals())
+    return fine_tuned(**locals())
+
+
+def fine_tuned(
+    encoder: Any,
+    dataset: Dataset,
+    *,
+    auxiliary: Any,
+    weighting: Any,
+    adapter: Any,
+    head: Any,
+    links: Mapping[str, Any] | None,
+    class_weights: Any,
+    unlabeled: Any,
+    test_inputs: bool | None,
+    fan_out: Sequence[int | None] | None,
+    members: int,
+    meta_share: float,
+    guard: bool,
+    seed: int,
+    device: str | None,
+    out: Path | str | None,
+    resume: bool,
+    other: OtherData = OtherData(),
+    **settings_of_steps: Any,
+) -> Model:
+    """Train as :func:`finetune` says, with validation or look-ahead on other data.
+
+    Args:
+        encoder: This and what is not named here as for :func:`finetune`, all of it given.
+        other: What validates an epoch, and what look-aheads are computed on.
+    """
+    arguments = {**locals(), **settings_of_steps}
+    for name in ("settings_of_steps", "other"):
+        del arguments[name]
     dataset = arguments["dataset"] = with_needed_properties(as_dataset(dataset), auxiliary)
     check_options(dataset, arguments)
-    several = Members(members, finetune, arguments)
+    several = Members(members, partial(fine_tuned, other=other), arguments)
     with Session("finetune", dataset, seed=seed, device=device, out=out, resume=resume) as session:
         features = dataset.contents.node_features()
         base, trained = session.encoder(with_defaults(encoder, dataset.level, features))
@@ -197,7 +232,7 @@ def finetune(
         model = session.placed(TaskModel(base, {TARGET: target, **helpers}))
         start_head(base, target, dataset, items.train, seed, settings.tuning)
         more = None if extra is None else extra.data
-        start = Start(model, before_tasks, RandomState.of(session.rng), more)
+        start = Start(model, before_tasks, RandomState.of(session.rng), more, other)
         settings.check(model)
         weightings = as_weightings(weighting, used=bool(helpers))
         tuned = model_for(base, target, dataset, fan_out)
@@ -307,9 +342,10 @@ def results_of(
         candidates: All that were trained, in order.
     """
     chosen = best.training.history.best
+    seen = best.training.job.observed() != {}
     return {
         "metric": dataset.metric,
-        "valid": chosen["valid"],
+        "valid": value_on(model, dataset, "valid") if seen else chosen["valid"],
         "test": value_on(model, dataset, "test"),
         "epoch": chosen["epoch"],
         "footprint": footprint(model, sum(c.training.history.seconds for c in candidates)),

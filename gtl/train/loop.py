@@ -82,6 +82,8 @@ class Job:
         mode: What of the encoder is frozen, epoch by epoch.
         average: Average of the weights, which is validated and kept in their place, or ``None``.
         unlabeled: Data of the tasks that use unlabeled items and have none of their own.
+        meta_data: Where ``meta_items`` come from, if not from ``data``.
+        observed: What validation saw beside its value, for the line of the epoch.
     """
 
     model: TaskModel
@@ -105,6 +107,8 @@ class Job:
     mode: EncoderMode = field(default_factory=EncoderMode)
     average: WeightAverage | None = None
     unlabeled: Dataset | None = None
+    meta_data: Batches | None = None
+    observed: Callable[[], Mapping[str, Any]] = dict
 
     @property
     def steps_per_epoch(self) -> int:
@@ -230,9 +234,9 @@ class Training:
                 self._choose(self.epoch, valid)
         history.seconds += seconds
         line = {"epoch": self.epoch, **averages, "valid": valid, "seconds": round(seconds, 4)}
-        history.epochs.append(line)
+        history.epochs.append({**line, **job.observed()})
         if job.folder is not None:
-            job.folder.log(line)
+            job.folder.log(history.epochs[-1])
 
     def _warn_of_idle_tasks(self) -> None:
         """Warn of tasks that had no sample in any epoch."""
@@ -382,7 +386,7 @@ def _meta_view(job: Job, device: torch.device) -> View | None:
         return None
     size = job.batch_size or len(job.meta_items)
     chosen = job.meta_items[draw_numbers(len(job.meta_items), size, job.rng)]
-    graph = job.data.batch(chosen, device, job.fan_out, job.rng)
+    graph = (job.meta_data or job.data).batch(chosen, device, job.fan_out, job.rng)
     return dict(job.model.named_tasks())[job.target].view(Batch(graph), job.rng)
 
 

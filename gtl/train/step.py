@@ -12,6 +12,7 @@ from torch.func import functional_call
 from gtl.adapters import Adapted
 from gtl.errors import ConfigError, ShapeError
 from gtl.graph import Graph
+from gtl.graph.union import begins_with
 from gtl.roles import Encoder, Task, View
 
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}
@@ -32,6 +33,8 @@ class TaskModel(nn.Module):
         self.precision = precision
         self.encoder = encoder
         self.tasks = nn.ModuleDict(tasks)
+        for _, task in self.named_tasks():
+            task.meet(encoder, self.target)
 
     @property
     def target(self) -> Task | None:
@@ -43,27 +46,37 @@ class TaskModel(nn.Module):
         yield from self.tasks.items()  # type: ignore[misc]
 
     def forward(
-        self, views: Mapping[str, View], target: str | None = None
+        self,
+        views: Mapping[str, View],
+        target: str | None = None,
+        beside: Mapping[str, View] | None = None,
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Losses ``(b_k,)`` and node vectors of each view; equal graphs are encoded once.
+
+        A graph with which the union of a domain task begins is encoded as part of it. Vectors of
+        the target are then those that the task compares, also where a batch norm sees all nodes:
+        normalized by both domains, as predictions on either will be.
 
         Args:
             views: A view per task.
             target: The task whose view running statistics of batch norms follow; all if ``None``.
                 Predictions are made on graphs like the target's: statistics of masked or cut
                 graphs would spoil them.
+            beside: Views with whose graphs these are encoded; they themselves by default.
         """
         encoded: dict[int, Tensor] = {}
         losses, representations = {}, {}
+        graphs = _encoded_graphs(views, beside or views)
         for name, view in views.items():
-            key = id(view.graph)
-            if key not in encoded:
-                followed = target is None or view.graph is views[target].graph
+            graph = graphs[name]
+            if id(graph) not in encoded:
+                followed = target is None or graph is graphs[target]
                 with nullcontext() if followed else _statistics_kept(self.encoder):
-                    encoded[key] = self._encode(view.graph)
-            representations[name] = encoded[key]
+                    encoded[id(graph)] = self._encode(graph)
+            nodes = encoded[id(graph)]
+            representations[name] = nodes if graph is view.graph else nodes[: view.graph.num_nodes]
             seen = self.completed(view)
-            losses[name] = self.tasks[name].losses(encoded[key], seen)  # type: ignore[operator]
+            losses[name] = self.tasks[name].losses(representations[name], seen)  # type: ignore[operator]
             if losses[name].dim() != 1:
                 raise ShapeError(
                     f'`losses["{name}"]` has shape {tuple(losses[name].shape)}, expected one loss '
@@ -144,7 +157,8 @@ class Step:
         """Mean target loss ``()`` at other parameters: of the meta view or held-back samples."""
         assert self.target is not None
         view = self._meta_view or self.views[self.target]
-        losses = self._call(parameters, {self.target: view})[self.target]
+        beside = None if self._meta_view else self.views
+        losses = self._call(parameters, {self.target: view}, beside)[self.target]
         return (losses if held is None else losses[held]).mean()
 
     @torch.no_grad()
@@ -177,14 +191,17 @@ class Step:
         return found
 
     def _call(
-        self, parameters: Mapping[str, Tensor], views: Mapping[str, View]
+        self,
+        parameters: Mapping[str, Tensor],
+        views: Mapping[str, View],
+        beside: Mapping[str, View] | None = None,
     ) -> dict[str, Tensor]:
         # Buffers are handed in as copies: batch-norm statistics and queues see no replay.
         buffers = {name: value.clone() for name, value in self._buffers.items()}
         with _randomness(self._random):
             values = {**buffers, **parameters}
             losses: dict[str, Tensor]
-            losses, _ = functional_call(self.model, values, (views, self.target))
+            losses, _ = functional_call(self.model, values, (views, self.target, beside))
         return losses
 
 
@@ -227,6 +244,15 @@ def _statistics_kept(module: nn.Module) -> Iterator[None]:
     finally:
         for norm, momentum in zip(norms, momenta):
             norm.momentum = momentum
+
+
+def _encoded_graphs(views: Mapping[str, View], beside: Mapping[str, View]) -> dict[str, Graph]:
+    """The graph that is encoded for each view: its own, or a union that begins with it."""
+    known = [view.graph for view in beside.values()]
+    return {
+        name: next((whole for whole in known if begins_with(whole, view.graph)), view.graph)
+        for name, view in views.items()
+    }
 
 
 def _moving_buffers(model: nn.Module) -> list[tuple[str, Tensor]]:

@@ -9,12 +9,12 @@ from torch import Tensor, nn
 
 from gtl.graph import Schema
 from gtl.roles import Batch, View
-from gtl.tasks.consistency.items import item_vectors, labeled_inputs
 from gtl.tasks.consistency.source import Source
-from gtl.tasks.consistency.task import ConsistencyTask
+from gtl.tasks.items import item_vectors, labeled_inputs
+from gtl.tasks.model_task import ModelTask
 
 
-class Delta(ConsistencyTask):
+class Delta(ModelTask):
     """Holds columns of the item vectors near the source's, the more the target needs them.
 
     One sample is a labeled item; the loss is the mean over columns of the squared difference to the

@@ -10,14 +10,14 @@ from torch import Tensor, nn
 
 from gtl.errors import ConfigError
 from gtl.roles import Batch, View
+from gtl.tasks.certainty import probabilities
 from gtl.tasks.checks import require_positive, require_share
-from gtl.tasks.consistency.certainty import probabilities
-from gtl.tasks.consistency.items import unlabeled_inputs
-from gtl.tasks.consistency.task import ConsistencyTask
 from gtl.tasks.consistency.teacher import Teacher
+from gtl.tasks.items import unlabeled_inputs
+from gtl.tasks.model_task import ModelTask
 
 
-class InterpolationConsistency(ConsistencyTask):
+class InterpolationConsistency(ModelTask):
     """Predicts between two unlabeled items what lies between the teacher's predictions of them.
 
     One sample is an unlabeled item ``i``, which has a partner ``j`` drawn at random. The features
@@ -55,7 +55,7 @@ class InterpolationConsistency(ConsistencyTask):
                 )
         self.teacher.follow(encoder, self.predictor, 0)
 
-    def follow(self, encoder: nn.Module) -> None:
+    def follow(self, encoder: nn.Module, progress: float) -> None:
         """Move the teacher."""
         self.teacher.follow(encoder, self.predictor, int(self.steps))
 

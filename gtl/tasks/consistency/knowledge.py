@@ -13,17 +13,17 @@ from torch.nn import functional as F
 from gtl.errors import ConfigError
 from gtl.graph import Graph, Schema
 from gtl.roles import Batch, Encoder, Gate, View
+from gtl.tasks.certainty import entropies
 from gtl.tasks.checks import built, require_count, require_positive, require_share
-from gtl.tasks.consistency.certainty import entropies
-from gtl.tasks.consistency.items import all_inputs, item_vectors, require_rates
 from gtl.tasks.consistency.prototypes import Prototypes
 from gtl.tasks.consistency.source import Source
-from gtl.tasks.consistency.task import ConsistencyTask
+from gtl.tasks.items import all_inputs, item_vectors, require_rates
+from gtl.tasks.model_task import ModelTask
 
 DISTANCES = ("mse", "cosine", "kl")
 
 
-class KnowledgeConsistency(ConsistencyTask):
+class KnowledgeConsistency(ModelTask):
     """Holds the vectors of items near those of a frozen source encoder where that is certain.
 
     One sample is a labeled or unlabeled item that the source is certain of: the entropy of its

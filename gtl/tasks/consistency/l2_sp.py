@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 from gtl.checks import check_not_negative
 from gtl.roles import Batch, View
-from gtl.tasks.consistency.task import ConsistencyTask
+from gtl.tasks.model_task import ModelTask
 from gtl.tasks.slow_average import SlowAverage
 
 
-class L2SP(ConsistencyTask):
+class L2SP(ModelTask):
     """Half the squared distance of the encoder's weights to those before training.
 
     It has one loss a step, no samples: ``strength / 2`` times the squared distance. Only weights

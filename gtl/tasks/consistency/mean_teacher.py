@@ -8,14 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from gtl.roles import Batch, View
+from gtl.tasks.certainty import probabilities
 from gtl.tasks.checks import require_share
-from gtl.tasks.consistency.certainty import probabilities
-from gtl.tasks.consistency.items import all_inputs, require_rates
-from gtl.tasks.consistency.task import ConsistencyTask
 from gtl.tasks.consistency.teacher import Teacher
+from gtl.tasks.items import all_inputs, require_rates
+from gtl.tasks.model_task import ModelTask
 
 
-class MeanTeacher(ConsistencyTask):
+class MeanTeacher(ModelTask):
     """Predicts what a slow average of the model, the teacher, predicts of another perturbed copy.
 
     One sample is a labeled or unlabeled item. Model and teacher each read a perturbed copy of the
@@ -42,7 +42,7 @@ class MeanTeacher(ConsistencyTask):
         """Make the teacher equal to the model."""
         self.teacher.follow(encoder, self.predictor, 0)
 
-    def follow(self, encoder: nn.Module) -> None:
+    def follow(self, encoder: nn.Module, progress: float) -> None:
         """Move the teacher."""
         self.teacher.follow(encoder, self.predictor, int(self.steps))
 

@@ -9,13 +9,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gtl.roles import Batch, Gate, View
+from gtl.tasks.certainty import confidences, require_classes
 from gtl.tasks.checks import require_share
-from gtl.tasks.consistency.certainty import confidences, require_classes
-from gtl.tasks.consistency.items import require_rates, unlabeled_inputs
-from gtl.tasks.consistency.task import ConsistencyTask
+from gtl.tasks.items import require_rates, unlabeled_inputs
+from gtl.tasks.model_task import ModelTask
 
 
-class PseudoLabel(ConsistencyTask):
+class PseudoLabel(ModelTask):
     """Predicts of unlabeled items what the model itself predicts of them with certainty.
 
     One sample is an unlabeled item whose largest probability reaches ``threshold``; the loss is the

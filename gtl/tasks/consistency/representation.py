@@ -11,17 +11,17 @@ from torch import Tensor, nn
 from gtl.errors import ConfigError
 from gtl.graph import Schema
 from gtl.roles import Batch, Gate, View
+from gtl.tasks.certainty import entropies, largest_entropy, require_classes
 from gtl.tasks.checks import require_count, require_positive, require_share
-from gtl.tasks.consistency.certainty import entropies, largest_entropy, require_classes
-from gtl.tasks.consistency.items import Inputs, all_inputs, item_vectors, require_rates
-from gtl.tasks.consistency.task import ConsistencyTask
+from gtl.tasks.items import Inputs, all_inputs, item_vectors, require_rates
 from gtl.tasks.mmd import median_widths, mmd_losses
+from gtl.tasks.model_task import ModelTask
 
 CAPACITY = 128
 SIDES = ("labeled", "unlabeled")
 
 
-class RepresentationConsistency(ConsistencyTask):
+class RepresentationConsistency(ModelTask):
     """Brings the distributions of labeled and unlabeled vectors together.
 
     Items that the model is certain of - the entropy of its prediction is at most ``threshold``

@@ -22,9 +22,9 @@ from gtl.tasks import (
     RepresentationConsistency,
     Supervised,
 )
-from gtl.tasks.consistency.certainty import confidences, entropies, largest_entropy, probabilities
-from gtl.tasks.consistency.items import all_inputs, unlabeled_inputs
+from gtl.tasks.certainty import confidences, entropies, largest_entropy, probabilities
 from gtl.tasks.consistency.prototypes import Prototypes
+from gtl.tasks.items import all_inputs, unlabeled_inputs
 from gtl.tasks.mmd import median_widths, mmd_losses
 from gtl.testing.examples import SmallEncoder
 from gtl.train.step import TaskModel

@@ -1,4 +1,4 @@
-"""What the consistency tasks have in common: the model they belong to, and a warm-up."""
+"""Tasks that read the model that is trained: their base class, with a warm-up."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from gtl.tasks.slow_average import without_trace
 from gtl.tasks.supervised import Supervised
 
 
-class ConsistencyTask(Task):
+class ModelTask(Task):
     """A task that reads the model that is trained: its encoder and perhaps its target.
 
-    Losses are multiplied by a factor that rises linearly to 1: in step ``i``, counted from 0, it is
+    Consistency and domain tasks are of this kind. Losses are multiplied by a factor that rises
+    linearly to 1: in step ``i``, counted from 0, it is
     ``min(1, (i + 1) / warmup)`` (Abuduweili et al. 2021). What the model predicts at present,
     pseudo labels and gates among it, is computed in :meth:`view`, without dropout, and is
     constant: a replay at other parameters compares with the same.
@@ -48,8 +49,8 @@ class ConsistencyTask(Task):
     def begin(self, encoder: nn.Module) -> None:
         """Meet the model before training; the default does nothing."""
 
-    def follow(self, encoder: nn.Module) -> None:
-        """Update slow averages after a step; the default does nothing."""
+    def follow(self, encoder: nn.Module, progress: float) -> None:
+        """Update slow averages and schedules after a step; the default does nothing."""
 
     @final
     def build(self, schema: Schema, width: int) -> None:
@@ -67,7 +68,7 @@ class ConsistencyTask(Task):
         self._model = (model,)
         if progress:
             self.steps += 1
-            self.follow(self.encoder)
+            self.follow(self.encoder, progress)
             return
         self.steps.zero_()
         if self.needs_target:

@@ -11,6 +11,7 @@ from torch import Tensor
 from gtl.errors import ConfigError
 from gtl.graph import Columns, Graph, ops
 from gtl.graph.augment import perturbed
+from gtl.graph.union import union
 from gtl.roles import Batch
 
 Rates = tuple[float, float]
@@ -80,6 +81,26 @@ def all_inputs(batch: Batch, rates: Rates, rng: torch.Generator, how: Columns | 
     return Inputs(graph, graph, labeled)
 
 
+def joined_inputs(batch: Batch) -> Inputs:
+    """Labeled and unlabeled items as they are, in one disjoint graph that is built once.
+
+    The labeled ones come first. A target whose graph is that of the loop shares the encoder pass,
+    see :func:`gtl.graph.union.union`.
+
+    Raises:
+        ConfigError: If there are no unlabeled items, or items are pairs.
+    """
+    own, labeled = _own(batch), count(batch.graph)
+    if same_graph(batch):
+        whole, start = batch.graph, 0
+    else:
+        whole, start = union(batch.graph, own), batch.graph.num_nodes
+    if batch.graph.seeds is None or own.seeds is None:
+        return Inputs(whole, whole, labeled)
+    seeds = torch.cat([batch.graph.seeds, own.seeds + start])
+    return Inputs(whole, whole.replace(y=None, seeds=seeds), labeled)
+
+
 def same_graph(batch: Batch) -> bool:
     """Whether labeled and unlabeled items are nodes of one graph, seen whole."""
     graph, own = batch.graph, batch.own
@@ -138,6 +159,6 @@ def _own(batch: Batch) -> Graph:
 def _require_no_pairs(graph: Graph) -> None:
     if graph.pairs is not None:
         raise ConfigError(
-            "consistency tasks are for graphs and nodes, and items are pairs of nodes; use "
+            "this task is for graphs and nodes, and items are pairs of nodes; use "
             "l2_sp or a self-supervised task"
         )

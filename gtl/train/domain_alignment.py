@@ -1,0 +1,299 @@
+"""Alignment of two domains without labels of the target, in up to four stages.
+
+``pretrain`` learns from the graphs of both; ``source`` from the labels of the source alone, which
+is the baseline and where ADDA begins; ``align`` from these labels and, in the same steps, by a
+domain task from the inputs of the target; ``adapt`` from a few labels of the target.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from inspect import signature
+from typing import Any
+
+from gtl.catalog import TASKS
+from gtl.data.dataset import Dataset
+from gtl.errors import ConfigError, DataError
+from gtl.roles import Task
+from gtl.suggest import nearest
+from gtl.train.candidates import OtherData, Validation
+from gtl.train.domain_choice import Tried, choose
+from gtl.train.domain_plan import Plan, Stage, require_settings
+from gtl.train.domain_recipe import adapted, encoder_of, pre_trained
+from gtl.train.domain_shift import drawn_like_target, prior_weights
+from gtl.train.domain_validation import DomainValidation
+from gtl.train.domains import Domains
+from gtl.train.finetune import fine_tuned, finetune
+from gtl.train.model import Model
+from gtl.train.transfer_criteria import CRITERIA, OF_CLASSES
+
+STAGES = ("pretrain", "source", "align", "adapt")
+DEFAULT_STAGES = ("source", "align")
+BY_DEFAULT = "infomax"
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method that is a domain task beside the source's labels.
+
+    Attributes:
+        task: Name of the task, or a mapping of it with options.
+        strength: Weight of its losses where none is given.
+        after_source: Whether it starts from the trained model of the source, and not from where
+            that one started.
+    """
+
+    task: Any
+    strength: float = 1.0
+    after_source: bool = False
+
+
+ALIGNMENTS: Mapping[str, Method] = {
+    "dann": Method("dann"),
+    "cdan": Method({"name": "cdan", "entropy": False}),
+    "cdan+e": Method({"name": "cdan", "entropy": True}),
+    "adda": Method("adda", after_source=True),
+    "mcd": Method("mcd"),
+    "mdd": Method("mdd"),
+    "wdgrl": Method("wdgrl"),
+    "dsn": Method("dsn"),
+    "mk_mmd": Method("mk_mmd"),
+    "coral": Method("coral"),
+    "afn": Method("afn"),
+    "mcc": Method("mcc"),
+    "target_entropy": Method("target_entropy"),
+}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One way to align.
+
+    Attributes:
+        method: A key of :data:`ALIGNMENTS`.
+        strength: Weight of its losses.
+        options: Of its task.
+        training: Arguments of :func:`gtl.finetune`.
+    """
+
+    method: str
+    strength: float
+    options: Mapping[str, Any]
+    training: Mapping[str, Any]
+
+    @staticmethod
+    def of(given: Mapping[str, Any]) -> Setting:
+        """Read a candidate.
+
+        Raises:
+            ConfigError: If the method or a name is unknown.
+        """
+        rest = dict(given)
+        name = rest.pop("method", None)
+        if name not in ALIGNMENTS:
+            raise ConfigError(
+                f"a candidate has the method {name!r}; {nearest(str(name), ALIGNMENTS)}"
+            )
+        strength = rest.pop("strength", ALIGNMENTS[name].strength)
+        options = rest.pop("options", {})
+        require_settings("align", rest, f"candidate {name!r}")
+        return Setting(name, float(strength), options, rest)
+
+    @property
+    def title(self) -> str:
+        """In words, for results and folders."""
+        parts = [f"strength {self.strength:g}"]
+        parts += [f"{k} {v}" for k, v in {**self.options, **self.training}.items()]
+        return f"{self.method} ({', '.join(parts)})"
+
+    def task(self) -> Task:
+        """The domain task, new."""
+        known = ALIGNMENTS[self.method].task
+        spec = {"name": known} if isinstance(known, str) else dict(known)
+        built: Task = TASKS.build({**spec, **self.options})
+        return built
+
+
+def train_alignment(start: Any, domains: Domains, plan: Plan) -> dict[str, Stage]:
+    """Train the stages of a plan.
+
+    Args:
+        start: What the first one starts from, as for :func:`gtl.train.domain_recipe.train_stages`.
+        domains: All data.
+        plan: How.
+
+    Returns:
+        Each stage by name; ``align`` is the candidate that the criterion selected. Where that is
+        ``source``, ``adapt`` starts from there.
+    """
+    found: dict[str, Stage] = {}
+    last = start
+    if "pretrain" in plan.stages:
+        last = found["pretrain"] = pre_trained(last, domains, plan)
+    if "source" in plan.stages:
+        found["source"] = source_model(last, domains, plan)
+    if "align" in plan.stages:
+        tried = [
+            Tried(setting.title, folder, aligned(last, found.get("source"), domains, plan, setting))
+            for setting, folder in zip(settings_of(plan), folders_of(plan))
+        ]
+        found["align"], chosen = choose(tried, found.get("source"), domains, plan)
+        last = found["source"] if chosen == "source" else found["align"]
+    elif "source" in found:
+        last = found["source"]
+    if "adapt" in plan.stages:
+        found["adapt"] = adapted(last, domains, plan)
+    return found
+
+
+def source_model(last: Any, domains: Domains, plan: Plan) -> Model:
+    """The model of the source's labels alone; its validation data select the epoch."""
+    return _trained(last, domains, plan, "source", None, criterion="source")
+
+
+def aligned(
+    last: Any, source: Stage | None, domains: Domains, plan: Plan, setting: Setting
+) -> Model:
+    """A model of the source's labels and, in the same steps, of a domain task on the target.
+
+    Args:
+        last: What ``source`` started from.
+        source: The model of the source alone, or ``None``.
+        domains: All data.
+        plan: How.
+        setting: What aligns.
+    """
+    index = [each.title for each in settings_of(plan)].index(setting.title)
+    alignment = plan.alignment
+    data, training = domains.source, dict(setting.training)
+    if isinstance(source, Model):
+        if alignment.class_prior is not None:
+            training["class_weights"] = prior_weights(source, domains, alignment.class_prior)
+        if alignment.edges is not None:
+            data = drawn_like_target(source, domains, plan.seed)
+        if ALIGNMENTS[setting.method].after_source:
+            last = source
+    where = replace(domains, source=data)
+    how = {"setting": setting, "criterion": alignment.criterion, "training": training}
+    return _trained(last, where, plan, "align", folders_of(plan)[index], **how)
+
+
+def _trained(
+    last: Any,
+    domains: Domains,
+    plan: Plan,
+    stage: str,
+    folder: str | None,
+    criterion: str,
+    setting: Setting | None = None,
+    training: Mapping[str, Any] | None = None,
+) -> Model:
+    """One training on the source's labels, with a domain task or without."""
+    tasks, weighting = [], plan.weighting
+    if setting is not None:
+        task = setting.task().on(domains.unlabeled)
+        tasks = [task]
+        if weighting == "equal":
+            weighting = {"name": "fixed", "weights": {TASKS.name_of(task): setting.strength}}
+    head = plan.head
+    if setting is not None and ALIGNMENTS[setting.method].after_source and isinstance(last, Model):
+        head = copy.deepcopy(last.predictor.head).cpu()
+
+    def validation(model: Model) -> Validation:
+        return DomainValidation(model, domains, criterion)
+
+    own = {"guard": False, "auxiliary": tasks, "weighting": weighting, "head": head}
+    given = {**plan.options(stage, folder), **(training or {}), "readout": plan.readout, **own}
+    arguments = {**_defaults(), **given}
+    other = OtherData(validation, look_ahead_data(domains, plan) if tasks else None)
+    return fine_tuned(encoder_of(last), domains.source, **arguments, other=other)
+
+
+def look_ahead_data(domains: Domains, plan: Plan) -> Dataset | None:
+    """Labels that a look-ahead is computed on in place of the source's: a few of the target's.
+
+    They are known where the stage ``adapt`` is trained, which needs them; ``None`` elsewhere.
+    """
+    return domains.target if "adapt" in plan.stages else None
+
+
+def looked_ahead_on(domains: Domains, plan: Plan) -> str:
+    """What the look-ahead of a weighting such as ``aux_ts`` is computed on, in words."""
+    known = look_ahead_data(domains, plan)
+    if known is not None:
+        return f"{len(known.items('train'))} labels of the target"
+    return (
+        "labels of the source, half of each batch in turn; total weights of tasks are selected by "
+        f"validation of the source and {plan.alignment.criterion}"
+    )
+
+
+def settings_of(plan: Plan) -> list[Setting]:
+    """The candidates of a plan.
+
+    Raises:
+        ConfigError: If one is unusable, or two are the same.
+    """
+    found = [Setting.of(given) for given in plan.alignment.candidates]
+    titles = [setting.title for setting in found]
+    for title in titles:
+        if titles.count(title) > 1:
+            raise ConfigError(f"the candidate {title} is given twice; give it once")
+    return found
+
+
+def folders_of(plan: Plan) -> list[str]:
+    """Names of the run folders of the candidates."""
+    count = len(plan.alignment.candidates)
+    return ["align", *(f"align-{number}" for number in range(2, count + 1))]
+
+
+def check_alignment(domains: Domains, plan: Plan) -> None:
+    """Refuse what the stages ``source`` and ``align`` cannot use, before anything is written.
+
+    Raises:
+        ConfigError: If an option is unusable.
+        DataError: If the source has no validation data, or items are pairs.
+    """
+    alignment = plan.alignment
+    for setting in settings_of(plan):
+        setting.task()
+    if alignment.criterion not in CRITERIA:
+        raise ConfigError(
+            f"`criterion` is {alignment.criterion!r}; {nearest(alignment.criterion, CRITERIA)}"
+        )
+    source = domains.source
+    if source.level == "edge":
+        raise DataError(
+            f"items of {source.spec} are pairs of nodes, whose domains are not aligned; use "
+            "method='joint'"
+        )
+    if not len(source.split.get("valid", ())):
+        raise DataError(
+            f"the source {source.spec} has no validation data, by which epochs and settings are "
+            "selected; load it with a split `valid`"
+        )
+    if source.kind == "regression" and alignment.criterion in OF_CLASSES:
+        raise ConfigError(
+            f"`criterion` is {alignment.criterion!r}, which reads classes, and labels of "
+            f"{source.spec} are numbers; use 'dev', 'iwcv' or 'source'"
+        )
+    for name in ("class_prior", "edges"):
+        if getattr(alignment, name) is not None and "source" not in plan.stages:
+            raise ConfigError(
+                f"`{name}` is estimated by the model of the stage 'source'; add it to `stages`"
+            )
+    if "source" not in plan.stages and any(
+        ALIGNMENTS[setting.method].after_source for setting in settings_of(plan)
+    ):
+        raise ConfigError("ADDA starts from the model of the stage 'source'; add it to `stages`")
+
+
+def _defaults() -> dict[str, Any]:
+    """Arguments of :func:`gtl.finetune` that were not given."""
+    parameters = signature(finetune).parameters.values()
+    return {p.name: p.default for p in parameters if p.default is not p.empty}
+
+

@@ -1,0 +1,131 @@
+"""Validation of an epoch on two domains: labels of the source, predictions on the target."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from gtl.data.dataset import Dataset
+from gtl.errors import DataError
+from gtl.metrics import direction, score
+from gtl.train.candidates import Validation
+from gtl.train.domains import Domains
+from gtl.train.evaluate import each_batch
+from gtl.train.model import Model
+from gtl.train.transfer_criteria import Outputs, values_of
+
+ORACLE = "oracle"  # the target's test labels, a bound that selects nothing
+_MOST_TRAINING = 500  # items of the source whose vectors a density ratio is fitted to
+
+
+class DomainValidation(Validation):
+    """Validation data of the source together with a criterion of the target's predictions.
+
+    All criteria are computed, so that a report can say what each would have selected, and so is the
+    metric on test labels of the target, where there are some: as a bound. One criterion decides.
+
+    Args:
+        model: The model in training.
+        domains: All data.
+        criterion: A key of :data:`gtl.train.transfer_criteria.CRITERIA`.
+    """
+
+    def __init__(self, model: Model, domains: Domains, criterion: str):
+        self.model, self.domains, self.criterion = model, domains, criterion
+        self._seen: dict[str, Any] = {}
+
+    def value(self) -> float:
+        """Value by the criterion, in the direction of the source's metric."""
+        found, bound = criteria_of(self.model, self.domains)
+        self._seen = {"criteria": {**found, **({} if bound is None else {ORACLE: bound})}}
+        value = found[self.criterion]
+        return value if direction(self.domains.source.metric) == "higher" else -value
+
+    def seen(self) -> Mapping[str, Any]:
+        """All criteria, by name, under ``criteria``; larger is better for each."""
+        return self._seen
+
+
+def criteria_of(model: Model, domains: Domains) -> tuple[dict[str, float], float | None]:
+    """All criteria of a model by name, and the metric on test labels of the target or ``None``.
+
+    Larger is better for all of them: metrics of errors are negative here.
+    """
+    outputs, scores = outputs_on(model, domains)
+    return values_of(outputs), _bound(model, domains, scores)
+
+
+def outputs_on(model: Model, domains: Domains) -> tuple[Outputs, Tensor]:
+    """What a model gives on both domains, and the scores of the target's items ``(u, c)``."""
+    source, target = domains.source, domains.unlabeled
+    valid, train = source.split["valid"], source.split["train"]
+    train = train[torch.linspace(0, len(train) - 1, min(len(train), _MOST_TRAINING)).long()]
+    vectors, scores = vectors_and_scores(model, source, torch.cat([valid, train]))
+    of_target, guess = vectors_and_scores(model, target, target.items("all"))
+    assert source.labels is not None
+    labels, here = source.labels[valid], scores[: len(valid)]
+    kind = str(model.target.kind)
+    outputs = Outputs(
+        kind,
+        oriented(source.metric, labels, here),
+        item_losses(kind, here, labels, model),
+        vectors[: len(valid)],
+        vectors[len(valid) :],
+        of_target,
+        guess,
+    )
+    return outputs, guess
+
+
+def vectors_and_scores(model: Model, data: Dataset, items: Tensor) -> tuple[Tensor, Tensor]:
+    """Vectors ``(k, h)`` and logits or values ``(k, c)`` of items, in one pass."""
+
+    def both(graph: Any, nodes: Tensor) -> Tensor:
+        features = model.features(graph, nodes)
+        return torch.cat([features, model.outputs(graph, nodes)], 1)
+
+    found = each_batch(model, data, items, both, None, None)
+    width = found.shape[1] - int(model.target.outputs or 1)
+    return found[:, :width], found[:, width:]
+
+
+def item_losses(kind: str, scores: Tensor, labels: Tensor, model: Model) -> Tensor:
+    """Loss of each item, ``(b,)``; 0 for an item without a label."""
+    if kind == "multiclass":
+        return F.cross_entropy(scores, labels, reduction="none", ignore_index=-1)
+    known = ~labels.isnan()
+    y = labels.masked_fill(~known, 0).to(scores)
+    if kind == "binary":
+        each = F.binary_cross_entropy_with_logits(scores, y, reduction="none")
+    else:
+        each = ((scores - y) / model.target.scale.cpu().to(scores)).square()
+    return each.masked_fill(~known, 0).sum(1) / known.sum(1).clamp(min=1)
+
+
+def oriented(metric: str, labels: Tensor, scores: Tensor) -> float:
+    """A metric of logits or values, negative where smaller ones are better."""
+    outputs = scores.double().numpy()
+    if not np.isfinite(outputs).all():
+        raise DataError("the model's predictions are not finite; train with a lower rate (lr)")
+    value = score(metric, labels.numpy(), outputs)
+    return value if direction(metric) == "higher" else -value
+
+
+def _bound(model: Model, domains: Domains, scores: Tensor) -> float | None:
+    target = domains.target
+    test = target.split.get("test")
+    if target.labels is None or test is None or not len(test):
+        return None
+    if target.level == "node" and len(scores) == len(target):
+        found = scores[test]
+    else:
+        found = vectors_and_scores(model, target, test)[1]
+    try:
+        return oriented(target.metric, target.labels[test], found)
+    except DataError:  # undefined, such as one class alone
+        return None
