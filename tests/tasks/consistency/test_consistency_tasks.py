@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -22,7 +23,13 @@ from gtl.tasks import (
     RepresentationConsistency,
     Supervised,
 )
-from gtl.tasks.consistency.certainty import confidences, entropies, largest_entropy, probabilities
+from gtl.tasks.consistency.certainty import (
+    confidences,
+    entropies,
+    largest_entropy,
+    probabilities,
+    strength_of,
+)
 from gtl.tasks.consistency.items import all_inputs, unlabeled_inputs
 from gtl.tasks.consistency.prototypes import Prototypes
 from gtl.tasks.mmd import median_widths, mmd_losses
@@ -220,7 +227,7 @@ def test_the_teacher_is_a_slow_average_of_the_model():
 
 
 def test_the_mean_teacher_compares_probabilities():
-    task = MeanTeacher(rates=(0.0, 0.0), warmup=0)
+    task = MeanTeacher(rates=(0.0, 0.0), strength=1, warmup=0)
     model = beside_target(task)
     batch = ring()
     assert not losses_of(model, task.view(batch, generator())).any()  # teacher = model
@@ -235,7 +242,7 @@ def test_the_mean_teacher_compares_probabilities():
 
 
 def test_interpolation_compares_mixtures():
-    task = InterpolationConsistency(warmup=0)
+    task = InterpolationConsistency(strength=1, warmup=0)
     model = beside_target(task)
     batch = ring()
     teacher = model.target.predictor(batch.own, model.encoder(batch.own)).softmax(1).detach()
@@ -454,8 +461,33 @@ def test_delta_weighs_the_columns_that_the_target_needs():
 
 
 @pytest.mark.parametrize(
+    ("make", "default"),
+    [
+        (MeanTeacher, 100),
+        (InterpolationConsistency, 100),
+        (partial(RepresentationConsistency, None, least=2), 50),
+    ],
+)
+def test_squared_differences_of_classes_count_much_by_default(make, default):
+    one, many = (beside_target(make(warmup=0, **given)) for given in ({"strength": 1}, {}))
+    batch, found = ring(), []
+    for model in (one, many):
+        torch.manual_seed(5)
+        moved(model, 0.2)
+        found.append(losses_of(model, model.tasks["task"].view(batch, generator())))
+    assert bool(found[0].any())
+    torch.testing.assert_close(found[1], default * found[0])
+
+
+def test_a_regression_has_a_strength_of_one():
+    assert strength_of(None, "regression") == 1 and strength_of(None, "binary") == 100
+    assert strength_of(3.0, "regression") == 3
+
+
+@pytest.mark.parametrize(
     ("make", "words"),
     [
+        (lambda: MeanTeacher(strength=0), "`strength` is 0"),
         (lambda: PseudoLabel(threshold=1.5), "`threshold` is 1.5"),
         (lambda: PseudoLabel(strong=(0.5,)), "`strong` is"),
         (lambda: PseudoLabel(weak=(0.5, 1.0)), "`weak` is"),
