@@ -3,12 +3,12 @@
 Each set has few labeled items; the rest of its items is unlabeled, and its labels are never read.
 Node-level encoders are pre-trained on the same graph with ``masked_autoencoder``, and their heads
 are imprinted; molecules start from the encoder ``molecules`` with a fitted head. What the frozen
-encoder is worth is a row (``head alone``), as is training from scratch. Each task has a weight of 1
-(``fixed``). Their factors, which are gtl's defaults, and the options of :data:`TASKS` were chosen on
-validation data of Cora with 5 labels a class, on seeds from 100 on, which are not reported; they are
-the same for all sets. Under ``aux_ts``, with its permutation test, validation data choose the total
-weight and, as guard, whether tasks are used at all. Differences are paired by seed with fine-tuning
-on the target alone.
+encoder is worth is a row (``head alone``), as is training from scratch. Each task has a weight of
+1 (``fixed``). Their factors, which are gtl's defaults, and the options of :data:`TASKS` were chosen
+on validation data of Cora with 5 labels a class, on seeds from 100 on, which are not reported; they
+are the same for all sets. Under ``aux_ts``, with its permutation test, validation data choose the
+total weight and, as guard, whether tasks are used at all. Differences are paired by seed with
+fine-tuning on the target alone.
 
     OMP_NUM_THREADS=1 python benchmarks/consistency.py --root path/to/data
 
@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from _measure import write_results
+from _measure import RESULTS, write_results
 from _seeds import (
     add_seeds,
     all_finished,
@@ -44,6 +44,7 @@ from auxiliary_weighting import reduced
 import gtl
 from gtl.data import Dataset
 from gtl.data.splits import few_labels_split
+from gtl.report.plots import panels
 
 OUT = Path("runs") / "consistency"
 REFERENCE = "fine-tuning"
@@ -67,6 +68,15 @@ TASKS: Mapping[str, tuple[Any, ...]] = {
 }
 WEIGHTINGS = {"fixed": "equal", "aux_ts": "aux_ts"}
 FROZEN, SCRATCH = "head alone", "from scratch"
+SHOWN = (
+    REFERENCE,
+    FROZEN,
+    "AKC+ARC, fixed",
+    "FixMatch, fixed",
+    "mean teacher, fixed",
+    "AKC+ARC, FixMatch, fixed",
+    "all, aux_ts",
+)
 METHODS: Mapping[str, tuple[tuple[Any, ...], str]] = {
     REFERENCE: ((), "equal"),
     FROZEN: ((), "equal"),
@@ -124,6 +134,7 @@ def main() -> None:
     print(markdown(found))
     if not options.no_write:
         write_results("consistency", {"reference": REFERENCE, "sets": found})
+        plot(found, RESULTS / "consistency.png")
 
 
 def work(name: str, method: str, seed: int, root: str, out: Path) -> None:
@@ -218,6 +229,40 @@ def shares(runs: Mapping[int, Mapping[str, Any]]) -> dict[str, float]:
         name: mean(run["gates"][name]["share"] for run in runs.values() if name in run["gates"])
         for name in names
     }
+
+
+def plot(found: Mapping[str, Any], file: Path) -> None:
+    """Test value of some methods over the number of labels, a panel for each data set."""
+    names = list(dict.fromkeys(name.split(",")[0] for name in found))
+
+    def draw(*axes: Any) -> None:
+        for ax, name in zip(axes, names):
+            sets = [each for each in found if each.startswith(name + ",")]
+            sets.sort(key=labels_of)
+            for color, method in enumerate(SHOWN):
+                known = [each for each in sets if method in found[each]]
+                values = [100 * found[each][method]["test"] for each in known]
+                places = [labels_of(each) for each in known]
+                ax.plot(places, values, "o-", color=f"C{color}", label=method, markersize=3)
+            ax.set_xscale("log")
+            ax.set_xticks([labels_of(each) for each in sets])
+            ax.set_xticklabels([str(labels_of(each)) for each in sets])
+            ax.minorticks_off()
+            ax.set_xlabel("labels" if SETS[sets[0]].labels else "labels a class", fontsize="small")
+            ax.set_title(name, fontsize="medium")
+        axes[0].set_ylabel("test accuracy or ROC-AUC, %", fontsize="small")
+        lines, labels = axes[0].get_legend_handles_labels()
+        axes[0].figure.legend(
+            lines, labels, loc="outside right upper", fontsize="small", frameon=False
+        )
+
+    if names:
+        panels(draw, len(names), file, 3.0)
+
+
+def labels_of(name: str) -> int:
+    """Labels, or labels of each class, of a set."""
+    return SETS[name].labels or SETS[name].per_class
 
 
 def mean(values: Any) -> float:

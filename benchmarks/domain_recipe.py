@@ -45,9 +45,9 @@ COMPONENTS, VALID, TEST = 128, 500, 2000
 SMALL = (25, 100)  # target labels; the third budget is a tenth of all
 BUDGETS = ("25", "100", "tenth")
 ENCODER = {"name": "gcn", "width": 64, "depth": 2}
-TASK = {"name": "random_quantizer", "codes": 256}
-STAGES = {"pretrain": {"epochs": 100}}
-TRAINING = {"epochs": 200, "patience": 50}
+TASK = {"name": "random_quantizer", "codes": 64}
+STAGES = {"pretrain": {"epochs": 40}}
+TRAINING = {"epochs": 100, "patience": 30}
 TUNED = ("scratch", "pre-trained", "source, then target", "three stages", CHOSEN)
 TENTH = "tenth"
 WIDE = [{"name": "bottleneck", "hidden": 32}, "layerwise"]
@@ -62,7 +62,7 @@ CHANGES: Mapping[str, Mapping[str, Any]] = {
         "weighting": _weight("masked_autoencoder", 0.1),
     },
     "infomax at a tenth": {"task": "infomax", "weighting": _weight("infomax", 0.1)},
-    "no pre-training": {"stages": ["joint"]},
+    "no pre-training": {"pretrain": False},
     "target labels in joint": {"both_labels": True},
 }
 # What is changed in the last stage alone: its adapter and its settings.
@@ -115,8 +115,9 @@ def work(name: str, kind: str, seed: int, budgets: tuple[str, ...], root: str, o
 def tried(source: Dataset, target: Dataset, seed: int) -> dict[str, Any]:
     """Validation and test value of the recipe after each change, with a tenth of the labels."""
     few, found, joint = with_labels(target, TENTH), {}, None
+    starts: dict[str, Any] = {}
     for change, options in CHANGES.items():
-        stage = until_joint(source, few, seed, **options)
+        stage = until_joint(source, few, seed, starts=starts, **options)
         joint = joint or stage
         found[change] = last_stage(stage, source, few, seed)
         if change in ("three stages", "target labels in joint"):
@@ -129,13 +130,26 @@ def tried(source: Dataset, target: Dataset, seed: int) -> dict[str, Any]:
 
 
 def until_joint(
-    source: Dataset, target: Dataset, seed: int, both_labels: bool = False, **options: Any
+    source: Dataset,
+    target: Dataset,
+    seed: int,
+    *,
+    task: Any = TASK,
+    both_labels: bool = False,
+    pretrain: bool = True,
+    starts: dict[str, Any],
+    **options: Any,
 ) -> gtl.Model:
-    """The joint model of the recipe."""
-    how = {"task": TASK, "settings": {**STAGES, "joint": TRAINING}, "seed": seed}
-    how = {**how, "stages": ["pretrain", "joint"], **options}
+    """The joint model of the recipe; encoders that were pre-trained before are in ``starts``."""
+    how = {"task": task, "settings": {**STAGES, "joint": TRAINING}, "seed": seed}
+    name = str(task)
+    if pretrain and name not in starts:
+        found = gtl.adapt_domain(ENCODER, source, target, stages=["pretrain"], **how)
+        starts[name] = found.stages["pretrain"]
+    first = starts[name] if pretrain else ENCODER
     labeled = joined(source, target) if both_labels else source
-    stage: gtl.Model = gtl.adapt_domain(ENCODER, labeled, target, **how).stages["joint"]
+    found = gtl.adapt_domain(first, labeled, target, stages=["joint"], **how, **options)
+    stage: gtl.Model = found.stages["joint"]
     return stage
 
 
@@ -167,10 +181,8 @@ def joined(source: Dataset, target: Dataset) -> Dataset:
 def ways(source: Dataset, target: Dataset, seed: int, budgets: tuple[str, ...]) -> dict[str, Any]:
     """Validation and test value, and share of trained parameters, of each way and budget."""
     how = {**TRAINING, "seed": seed}
-    settings = {**STAGES, "joint": TRAINING}
-    recipe = {"task": TASK, "settings": settings, "seed": seed}
-    both = gtl.adapt_domain(ENCODER, source, target, stages=["pretrain", "joint"], **recipe)
-    joint = both.stages["joint"]
+    starts: dict[str, Any] = {}
+    joint = until_joint(source, target, seed, starts=starts)
     known = gtl.finetune(ENCODER, source, **how)
     found = {
         "all labels": summary(gtl.finetune(ENCODER, target, **how).results),
@@ -181,12 +193,12 @@ def ways(source: Dataset, target: Dataset, seed: int, budgets: tuple[str, ...]) 
         few = with_labels(target, budget)
         for way, start in (
             ("scratch", ENCODER),
-            ("pre-trained", both.stages["pretrain"]),
+            ("pre-trained", starts[str(TASK)]),
             ("source, then target", gtl.Run(known.encoder, {})),
         ):
             found[f"{way}, {budget}"] = summary(gtl.finetune(start, few, **how).results)
         found[f"three stages, {budget}"] = last_stage(joint, source, few, seed)
-        changed = until_joint(source, few, seed, **CHANGED)
+        changed = until_joint(source, few, seed, starts=starts, **CHANGED)
         found[f"{CHOSEN}, {budget}"] = last_stage(changed, source, few, seed, *CHANGED_LAST)
     return found
 
