@@ -6,7 +6,8 @@ the target test, 500 validate; the training labels of smaller budgets are among 
 ones. Compared with training from scratch on the target's labels are: the model of the source, and
 the joint model, without any target label; pre-training, and the source, followed by fine-tuning
 of everything; and all three stages, with adapters. ``all labels`` is from scratch with every node
-that neither validates nor tests, of which the largest budget is a tenth.
+that neither validates nor tests, of which the largest budget is a tenth. ``--changes`` runs changes
+of the recipe instead, at that budget: each alone, to be compared on validation data.
 
     OMP_NUM_THREADS=1 python benchmarks/domain_recipe.py --root path/to/data
 
@@ -31,71 +32,174 @@ import gtl
 from gtl.data import Dataset
 
 OUT = Path("runs") / "domain_recipe"
+CHOSEN = "changed recipe"
+
+
+def _weight(task: str, weight: float) -> dict[str, Any]:
+    return {"name": "fixed", "weights": {task: weight}}
+
+
 DOMAINS = ("dblpv7", "citationv1", "acmv9")
 PAIRS = {f"{a} to {b}": (a, b) for a in DOMAINS for b in DOMAINS if a != b}
 COMPONENTS, VALID, TEST = 128, 500, 2000
 SMALL = (25, 100)  # target labels; the third budget is a tenth of all
 BUDGETS = ("25", "100", "tenth")
 ENCODER = {"name": "gcn", "width": 64, "depth": 2}
-TASK = {"name": "random_quantizer", "codes": 256}
-STAGES = {"pretrain": {"epochs": 100}}
-TRAINING = {"epochs": 200, "patience": 50}
-TUNED = ("scratch", "pre-trained", "source, then target", "three stages")
+TASK = {"name": "random_quantizer", "codes": 64}
+STAGES = {"pretrain": {"epochs": 40}}
+TRAINING = {"epochs": 100, "patience": 30}
+TUNED = ("scratch", "pre-trained", "source, then target", "three stages", CHOSEN)
+TENTH = "tenth"
+WIDE = [{"name": "bottleneck", "hidden": 32}, "layerwise"]
+AUTOENCODER = {"task": "masked_autoencoder"}
+# What is changed before the last stage, which has the recipe's own adapters in all of these.
+CHANGES: Mapping[str, Mapping[str, Any]] = {
+    "three stages": {},
+    "task at a tenth": {"weighting": _weight("random_quantizer", 0.1)},
+    "masked autoencoder": AUTOENCODER,
+    "masked autoencoder at a tenth": {
+        **AUTOENCODER,
+        "weighting": _weight("masked_autoencoder", 0.1),
+    },
+    "infomax at a tenth": {"task": "infomax", "weighting": _weight("infomax", 0.1)},
+    "no pre-training": {"pretrain": False},
+    "target labels in joint": {"both_labels": True},
+}
+# What is changed in the last stage alone: its adapter and its settings.
+LAST: Mapping[str, tuple[Any, Mapping[str, Any]]] = {
+    "wide adapters": (WIDE, {}),
+    "adapt at 3e-3": ("bottleneck", {"lr": 3e-3}),
+    "adapt at 3e-2": ("bottleneck", {"lr": 3e-2}),
+}
+# What validation data selected among these, on seeds from 100 on.
+CHANGED: Mapping[str, Any] = {"both_labels": True}
+CHANGED_LAST: tuple[Any, ...] = ()
 
 
 def main() -> None:
     parser = parser_of(__doc__ or "", OUT, PAIRS)
     add_seeds(parser, 5)
+    parser.add_argument("--changes", action="store_true", help="compare changes of the recipe")
+    parser.add_argument("--budget", action="append", choices=BUDGETS, help="only these budgets")
     options = parsed(parser)
     pairs = options.set or list(PAIRS)
     if not options.only_collect:
         options.out.mkdir(parents=True, exist_ok=True)
         components(options.root, options.out)
         seeds = range(options.first_seed, options.first_seed + options.seeds)
-        jobs = [(name, seed) for seed in seeds for name in pairs]
+        kind = "changes" if options.changes else "ways"
+        budgets = tuple(options.budget or BUDGETS)
+        jobs = [(name, kind, seed, budgets) for seed in seeds for name in pairs]
         run_all(work, jobs, options.workers, options.root, options.out)
-    found = collect(options.out)
-    print(markdown(found))
+    found, changes = collect(options.out), collect_changes(options.out)
+    print(markdown(found), markdown_of_changes(changes), sep="\n\n")
     if not options.no_write:
         how = {"encoder": ENCODER, "task": TASK, "stages": STAGES, "training": TRAINING}
-        write_results("domain_recipe", {**how, "components": COMPONENTS, "pairs": found})
+        found = {"components": COMPONENTS, "pairs": found, "changes": changes}
+        write_results("domain_recipe", {**how, **found})
 
 
-def work(name: str, seed: int, root: str, out: Path) -> None:
-    """Leave the results of all ways on one pair."""
-    if place(out, name, seed).exists():
+def work(name: str, kind: str, seed: int, budgets: tuple[str, ...], root: str, out: Path) -> None:
+    """Leave the results of all ways, or of all changes of the recipe, on one pair."""
+    if place(out, name, kind, seed).exists():
         return
     warnings.filterwarnings("ignore")
     torch.set_num_threads(1)
     source, target = (loaded(domain, root, out, seed) for domain in PAIRS[name])
     started = time.process_time()
-    results = ways(source, target, seed)
-    keep({**results, "cpu_seconds": round(time.process_time() - started, 1)}, out, name, seed)
+    results = ways(source, target, seed, budgets) if kind == "ways" else tried(source, target, seed)
+    seconds = {"cpu_seconds": round(time.process_time() - started, 1)}
+    keep({**results, **seconds}, out, name, kind, seed)
 
 
-def ways(source: Dataset, target: Dataset, seed: int) -> dict[str, Any]:
+def tried(source: Dataset, target: Dataset, seed: int) -> dict[str, Any]:
+    """Validation and test value of the recipe after each change, with a tenth of the labels."""
+    few, found, joint = with_labels(target, TENTH), {}, None
+    starts: dict[str, Any] = {}
+    for change, options in CHANGES.items():
+        stage = until_joint(source, few, seed, starts=starts, **options)
+        joint = joint or stage
+        found[change] = last_stage(stage, source, few, seed)
+        if change in ("three stages", "target labels in joint"):
+            how = {**TRAINING, "seed": seed}
+            tuned = gtl.finetune(gtl.Run(stage.encoder, {}), few, **how)
+            found[f"{change}, all of the encoder"] = summary(tuned.results)
+    for change, (adapter, settings) in LAST.items():
+        found[change] = last_stage(joint, source, few, seed, adapter, **settings)
+    return found
+
+
+def until_joint(
+    source: Dataset,
+    target: Dataset,
+    seed: int,
+    *,
+    task: Any = TASK,
+    both_labels: bool = False,
+    pretrain: bool = True,
+    starts: dict[str, Any],
+    **options: Any,
+) -> gtl.Model:
+    """The joint model of the recipe; encoders that were pre-trained before are in ``starts``."""
+    how = {"task": task, "settings": {**STAGES, "joint": TRAINING}, "seed": seed}
+    name = str(task)
+    if pretrain and name not in starts:
+        found = gtl.adapt_domain(ENCODER, source, target, stages=["pretrain"], **how)
+        starts[name] = found.stages["pretrain"]
+    first = starts[name] if pretrain else ENCODER
+    labeled = joined(source, target) if both_labels else source
+    found = gtl.adapt_domain(first, labeled, target, stages=["joint"], **how, **options)
+    stage: gtl.Model = found.stages["joint"]
+    return stage
+
+
+def last_stage(
+    joint: Any,
+    source: Dataset,
+    few: Dataset,
+    seed: int,
+    adapter: Any = "bottleneck",
+    **settings: Any,
+) -> dict[str, float]:
+    """What adapters and head give on the few labels."""
+    how = {"adapter": adapter, "settings": {"adapt": {**TRAINING, **settings}}, "seed": seed}
+    return summary(gtl.adapt_domain(joint, source, few, stages=["adapt"], **how).results)
+
+
+def joined(source: Dataset, target: Dataset) -> Dataset:
+    """Both graphs as one, with the training and validation labels of both."""
+    assert source.graph is not None and target.graph is not None
+    split = {
+        part: torch.cat([source.split[part], target.split[part] + len(source)])
+        for part in ("train", "valid", "test")
+    }
+    graph = gtl.Graph.batch([source.graph, target.graph]).replace(sizes=None)
+    labels = torch.cat([source.labels, target.labels])
+    return replace(source, graph=graph, labels=labels, split=split)
+
+
+def ways(source: Dataset, target: Dataset, seed: int, budgets: tuple[str, ...]) -> dict[str, Any]:
     """Validation and test value, and share of trained parameters, of each way and budget."""
     how = {**TRAINING, "seed": seed}
-    settings = {**STAGES, "joint": TRAINING, "adapt": TRAINING}
-    recipe = {"task": TASK, "settings": settings, "seed": seed}
-    both = gtl.adapt_domain(ENCODER, source, target, stages=["pretrain", "joint"], **recipe)
-    joint = both.stages["joint"]
+    starts: dict[str, Any] = {}
+    joint = until_joint(source, target, seed, starts=starts)
     known = gtl.finetune(ENCODER, source, **how)
     found = {
         "all labels": summary(gtl.finetune(ENCODER, target, **how).results),
         "source only": {"test": gtl.evaluate(known, target)["f1"]},
         "joint": {"test": gtl.evaluate(joint, target)["f1"]},
     }
-    for budget in BUDGETS:
+    for budget in budgets:
         few = with_labels(target, budget)
         for way, start in (
             ("scratch", ENCODER),
-            ("pre-trained", both.stages["pretrain"]),
+            ("pre-trained", starts[str(TASK)]),
             ("source, then target", gtl.Run(known.encoder, {})),
         ):
             found[f"{way}, {budget}"] = summary(gtl.finetune(start, few, **how).results)
-        last = gtl.adapt_domain(joint, source, few, stages=["adapt"], **recipe)
-        found[f"three stages, {budget}"] = summary(last.results)
+        found[f"three stages, {budget}"] = last_stage(joint, source, few, seed)
+        changed = until_joint(source, few, seed, starts=starts, **CHANGED)
+        found[f"{CHOSEN}, {budget}"] = last_stage(changed, source, few, seed, *CHANGED_LAST)
     return found
 
 
@@ -144,11 +248,12 @@ def collect(out: Path) -> dict[str, Any]:
     """Of each pair and way: test values, and differences to from scratch with the same labels."""
     found: dict[str, Any] = {}
     for name in PAIRS:
-        runs = finished(out, name)
+        runs = finished(out, name, "ways")
         if not runs:
             continue
-        titles = [title for title in next(iter(runs.values())) if title != "cpu_seconds"]
-        tests = {t: {seed: run[t]["test"] for seed, run in runs.items()} for t in titles}
+        every = {title: None for run in runs.values() for title in run if title != "cpu_seconds"}
+        titles = list(every)
+        tests = {t: {s: run[t]["test"] for s, run in runs.items() if t in run} for t in titles}
         entry: dict[str, Any] = {}
         for title in titles:
             budget = title.rpartition(", ")[2]
@@ -159,21 +264,49 @@ def collect(out: Path) -> dict[str, Any]:
     return found
 
 
+def collect_changes(out: Path) -> dict[str, Any]:
+    """Of each pair and change: values on validation and test data."""
+    found: dict[str, Any] = {}
+    for name in PAIRS:
+        runs = finished(out, name, "changes")
+        for title in [title for title in next(iter(runs.values()), {}) if title != "cpu_seconds"]:
+            entry = found.setdefault(name, {}).setdefault(title, {"seeds": len(runs)})
+            for part in ("valid", "test", "trained"):
+                values = [run[title][part] for run in runs.values()]
+                entry[part] = round(sum(values) / len(values), 4)
+    return found
+
+
+def markdown_of_changes(found: Mapping[str, Any]) -> str:
+    """A row a change, a column a pair: validation and test value."""
+    titles = {title: None for entry in found.values() for title in entry}
+    rows = [
+        [title]
+        + [f"{100 * e[title]['valid']:.1f} / {100 * e[title]['test']:.1f}" for e in found.values()]
+        for title in titles
+    ]
+    return table(["change", *found], rows)
+
+
 def markdown(found: Mapping[str, Any]) -> str:
     """A row a pair and budget."""
     rows = []
     for name, entry in found.items():
         fixed = [percent(entry[way]) for way in ("all labels", "source only", "joint")]
         for budget in BUDGETS:
-            cells = [percent(entry[f"{way}, {budget}"]) for way in TUNED]
+            cells = [percent(entry.get(f"{way}, {budget}")) for way in TUNED]
+            if not any(cells):
+                continue
             rows.append([name, str(entry["joint"]["seeds"]), *fixed, budget, *cells])
     return table(
         ["pair", "seeds", "all labels", "source only", "joint", "target labels", *TUNED], rows
     )
 
 
-def percent(entry: Mapping[str, Any]) -> str:
+def percent(entry: Mapping[str, Any] | None) -> str:
     """Mean test value, with its spread where there is one."""
+    if entry is None:
+        return ""
     spread = "" if entry["std"] is None else f" ± {100 * entry['std']:.1f}"
     return f"{100 * entry['test']:.1f}{spread}"
 

@@ -55,6 +55,19 @@ def confidences(scores: Tensor, kind: str | None) -> Tensor:
     return p.amax(1) if kind == "multiclass" else torch.maximum(p, 1 - p)
 
 
+def strength_of(given: float | None, kind: str | None) -> float:
+    """Factor of a squared difference of predictions.
+
+    Args:
+        given: What the user gave; ``None`` for 100 of probabilities, whose differences are so small
+            that with 1 their gradient is a twentieth of the target's, and 1 of a regression.
+        kind: ``"multiclass"``, ``"binary"`` or ``"regression"``.
+    """
+    if given is not None:
+        return given
+    return 100.0 if kind in ("binary", "multiclass") else 1.0
+
+
 def require_classes(kind: str | None) -> None:
     """Refuse a target without classes.
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from gtl.errors import ConfigError
 from gtl.roles import Batch, View
-from gtl.tasks.certainty import probabilities
+from gtl.tasks.certainty import probabilities, strength_of
 from gtl.tasks.checks import require_positive, require_share
 from gtl.tasks.consistency.teacher import Teacher
 from gtl.tasks.items import unlabeled_inputs
@@ -32,6 +32,8 @@ class InterpolationConsistency(ModelTask):
     Args:
         alpha: Both parameters of the Beta distribution, above 0.
         decay: What the average keeps of itself in each step, in ``(0, 1)``.
+        strength: Factor of the loss; by default 100 (published are 100 to 500), and 1 of
+            a regression.
         warmup: Steps over which the losses rise linearly to their full size.
 
     Raises:
@@ -39,8 +41,15 @@ class InterpolationConsistency(ModelTask):
             ``head`` to mix between.
     """
 
-    def __init__(self, alpha: float = 0.75, decay: float = 0.99, warmup: int = 20):
+    def __init__(
+        self,
+        alpha: float = 0.75,
+        decay: float = 0.99,
+        strength: float | None = None,
+        warmup: int = 20,
+    ):
         super().__init__(warmup)
+        self.strength = None if strength is None else require_positive("strength", strength)
         self.alpha = require_positive("alpha", alpha)
         self.decay = require_share("decay", decay, whole=False)
         self.teacher = Teacher(self.decay)
@@ -79,7 +88,7 @@ class InterpolationConsistency(ModelTask):
         mixed = _mixed(features, found["partner"], found["share"].to(features))
         own = probabilities(predictor.head(mixed), self.target.kind)
         each = (own - found["taught"].to(own)).square().mean(1)
-        return each * found["factor"].to(each)
+        return strength_of(self.strength, self.target.kind) * each * found["factor"].to(each)
 
     def _mixable(self) -> Any:
         return self.predictor

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from gtl.roles import Batch, View
-from gtl.tasks.certainty import probabilities
-from gtl.tasks.checks import require_share
+from gtl.tasks.certainty import probabilities, strength_of
+from gtl.tasks.checks import require_positive, require_share
 from gtl.tasks.consistency.teacher import Teacher
 from gtl.tasks.items import all_inputs, require_rates
 from gtl.tasks.model_task import ModelTask
@@ -26,14 +26,23 @@ class MeanTeacher(ModelTask):
     Args:
         rates: Shares of edges and of features that each copy lacks.
         decay: What the average keeps of itself in each step, in ``(0, 1)``.
+        strength: Factor of the loss; by default 100 (published are 100 to 500), and 1 of
+            a regression.
         warmup: Steps over which the losses rise linearly to their full size.
 
     Raises:
         ConfigError: If an option is out of range.
     """
 
-    def __init__(self, rates: Sequence[float] = (0.2, 0.2), decay: float = 0.99, warmup: int = 20):
+    def __init__(
+        self,
+        rates: Sequence[float] = (0.2, 0.2),
+        decay: float = 0.99,
+        strength: float | None = None,
+        warmup: int = 20,
+    ):
         super().__init__(warmup)
+        self.strength = None if strength is None else require_positive("strength", strength)
         self.rates = require_rates("rates", rates)
         self.decay = require_share("decay", decay, whole=False)
         self.teacher = Teacher(self.decay)
@@ -59,4 +68,4 @@ class MeanTeacher(ModelTask):
         found = view.targets
         own = probabilities(self.target.scores(found["items"], nodes), self.target.kind)
         each = (own - found["taught"].to(own)).square().mean(1)
-        return each * found["factor"].to(each)
+        return strength_of(self.strength, self.target.kind) * each * found["factor"].to(each)

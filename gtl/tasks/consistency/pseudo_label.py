@@ -18,11 +18,12 @@ from gtl.tasks.model_task import ModelTask
 class PseudoLabel(ModelTask):
     """Predicts of unlabeled items what the model itself predicts of them with certainty.
 
-    One sample is an unlabeled item whose largest probability reaches ``threshold``; the loss is the
-    cross-entropy with its most likely class. Of several binary label columns each is certain or
-    not, and the loss is the mean over those that are. The labels are those of the present model,
-    on a weakly perturbed graph and without dropout. With ``strong`` the losses are those of
-    a strongly perturbed graph (FixMatch), else of the weakly perturbed one.
+    One sample is an unlabeled item. Its loss is the cross-entropy with its most likely class where
+    that has a probability of ``threshold`` or more, else 0: the few certain items of the first
+    steps then count little, as published. Of several binary label columns each is certain or not,
+    and the loss is the mean over all columns. The labels are those of the present model, on
+    a weakly perturbed graph and without dropout. With ``strong`` the losses are those of a strongly
+    perturbed graph (FixMatch), else of the weakly perturbed one.
 
     A perturbed graph lacks some edges and features. A weak perturbation of 0, the default, leaves
     the graph as it is; at node level it then costs no encoder pass of its own.
@@ -74,15 +75,15 @@ class PseudoLabel(ModelTask):
         return {"": Gate(values, self.threshold, "confidence", at_least=True)}
 
     def losses(self, nodes: Tensor, view: View) -> Tensor:
-        """Loss of each item that is certain, ``(b,)``."""
+        """Loss of each unlabeled item, ``(b,)``."""
         found = view.targets
         scores = self.target.scores(found["items"], nodes)
         certain, labels = found["confidence"] >= self.threshold, found["labels"]
         if certain.dim() == 1:
-            rows = certain.nonzero().flatten()
-            each = F.cross_entropy(scores[rows], labels[rows], reduction="none")
-            return each * found["factor"].to(each)
-        rows = certain.any(1).nonzero().flatten()
-        each = F.binary_cross_entropy_with_logits(scores, labels.to(scores), reduction="none")
-        each = (each * certain).sum(1)[rows] / certain.sum(1)[rows]
+            each = F.cross_entropy(scores, labels, reduction="none") * certain
+        else:
+            columns = F.binary_cross_entropy_with_logits(
+                scores, labels.to(scores), reduction="none"
+            )
+            each = (columns * certain).mean(1)
         return each * found["factor"].to(each)

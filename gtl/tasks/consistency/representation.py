@@ -37,8 +37,8 @@ class RepresentationConsistency(ModelTask):
     Here it departs from the published code: buffers belong to the task and are saved with it; the
     estimate is unbiased, so that equal distributions have a mean of zero; bandwidths are the median
     squared distance times ``factors``, since a fixed one says nothing of vectors of another length.
-    ``biased=True`` and ``width`` equal to the columns of the vectors give the published loss, for
-    which its code has a weight of 50.
+    ``biased=True`` and ``width`` equal to the columns of the vectors give the published loss,
+    whose weight of 50 in that code is ``strength``.
 
     Args:
         threshold: Share of the largest entropy up to which an item is used, in ``(0, 1]``; ``None``
@@ -49,6 +49,7 @@ class RepresentationConsistency(ModelTask):
         width: One bandwidth, in the unit of squared distances, in their place.
         biased: Whether rows are compared with themselves, too.
         weak: Shares of edges and of features that the graph of the unlabeled items lacks.
+        strength: Factor of the loss; with 1 its gradient is a twentieth of the target's.
         warmup: Steps over which the losses rise linearly to their full size.
 
     Raises:
@@ -71,6 +72,7 @@ class RepresentationConsistency(ModelTask):
         width: float | None = None,
         biased: bool = False,
         weak: Sequence[float] = (0.0, 0.0),
+        strength: float = 50.0,
         warmup: int = 20,
     ):
         super().__init__(warmup)
@@ -82,6 +84,7 @@ class RepresentationConsistency(ModelTask):
             raise ConfigError("`factors` is empty; give at least one")
         self.width = None if width is None else require_positive("width", width)
         self.biased = biased
+        self.strength = require_positive("strength", strength)
         self.weak = require_rates("weak", weak)
 
     def prepare(self, schema: Schema, width: int) -> None:
@@ -159,7 +162,7 @@ class RepresentationConsistency(ModelTask):
         if len(x) < least[0] or len(y) < least[1] or not moved:
             return vectors.sum(1)[:0]
         each = mmd_losses(x, y, found["widths"].to(nodes), self.biased)
-        return each * found["factor"].to(nodes)
+        return self.strength * each * found["factor"].to(nodes)
 
     def _entropy(self, inputs: Inputs, nodes: Tensor) -> tuple[Tensor, float]:
         """Entropy of each item's prediction, zero without a gate, and the largest that passes."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -22,7 +23,13 @@ from gtl.tasks import (
     RepresentationConsistency,
     Supervised,
 )
-from gtl.tasks.certainty import confidences, entropies, largest_entropy, probabilities
+from gtl.tasks.certainty import (
+    confidences,
+    entropies,
+    largest_entropy,
+    probabilities,
+    strength_of,
+)
 from gtl.tasks.consistency.prototypes import Prototypes
 from gtl.tasks.items import all_inputs, unlabeled_inputs
 from gtl.tasks.mmd import median_widths, mmd_losses
@@ -171,8 +178,11 @@ def test_pseudo_labels_are_those_of_certain_items():
     view = model.tasks["task"].view(batch, generator())
     (gate,) = model.tasks["task"].gates(view).values()
     assert torch.equal(gate.open, p >= 0.6) and 0 < int(gate.open.sum()) < 48
-    expected = -p[p >= 0.6].log()  # the label is the likeliest class of the same scores
-    torch.testing.assert_close(losses_of(model, view), expected)
+    expected = torch.where(p >= 0.6, -p.log(), 0)  # the label is the likeliest class of the same
+    found = losses_of(model, view)
+    torch.testing.assert_close(found, expected)
+    # As published, the mean is over all unlabeled items: one certain item counts as one of many.
+    assert len(found) == 48
 
 
 def test_strong_perturbation_changes_the_inputs_and_not_the_labels():
@@ -194,7 +204,9 @@ def test_each_column_of_a_binary_target_is_certain_or_not():
     found = losses_of(model, view)
     scores = model.target.predictor(view.targets["items"], model.encoder(view.graph))
     each = nn.functional.softplus(-scores.abs())  # the loss of the more likely value
-    torch.testing.assert_close(found, torch.stack([each[3, 1], each[4].mean()]))
+    expected = torch.zeros(10)
+    expected[3], expected[4] = each[3, 1] / 2, each[4].mean()
+    torch.testing.assert_close(found, expected)
 
 
 def test_the_teacher_is_a_slow_average_of_the_model():
@@ -215,7 +227,7 @@ def test_the_teacher_is_a_slow_average_of_the_model():
 
 
 def test_the_mean_teacher_compares_probabilities():
-    task = MeanTeacher(rates=(0.0, 0.0), warmup=0)
+    task = MeanTeacher(rates=(0.0, 0.0), strength=1, warmup=0)
     model = beside_target(task)
     batch = ring()
     assert not losses_of(model, task.view(batch, generator())).any()  # teacher = model
@@ -230,7 +242,7 @@ def test_the_mean_teacher_compares_probabilities():
 
 
 def test_interpolation_compares_mixtures():
-    task = InterpolationConsistency(warmup=0)
+    task = InterpolationConsistency(strength=1, warmup=0)
     model = beside_target(task)
     batch = ring()
     teacher = model.target.predictor(batch.own, model.encoder(batch.own)).softmax(1).detach()
@@ -449,8 +461,33 @@ def test_delta_weighs_the_columns_that_the_target_needs():
 
 
 @pytest.mark.parametrize(
+    ("make", "default"),
+    [
+        (MeanTeacher, 100),
+        (InterpolationConsistency, 100),
+        (partial(RepresentationConsistency, None, least=2), 50),
+    ],
+)
+def test_squared_differences_of_classes_count_much_by_default(make, default):
+    one, many = (beside_target(make(warmup=0, **given)) for given in ({"strength": 1}, {}))
+    batch, found = ring(), []
+    for model in (one, many):
+        torch.manual_seed(5)
+        moved(model, 0.2)
+        found.append(losses_of(model, model.tasks["task"].view(batch, generator())))
+    assert bool(found[0].any())
+    torch.testing.assert_close(found[1], default * found[0])
+
+
+def test_a_regression_has_a_strength_of_one():
+    assert strength_of(None, "regression") == 1 and strength_of(None, "binary") == 100
+    assert strength_of(3.0, "regression") == 3
+
+
+@pytest.mark.parametrize(
     ("make", "words"),
     [
+        (lambda: MeanTeacher(strength=0), "`strength` is 0"),
         (lambda: PseudoLabel(threshold=1.5), "`threshold` is 1.5"),
         (lambda: PseudoLabel(strong=(0.5,)), "`strong` is"),
         (lambda: PseudoLabel(weak=(0.5, 1.0)), "`weak` is"),

@@ -107,6 +107,7 @@ def arc(akc_arc):
         least=2,
         width=5.0,
         biased=True,
+        strength=1.0,
         warmup=0,
     )
     pooled = [
