@@ -21,6 +21,7 @@ ENCODERS = Registry(
         "gat": "gtl.encoders.gat:GAT",
         "rgcn": "gtl.encoders.rgcn:RGCN",
         "hgt": "gtl.encoders.hgt:HGT",
+        "mlp": "gtl.encoders.mlp:MLP",
     },
     sized_by=("schema",),
     base=Encoder,
@@ -55,6 +56,7 @@ TASKS = Registry(
         "interpolation_consistency": f"{_CONSISTENCY}.interpolation:InterpolationConsistency",
         "l2_sp": f"{_CONSISTENCY}.l2_sp:L2SP",
         "delta": f"{_CONSISTENCY}.delta:Delta",
+        "distillation": "gtl.tasks.distillation:Distillation",
     },
     base=Task,
 )

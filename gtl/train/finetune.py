@@ -16,7 +16,8 @@ from gtl.train.candidates import Start, cache_vectors, candidates_of, folder_of
 from gtl.train.defaults import start_settings, training_settings, tuning_settings, with_defaults
 from gtl.train.evaluate import value_on
 from gtl.train.fitted_head import start_head
-from gtl.train.footprint import footprint
+from gtl.train.footprint import footprint, parts_of
+from gtl.train.inference_cost import prediction_of
 from gtl.train.labels import LabelNames
 from gtl.train.members import Members, ensemble_results
 from gtl.train.model import TARGET, Model
@@ -292,13 +293,22 @@ def results_of(
         best: The candidate that was selected.
         candidates: All that were trained, in order.
     """
-    chosen = best.training.history.best
+    chosen, job = best.training.history.best, best.training.job
     return {
         "metric": dataset.metric,
         "valid": chosen["valid"],
         "test": value_on(model, dataset, "test"),
         "epoch": chosen["epoch"],
-        "footprint": footprint(model, sum(c.training.history.seconds for c in candidates)),
+        "footprint": footprint(
+            model,
+            sum(c.training.history.seconds for c in candidates),
+            parts=parts_of(job.model),
+            optimizer=job.optimizer,
+            epochs=best.training.history.epochs,
+            metric=dataset.metric,
+            samples=len(job.items),
+            predict=prediction_of(model, dataset),
+        ),
         **findings_of(model.encoder),
         **({"selection": selected(best, candidates)} if len(candidates) > 1 else {}),
     }

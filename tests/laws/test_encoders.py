@@ -43,6 +43,7 @@ CASES: dict[str, list[dict[str, object]]] = {
         {**SMALL, "heads": 2, "norm": "layer"},
         {"width": 4, "depth": 2, "heads": 1, "jk": "concat", "dropout": 0.2},
     ],
+    "mlp": [SMALL, JUMPY, RAW],
 }
 
 
