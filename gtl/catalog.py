@@ -33,6 +33,7 @@ ENCODERS = Registry(
         "hgt": "gtl.encoders.hgt:HGT",
         "earl": "gtl.encoders.earl:EARL",
         "embedding": "gtl.encoders.embedding:Embedding",
+        "mlp": "gtl.encoders.mlp:MLP",
     },
     sized_by=("schema",),
     base=Encoder,
@@ -69,6 +70,7 @@ TASKS = Registry(
         "l2_sp": f"{_CONSISTENCY}.l2_sp:L2SP",
         "delta": f"{_CONSISTENCY}.delta:Delta",
         "dann": f"{_DOMAIN}.dann:DANN",
+        "distillation": "gtl.tasks.distillation:Distillation",
     },
     base=Task,
 )

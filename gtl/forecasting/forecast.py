@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from gtl.forecasting.forecaster import Forecaster, base_of, body_of
 from gtl.forecasting.horizons import errors, mean_of, windows_of
 from gtl.run_folder import RunFolder
 from gtl.train.footprint import footprint
+from gtl.train.inference_cost import ITEMS
 from gtl.train.loop import Job
 from gtl.train.loop import train as train_job
 from gtl.train.model import TARGET
@@ -149,7 +150,15 @@ def forecast(
             {
                 **_results(forecaster.errors(series, windows["test"]), done.best["valid"]),
                 "epoch": done.best["epoch"],
-                "footprint": footprint(forecaster, done.seconds),
+                "footprint": footprint(
+                    forecaster,
+                    done.seconds,
+                    optimizer=job.optimizer,
+                    epochs=done.epochs,
+                    metric=items.metric,
+                    samples=len(items),
+                    predict=_prediction_of(forecaster, series, windows["test"]),
+                ),
             }
         )
     return forecaster.eval()
@@ -276,9 +285,17 @@ def _fit(
     weights = nn.ParameterList([nn.Parameter(baseline.weight)])
     found = _results(errors_on("test"), mean_of(errors_on("valid"), "mae"))
     fitted.folder = session.open({**shape, "baseline": name})
-    cost = footprint(weights, seconds)
+    cost = footprint(weights, seconds, predict=_prediction_of(fitted, series, test))
     fitted.results = session.close({**found, "epoch": None, "footprint": cost})
     return fitted
+
+
+def _prediction_of(
+    forecaster: Any, series: Series, windows: Windows
+) -> tuple[Callable[[], Any], int]:
+    """A call that forecasts a few windows, and their number."""
+    few = windows.pick(torch.arange(min(ITEMS, len(windows))))
+    return (lambda: forecaster.predict(series, few)), len(few)
 
 
 def _results(found: dict[int, dict], valid: float | None) -> dict[str, Any]:

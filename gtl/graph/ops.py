@@ -21,6 +21,7 @@ from torch.autograd import forward_ad
 
 from gtl.errors import ConfigError, ShapeError
 from gtl.graph.graph import Graph, rows_of
+from gtl.graph.operations import counted
 
 
 class Kernels(Protocol):
@@ -83,7 +84,9 @@ def sum_neighbors(graph: Graph, h: Tensor) -> Tensor:
         [0.0, 1.0, 2.0]
     """
     _require_rows("h", h, graph.num_nodes)
-    return _linear(lambda h: _kernels(h).sum_neighbors(graph, h), h)
+    return counted(
+        _work(graph.num_edges, h), _linear, lambda h: _kernels(h).sum_neighbors(graph, h), h
+    )
 
 
 def weighted_sum_neighbors(graph: Graph, h: Tensor, weight: Tensor) -> Tensor:
@@ -104,8 +107,12 @@ def weighted_sum_neighbors(graph: Graph, h: Tensor, weight: Tensor) -> Tensor:
             f"`weight` has shape {tuple(weight.shape)} and `h` {tuple(h.shape)}, expected (m,) "
             "with (n, d), or (m, heads) with (n, heads, d)"
         )
-    return _bilinear(
-        lambda h, weight: _kernels(h, weight).weighted_sum_neighbors(graph, h, weight), h, weight
+    return counted(
+        2 * _work(graph.num_edges, h),
+        _bilinear,
+        lambda h, weight: _kernels(h, weight).weighted_sum_neighbors(graph, h, weight),
+        h,
+        weight,
     )
 
 
@@ -121,13 +128,19 @@ def max_neighbors(graph: Graph, h: Tensor) -> Tensor:
     Where several senders are largest the gradient goes to one of them.
     """
     _require_rows("h", h, graph.num_nodes)
-    return _max_by(h.index_select(0, graph.src), graph.dst, graph.num_nodes)
+    rows = h.index_select(0, graph.src)
+    return counted(_work(graph.num_edges, h), _max_by, rows, graph.dst, graph.num_nodes)
 
 
 def sum_edges(graph: Graph, values: Tensor) -> Tensor:
     """Sum of the values ``(m, ...)`` of each node's incoming edges, ``(n, ...)``."""
     _require_rows("values", values, graph.num_edges)
-    return _linear(lambda values: _kernels(values).sum_edges(graph, values), values)
+    return counted(
+        values.numel(),
+        _linear,
+        lambda values: _kernels(values).sum_edges(graph, values),
+        values,
+    )
 
 
 def dot_on_edges(graph: Graph, a: Tensor, b: Tensor) -> Tensor:
@@ -147,12 +160,23 @@ def dot_on_edges(graph: Graph, a: Tensor, b: Tensor) -> Tensor:
             f"`a` has shape {tuple(a.shape)} and `b` {tuple(b.shape)}, expected both to be "
             "(n, ..., d)"
         )
-    return _bilinear(lambda a, b: _kernels(a, b).dot_on_edges(graph, a, b), a, b)
+    return counted(
+        2 * _work(graph.num_edges, a),
+        _bilinear,
+        lambda a, b: _kernels(a, b).dot_on_edges(graph, a, b),
+        a,
+        b,
+    )
 
 
 def softmax_on_edges(graph: Graph, scores: Tensor) -> Tensor:
     """Softmax of the scores ``(m, ...)`` over the incoming edges of each node, same shape."""
     _require_rows("scores", scores, graph.num_edges)
+    # Maximum, difference, exponential and quotient; the sum counts itself.
+    return counted(4 * scores.numel(), _softmax_on_edges, graph, scores)
+
+
+def _softmax_on_edges(graph: Graph, scores: Tensor) -> Tensor:
     # Softmax does not change when a constant is taken off, so the maximum needs no gradient.
     top = _max_by(scores.detach(), graph.dst, graph.num_nodes)
     exponential = (scores - top.index_select(0, graph.dst)).exp()
@@ -175,6 +199,10 @@ def segment_sum(values: Tensor, sizes: Tensor) -> Tensor:
     Raises:
         ShapeError: If the sizes do not sum to ``n``.
     """
+    return counted(values.numel(), _segment_sum, values, sizes)
+
+
+def _segment_sum(values: Tensor, sizes: Tensor) -> Tensor:
     owners = _owners(sizes, len(values))
     flat = rows_of(values)
     total = flat.new_zeros(len(sizes), flat.shape[1]).index_add(0, owners, flat)
@@ -189,7 +217,7 @@ def segment_mean(values: Tensor, sizes: Tensor) -> Tensor:
 
 def segment_max(values: Tensor, sizes: Tensor) -> Tensor:
     """Largest value of consecutive groups of rows, ``(g, ...)``; zero for an empty group."""
-    return _max_by(values, _owners(sizes, len(values)), len(sizes))
+    return counted(values.numel(), _max_by, values, _owners(sizes, len(values)), len(sizes))
 
 
 def segment_softmax(scores: Tensor, sizes: Tensor) -> Tensor:
@@ -208,6 +236,11 @@ def spread(values: Tensor, sizes: Tensor, total: int) -> Tensor:
     """
     _require_rows("values", values, len(sizes))
     return values.index_select(0, _owners(sizes, total))
+
+
+def _work(edges: int, h: Tensor) -> int:
+    """One operation for each edge and column of node values ``(n, ...)``."""
+    return edges * (h.numel() // max(len(h), 1))
 
 
 def _max_by(values: Tensor, owners: Tensor, groups: int) -> Tensor:

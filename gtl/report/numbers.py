@@ -11,7 +11,11 @@ from typing import Any
 from gtl.report.comparison import Comparison, DataSet, Method
 from gtl.report.runs import RunRecord
 
-_COSTS = ("parameters_total", "parameters_trained", "stored_bytes", "seconds", "peak_memory_bytes")
+_COSTS = (
+    *("parameters_total", "parameters_trained", "stored_bytes", "seconds", "peak_memory_bytes"),
+    *("checkpoint_bytes", "optimizer_bytes", "communicated_bytes", "flops", "latency_p50_ms"),
+    *("latency_p95_ms", "seconds_to_quality", "samples_to_quality"),
+)
 _COLUMNS = ("data", "method", "seed", "data_seed", "fold", "metric", "valid", "test", "epoch")
 
 

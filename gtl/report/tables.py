@@ -128,21 +128,24 @@ def _difference(method: Method, data: DataSet, places: int) -> tuple[str, str]:
 
 
 def _footprint(data: DataSet) -> Table:
-    columns: dict[str, tuple[str, Callable[[float], str]]] = {
-        "parameters trained": ("parameters_trained", lambda value: f"{value:,.0f}"),
-        "stored": ("stored_bytes", _bytes),
-        "seconds": ("seconds", lambda value: f"{value:,.1f}"),
-        "peak memory": ("peak_memory_bytes", _bytes),
+    costs = {
+        method.title: [(run.results or {}).get("footprint") or {} for run in method.runs]
+        for method in data.methods
+    }
+    every = [cost for found in costs.values() for cost in found]
+    columns = {
+        title: (key, shown)
+        for title, (key, shown) in _COSTS.items()
+        if key in _ALWAYS or any(cost.get(key) for cost in every)
     }
     rows = []
-    for method in data.methods:
-        costs = [(run.results or {}).get("footprint") or {} for run in method.runs]
+    for title, found in costs.items():
         cells = []
         for key, shown in columns.values():
-            known = [cost[key] for cost in costs if cost.get(key) is not None]
+            known = [cost[key] for cost in found if cost.get(key) is not None]
             cells.append(shown(fmean(known)) if known else "")
-        rows.append((method.title, *cells))
-    return Table(data.title, "what a run costs, mean", ("method", *columns), tuple(rows))
+        rows.append((title, *cells))
+    return Table(data.title, _NOTE, ("method", *columns), tuple(rows))
 
 
 def _overall(comparison: Comparison) -> Table:
@@ -176,7 +179,7 @@ def _spread(found: Spread | None, places: int) -> str:
 
 
 def _is_number(cell: str) -> bool:
-    return re.fullmatch(r"([-+]?[\d.,]+( [KMG]?i?B)?)?", cell) is not None
+    return re.fullmatch(r"([-+]?[\d.,]+( [KMG]?i?B|[kMGT])?)?", cell) is not None
 
 
 def _bytes(value: float) -> str:
@@ -185,6 +188,32 @@ def _bytes(value: float) -> str:
         if size >= 1000:
             size, unit = size / 1024, larger
     return f"{size:.0f} {unit}" if size >= 100 or unit == "B" else f"{size:.1f} {unit}"
+
+
+def _count(value: float) -> str:
+    size, unit = value, ""
+    for larger in ("k", "M", "G", "T"):
+        if size >= 1000:
+            size, unit = size / 1000, larger
+    return f"{size:.0f}{unit}" if size >= 100 or not unit else f"{size:.1f}{unit}"
+
+
+# What a run costs: title, key of the footprint, and how a value is shown.
+_COSTS: dict[str, tuple[str, Callable[[float], str]]] = {
+    "parameters trained": ("parameters_trained", lambda value: f"{value:,.0f}"),
+    "stored": ("stored_bytes", _bytes),
+    "sent": ("communicated_bytes", _bytes),
+    "seconds": ("seconds", lambda value: f"{value:,.1f}"),
+    "to 99 %": ("seconds_to_quality", lambda value: f"{value:,.1f}"),
+    "peak memory": ("peak_memory_bytes", _bytes),
+    "FLOPs": ("flops", _count),
+    "ms": ("latency_p50_ms", lambda value: f"{value:.2f}"),
+}
+_ALWAYS = ("parameters_trained", "stored_bytes", "seconds", "peak_memory_bytes")
+_NOTE = (
+    "what a run costs, mean; to 99 %: seconds until the validation value was within 1 % of the "
+    "best; FLOPs and ms: a prediction of a few items"
+)
 
 
 def _paragraph(line: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -21,8 +22,10 @@ class Encoder(Recorded, ABC, nn.Module):
         blocks: Modules, each ``block(graph, h) -> (n, h)``.
         schema: What graphs must look like.
         width: Columns of the output.
+        reads_edges: Whether the vector of a node depends on its neighbors.
     """
 
+    reads_edges: ClassVar[bool] = True
     embed: nn.Module
     blocks: nn.ModuleList
     schema: Schema

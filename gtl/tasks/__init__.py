@@ -7,6 +7,7 @@ from gtl.tasks.consistency.l2_sp import L2SP
 from gtl.tasks.consistency.mean_teacher import MeanTeacher
 from gtl.tasks.consistency.pseudo_label import PseudoLabel
 from gtl.tasks.consistency.representation import RepresentationConsistency
+from gtl.tasks.distillation import Distillation
 from gtl.tasks.domain.dann import DANN
 from gtl.tasks.self_supervised.attribute_generation import AttributeGeneration
 from gtl.tasks.self_supervised.attribute_masking import AttributeMasking
@@ -40,6 +41,7 @@ __all__ = [
     "Contrast",
     "Delta",
     "Descriptors",
+    "Distillation",
     "EdgeGeneration",
     "EdgePrediction",
     "Fingerprint",

@@ -28,6 +28,7 @@ from gtl.run_kinds import kind_of
 from gtl.train.blend_weights import HeldBack, cross_fitted
 from gtl.train.evaluate import as_model, kind_of_outputs, raw_outputs, value_on
 from gtl.train.footprint import footprint
+from gtl.train.inference_cost import prediction_of
 from gtl.train.labels import LabelNames
 from gtl.train.model import Model
 from gtl.train.predicting import Predicting, logits, probabilities, trained_on
@@ -191,7 +192,7 @@ def blend(
                 "valid": values[chosen],
                 "test": value_on(found, dataset, "test"),
                 "epoch": None,
-                "footprint": _footprint(named, time.monotonic() - started),
+                "footprint": _footprint(found, named, dataset, time.monotonic() - started),
                 "weights": found.weights,
                 "selection": {"selected": chosen, "candidates": candidates},
             }
@@ -280,9 +281,11 @@ def _score(dataset: Dataset, items: Tensor, outputs: Tensor) -> float:
     return score(dataset.metric, labels, found, queries)
 
 
-def _footprint(members: Mapping[str, Model | Predicting], seconds: float) -> dict[str, Any]:
+def _footprint(
+    blend: Blend, members: Mapping[str, Model | Predicting], dataset: Dataset, seconds: float
+) -> dict[str, Any]:
     """That of all members together; the seconds are those of the weights alone."""
-    found = footprint(nn.Module(), seconds)
+    found = footprint(nn.Module(), seconds, predict=prediction_of(blend, dataset))
     for member in members.values():
         cost = member.results.get("footprint", {})
         for name in ("parameters_total", "parameters_trained", "stored_bytes"):

@@ -49,7 +49,7 @@ _NODE_ENCODER: dict[str, Any] = {
     "dropout": 0.5,
 }
 _NODE_ENCODERS: dict[str, dict[str, Any]] = {
-    name: _NODE_ENCODER for name in ("gcn", "sage", "gat", "gin")
+    name: _NODE_ENCODER for name in ("gcn", "sage", "gat", "gin", "mlp")
 }
 
 

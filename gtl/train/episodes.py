@@ -30,6 +30,7 @@ from gtl.train.device import module_device
 from gtl.train.epoch_means import Averages
 from gtl.train.evaluate import evaluate
 from gtl.train.footprint import footprint
+from gtl.train.inference_cost import prediction_of
 from gtl.train.labels import LabelNames
 from gtl.train.loop import Batches, Job, PassOver, Training
 from gtl.train.model import TARGET, Model, build_target
@@ -129,7 +130,12 @@ def finetune_by_episodes(
             {
                 "metric": dataset.metric,
                 **{part: _value(model, dataset, part) for part in ("valid", "test")},
-                "footprint": footprint(model, training.history.seconds),
+                "footprint": footprint(
+                    model,
+                    training.history.seconds,
+                    optimizer=job.optimizer,
+                    predict=prediction_of(model, dataset),
+                ),
             }
         )
     return model

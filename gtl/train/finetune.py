@@ -23,7 +23,8 @@ from gtl.train.defaults import (
 )
 from gtl.train.evaluate import value_on
 from gtl.train.fitted_head import start_head
-from gtl.train.footprint import footprint
+from gtl.train.footprint import footprint, parts_of
+from gtl.train.inference_cost import prediction_of
 from gtl.train.members import Members, ensemble_results
 from gtl.train.model import TARGET, Model
 from gtl.train.resolve import as_dataset, as_tasks, check_fan_out, with_needed_properties
@@ -341,14 +342,23 @@ def results_of(
         best: The candidate that was selected.
         candidates: All that were trained, in order.
     """
-    chosen = best.training.history.best
-    seen = best.training.job.observed() != {}
+    chosen, job = best.training.history.best, best.training.job
+    seen = job.observed() != {}
     return {
         "metric": dataset.metric,
         "valid": value_on(model, dataset, "valid") if seen else chosen["valid"],
         "test": value_on(model, dataset, "test"),
         "epoch": chosen["epoch"],
-        "footprint": footprint(model, sum(c.training.history.seconds for c in candidates)),
+        "footprint": footprint(
+            model,
+            sum(c.training.history.seconds for c in candidates),
+            parts=parts_of(job.model),
+            optimizer=job.optimizer,
+            epochs=best.training.history.epochs,
+            metric=dataset.metric,
+            samples=len(job.items),
+            predict=prediction_of(model, dataset),
+        ),
         **findings_of(model.encoder),
         **({"selection": selected(best, candidates)} if len(candidates) > 1 else {}),
     }

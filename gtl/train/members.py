@@ -15,6 +15,7 @@ from gtl.roles import Task
 from gtl.train.ensemble import Ensemble, member_folder
 from gtl.train.evaluate import value_on
 from gtl.train.footprint import footprint
+from gtl.train.inference_cost import prediction_of
 from gtl.train.model import Model
 
 _SHOWN = ("seed", "valid", "test", "epoch", "selection")
@@ -81,7 +82,7 @@ def ensemble_results(
         "valid": value_on(ensemble, dataset, "valid"),
         "test": value_on(ensemble, dataset, "test"),
         "epoch": None,  # each member has its own
-        "footprint": footprint(ensemble, seconds),
+        "footprint": footprint(ensemble, seconds, predict=prediction_of(ensemble, dataset)),
         "members": [{k: found[k] for k in _SHOWN if k in found} for found in every],
     }
 

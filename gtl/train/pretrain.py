@@ -10,6 +10,7 @@ from gtl.catalog import ENCODERS, TASKS, WEIGHTINGS
 from gtl.train.defaults import batch_size_of, training_settings, with_defaults
 from gtl.train.device import module_device
 from gtl.train.footprint import footprint
+from gtl.train.inference_cost import prediction_of
 from gtl.train.loop import Job, train
 from gtl.train.model import encoder_config
 from gtl.train.resolve import as_dataset, as_tasks, check_fan_out, with_needed_properties
@@ -109,5 +110,11 @@ def pretrain(
             title="pretrain",
         )
         history = train(job)
-        results = session.close({"footprint": footprint(model, history.seconds)})
+        cost = footprint(
+            model,
+            history.seconds,
+            optimizer=job.optimizer,
+            predict=prediction_of(base, data),
+        )
+        results = session.close({"footprint": cost})
     return Run(base.eval(), built, history.epochs, results, folder)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from gtl.run_kinds import kind_of
 from gtl.train.defaults import start_settings, with_defaults
 from gtl.train.evaluate import value_on
 from gtl.train.footprint import footprint
+from gtl.train.inference_cost import prediction_of
 from gtl.train.labels import LabelNames
 from gtl.train.predicting import Predicting, logits, probabilities, trained_on
 from gtl.train.probe_branches import (
@@ -223,16 +224,26 @@ def probe(
                 "valid": found.results["valid"],
                 "test": value_on(found, dataset, "test"),
                 "epoch": None,
-                "footprint": cost_of(found.features, found.numbers, time.monotonic() - started),
+                "footprint": cost_of(
+                    found.features,
+                    found.numbers,
+                    time.monotonic() - started,
+                    prediction_of(found, dataset),
+                ),
                 **({} if chosen is None else {"selection": chosen}),
             }
         )
     return found
 
 
-def cost_of(frozen: nn.Module, numbers: int, seconds: float) -> dict[str, Any]:
+def cost_of(
+    frozen: nn.Module,
+    numbers: int,
+    seconds: float,
+    predict: tuple[Callable[[], Any], int] | None = None,
+) -> dict[str, Any]:
     """The footprint of frozen parameters and fitted numbers (of four bytes each)."""
-    known = footprint(frozen, seconds)
+    known = footprint(frozen, seconds, predict=predict)
     return {
         **known,
         "parameters_total": known["parameters_total"] + numbers,

@@ -20,6 +20,7 @@ from gtl.errors import ConfigError, UnknownPartError
 from gtl.graph import Graph, Schema
 from gtl.roles import Encoder, Task
 from gtl.suggest import nearest
+from gtl.tasks.distillation import Distillation
 from gtl.train.run import Run
 from gtl.train.shipped import SHIPPED, load_shipped
 
@@ -113,7 +114,7 @@ def as_tasks(
     tasks: dict[str, Task] = {}
     for part in several(parts):
         options = _with_options(part, data, encoder)
-        task = TASKS.build(options)
+        task = _built(options)
         name = base = TASKS.name_of(task)
         count = 1
         while name in tasks or name == "supervised":
@@ -125,7 +126,7 @@ def as_tasks(
             and known is not None
             and TASKS.spec(known) == TASKS.spec(task)
         ):
-            task = known
+            task = _taught(known)
         usual = data if unlabeled is None or not task.uses_unlabeled else unlabeled
         source = usual if task.data is None else as_dataset(task.data)
         task.setup(source.schema, encoder.width, partial(sample_of, source))
@@ -148,7 +149,7 @@ def with_needed_properties(data: Dataset, parts: Any) -> Dataset:
         data: Data of the loop.
         parts: As for :func:`as_tasks`.
     """
-    tasks = [TASKS.build(_with_options(part, data)) for part in several(parts)]
+    tasks = [_built(_with_options(part, data)) for part in several(parts)]
     names = [name for task in tasks if task.data is None for name in task.properties]
     return with_properties(data, names) if names else data
 
@@ -186,6 +187,19 @@ def check_fan_out(
 def several(parts: Any) -> Sequence[Any]:
     """A list of what may be one task."""
     return [parts] if isinstance(parts, (str, Mapping, Task)) else parts
+
+
+def _built(options: Any) -> Task:
+    return _taught(TASKS.build(options))
+
+
+def _taught(task: Task) -> Task:
+    """The task, its teachers opened if they are named by their folders."""
+    if isinstance(task, Distillation) and task.teacher and not task.has_teacher:
+        from gtl.train.evaluate import as_model  # which needs this module
+
+        task.taught_by(*map(as_model, task.teacher))
+    return task
 
 
 def _with_options(part: Any, data: Dataset, encoder: Encoder | None = None) -> Any:

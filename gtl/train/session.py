@@ -19,6 +19,7 @@ from gtl.report.plots import write_plots
 from gtl.roles import Encoder, Task
 from gtl.run_folder import RunFolder
 from gtl.train.device import as_device, module_device
+from gtl.train.footprint import checkpoint_bytes
 from gtl.train.resolve import as_encoder, origin_of, sample_of
 from gtl.train.seed import reseed, seeded
 
@@ -135,6 +136,9 @@ class Session:
                 else is known.
         """
         complete = {"metric": None, "valid": None, "test": None, **results, "seed": self.seed}
+        if "parameters_total" in complete["footprint"]:
+            size = None if self.folder is None else checkpoint_bytes(self.folder.path)
+            complete["footprint"] = {**complete["footprint"], "checkpoint_bytes": size}
         if self.folder is not None:
             self.folder.write_results(complete)
             if self.folder.read_metrics():

@@ -48,6 +48,7 @@ CASES: dict[str, list[dict[str, object]]] = {
         {"width": 4, "depth": 1, "reserved": 40, "nearest": 2, "connected": False},
         {"width": 5, "depth": 0, "nearest": 0, "relation_width": 3},
     ],
+    "mlp": [SMALL, JUMPY, RAW],
 }
 # Laws that cannot hold.
 SKIPPED: dict[str, set[str]] = {

@@ -13,6 +13,7 @@ from gtl.encoders import GIN
 from gtl.errors import ConfigError, GtlError, LawError
 from gtl.roles import Task, View
 from gtl.testing import MOLECULES, POINTS, TASK_LAWS, Example, check_task
+from gtl.train.model import Model, build_target
 
 
 def supervised(links=None, **example):
@@ -23,6 +24,21 @@ def supervised(links=None, **example):
 def knowledge(example, **options):
     part = {"name": "knowledge_consistency", "threshold": 0.95, **options}
     return lambda: other_source(part, example.schema), [example]
+
+
+def distillation(*examples, teachers=1, **options):
+    example = examples[0]
+
+    def taught():
+        torch.manual_seed(3)
+        models = []
+        for _ in range(teachers):
+            encoder = GIN(example.schema, width=5, depth=1)
+            head = {"kind": example.kind, "outputs": example.outputs, "level": example.level}
+            models.append(Model(encoder, build_target(encoder, head, "linear", "mean")))
+        return TASKS.build({"name": "distillation", **options}).taught_by(*models)
+
+    return taught, list(examples)
 
 
 CLASSES = [Example(POINTS, level="node", kind="multiclass", outputs=3)]
@@ -85,6 +101,11 @@ CASES: dict[str, list[tuple[object, list[Example]]]] = {
     "mean_teacher": [
         ("mean_teacher", []),
         ("mean_teacher", [Example(kind="regression", outputs=3)]),
+    ],
+    "distillation": [
+        distillation(Example()),
+        distillation(CLASSES[0], teachers=2, features=0.5, unlabeled=True),
+        distillation(Example(kind="regression", outputs=3), temperature=1.0, warmup=3),
     ],
     "supervised": [
         supervised(kind="binary", outputs=2),

@@ -120,13 +120,9 @@ def test_the_run_folder_holds_all_that_is_promised(shapes, tmp_path):
         assert set(line["consistency"]) == set(AUXILIARY)
     results = json.loads((folder / "results.json").read_text())
     assert results == model.results
-    assert set(results["footprint"]) == {
-        "parameters_total",
-        "parameters_trained",
-        "stored_bytes",
-        "seconds",
-        "peak_memory_bytes",
-    }
+    cost = results["footprint"]
+    assert set(cost["parts"]) == {"encoder", "supervised", *AUXILIARY}
+    assert cost["checkpoint_bytes"] > cost["stored_bytes"] > 0 and cost["seconds"] > 0
     for name in ("learning_curves", "weights", "consistency"):
         assert (folder / "plots" / f"{name}.png").stat().st_size > 5000
     assert (folder / "checkpoint.json").exists()
