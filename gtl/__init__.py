@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from gtl.train.comparison import compare
     from gtl.train.episodes import finetune_by_episodes
     from gtl.train.evaluate import embed, evaluate, predict
+    from gtl.train.federated.federate import federate
     from gtl.train.finetune import finetune
     from gtl.train.model import Model
     from gtl.train.pretrain import pretrain
@@ -62,6 +63,7 @@ _MODULES = {
     "gtl.train.comparison": ("compare",),
     "gtl.train.episodes": ("finetune_by_episodes",),
     "gtl.train.evaluate": ("embed", "evaluate", "predict"),
+    "gtl.train.federated.federate": ("federate",),
     "gtl.train.finetune": ("finetune",),
     "gtl.train.model": ("Model",),
     "gtl.train.pretrain": ("pretrain",),
@@ -116,6 +118,7 @@ __all__ = [
     "detach",
     "embed",
     "evaluate",
+    "federate",
     "few_shot",
     "finetune",
     "finetune_by_episodes",

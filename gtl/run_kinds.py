@@ -90,6 +90,7 @@ _KINDS = (
     RunKind(
         "finetune_by_episodes", "a fine-tuning run by episodes", MODEL, "method", ("episodes",)
     ),
+    RunKind("federate", "a federated run", MODEL, "method", ("rounds", "bounds")),
     RunKind("probe", "a probe", PROBE, "method"),
     RunKind("blend", "a blend", BLEND, "method"),
     RunKind("adapt", "a domain adaptation", ADAPTATION, "adaptation", ("stages", "labels")),
@@ -148,7 +149,7 @@ def load_run(folder: Path | str) -> Loaded:
 
     Returns:
         What the folder holds: a :class:`gtl.Run` of ``pretrain``, a :class:`gtl.Model` of
-        ``finetune`` and ``finetune_by_episodes``, a :class:`gtl.forecasting.forecaster.Forecaster`
+        ``finetune``, ``finetune_by_episodes`` and ``federate``, a :class:`gtl.forecasting.forecaster.Forecaster`
         of ``forecast``, a :class:`gtl.report.few_shot.FewShotResult` of ``fewshot``, and a
         :class:`gtl.train.predicting.Predicting` of ``probe``, ``blend``, ``compare`` and
         ``adapt``.

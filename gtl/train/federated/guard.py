@@ -1,0 +1,412 @@
+"""A strategy of Flower between two checks: replies that cannot be used never reach it.
+
+Flower's strategies do the sampling and the averaging, and its loop the rounds. What is added here
+is what they leave open: replies of another form, with numbers that are not finite or without any
+are named and left out; arrays are compressed on their way; factors of low rank are averaged as
+products; statistics of classes are added up; and bytes are counted.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import random
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from gtl.heads.class_statistics import ClassStatistics
+from gtl.train.federated.federation import (
+    STATISTICS,
+    Federation,
+    _seed,
+    statistics_from,
+    statistics_to,
+    sum_of,
+)
+from gtl.train.federated.flower import arrays_of, bytes_of, flower, record_of
+from gtl.train.federated.low_rank import factors_of, mean_of_products
+from gtl.train.federated.plan import CLASSES
+from gtl.train.federated.travel import VECTOR, factor_pairs, head_of
+
+log = logging.getLogger(__name__)
+ARRAYS, CONFIG, METRICS, HEAD_STATISTICS = "arrays", "config", "metrics", "statistics"
+EXAMPLES, CLIENT, VALUE, LOSS, ERROR = "num-examples", "client", "value", "loss", "error"
+MOMENTS = ("m_t", "v_t")  # of FedAdam; FedAvgM has a list, `momentum_vector`
+
+
+@dataclass
+class Round:
+    """What a round came to.
+
+    Attributes:
+        number: From 1 on.
+        used: Clients whose replies were used.
+        failures: Why others were not, by client.
+        loss: Mean loss of the last local epoch, weighted by items.
+        values: Validation metric and number of items, by client.
+        up: Bytes from the clients, for training and statistics.
+        down: Bytes to them.
+        evaluation: Bytes both ways for validation.
+        compression: Relative error of what was sent by the server, and the mean of the clients'.
+        low_rank: Share of the averaged products that their factors lost.
+    """
+
+    number: int
+    used: list[int] = field(default_factory=list)
+    failures: dict[str, str] = field(default_factory=dict)
+    loss: float | None = None
+    values: dict[int, tuple[float, int]] = field(default_factory=dict)
+    up: int = 0
+    down: int = 0
+    evaluation: int = 0
+    compression: dict[str, float] = field(default_factory=dict)
+    low_rank: float | None = None
+
+    @property
+    def valid(self) -> float | None:
+        """Mean of the validation metric, weighted by items; ``None`` without any."""
+        total = sum(count for _, count in self.values.values())
+        return sum(v * n for v, n in self.values.values()) / total if total else None
+
+
+class Guard:
+    """A strategy for Flower's loop of rounds, around one of Flower's own.
+
+    Args:
+        federation: Model and plan.
+        done: Rounds that an earlier process has done.
+
+    Attributes:
+        inner: Flower's strategy.
+        round: The present round.
+        statistics: Of all clients' classes, where the head has a closed form.
+    """
+
+    def __init__(self, federation: Federation, done: int = 0):
+        self.federation, self.done = federation, done
+        self.plan, self.codec = federation.plan, federation.codec
+        self.inner = strategy_of(federation)
+        self.round = Round(done)
+        self.statistics: ClassStatistics | None = None
+        self._pairs = factor_pairs(federation.model)
+        self._clients: dict[int, int] = {}  # number of the client at each node, once it is known
+        self._vector, self._sent = federation.start, federation.start
+        self._sizes: dict[int, int] = {}
+        self._asked: list[int] = []
+
+    def start(self, grid: Any, vector: np.ndarray, after: Callable[[np.ndarray], None]) -> None:
+        """Run the rounds that are left, by the loop of Flower's strategies.
+
+        Args:
+            grid: Reaches the clients.
+            vector: The global parameters ``(p,)`` so far.
+            after: Called with them after each round.
+        """
+        kit, rounds = flower(), self.plan.rounds - self.done
+
+        def each(turn: int, arrays: Any) -> None:
+            if turn:
+                after(arrays_of(arrays)[VECTOR])
+
+        # The loop uses of a strategy what this class has; to inherit from a class of Flower would
+        # need Flower whenever this module is read.
+        kit.strategy.Strategy.start(
+            self, grid, record_of({VECTOR: vector}), num_rounds=rounds, evaluate_fn=each
+        )
+
+    def summary(self) -> None:
+        """What Flower logs at the start."""
+        self.inner.summary()
+
+    def configure_train(self, turn: int, arrays: Any, config: Any, grid: Any) -> list[Any]:
+        """The messages that start a round; statistics of classes are asked for before the first."""
+        self.round = Round(self.done + turn)
+        self._vector = arrays_of(arrays)[VECTOR]
+        if self.plan.share_head == "statistics" and self.statistics is None:
+            self._ask_for_statistics(grid)
+        with _sampling(self.plan.seed, self.round.number):
+            messages = self.inner.configure_train(self.round.number, arrays, config, grid)
+        if self.plan.compress:
+            self.round.compression["down"] = self.codec.error(self._vector)
+        return self._outgoing(messages, "down")
+
+    def aggregate_train(self, turn: int, replies: Iterable[Any]) -> tuple[Any, Any]:
+        """The next global parameters, of the replies that can be used; none if they are too few."""
+        usable = self._usable(replies, self._fault_of_training, "up")
+        trained = [reply for reply in usable if _examples(reply) > 0]
+        self.round.used = [self._client(reply) for reply in trained]
+        if len(trained) < self.plan.minimum:
+            log.warning(
+                "round %d: %d usable replies, %d are needed; the model stays as it was",
+                self.round.number,
+                len(trained),
+                self.plan.minimum,
+            )
+            return None, None
+        self._decode(trained)
+        self._average_products(trained)
+        self._follow(self._vector)
+        found, metrics = self.inner.aggregate_train(self.round.number, trained)
+        self.round.loss = None if metrics is None else float(metrics[LOSS])
+        # FedAdam's step is in float64, whatever the arrays were.
+        vector = arrays_of(found)[VECTOR].astype(self._vector.dtype)
+        self._vector = vector
+        return record_of({VECTOR: vector}), metrics
+
+    def configure_evaluate(self, turn: int, arrays: Any, config: Any, grid: Any) -> list[Any]:
+        """The messages that ask for validation, after statistics of classes were brought up."""
+        self._vector = arrays_of(arrays)[VECTOR]
+        if self.plan.share_head == "statistics":
+            self._ask_for_statistics(grid)
+        messages = self.inner.configure_evaluate(self.round.number, arrays, config, grid)
+        return self._outgoing(messages, "evaluation")
+
+    def aggregate_evaluate(self, turn: int, replies: Iterable[Any]) -> Any:
+        """The validation metric of each client, and its mean weighted by items."""
+        found = self._usable(replies, _fault_of_evaluation, "evaluation")
+        for reply in found:
+            metrics = reply.content[METRICS]
+            if metrics[EXAMPLES] > 0:
+                self.round.values[self._client(reply)] = metrics[VALUE], int(metrics[EXAMPLES])
+        return None if self.round.valid is None else self.inner.aggregate_evaluate(turn, found)
+
+    def state(self) -> dict[str, Any]:
+        """What Flower's strategy remembers from round to round, as tensors."""
+        kept: dict[str, Any] = {}
+        for name in MOMENTS:
+            value = getattr(self.inner, name, None)
+            if value:
+                kept[name] = {key: torch.tensor(array) for key, array in value.items()}
+        momentum = getattr(self.inner, "momentum_vector", None)
+        if momentum is not None:
+            kept["momentum_vector"] = [torch.tensor(array) for array in momentum]
+        if self.statistics is not None:
+            kept["statistics"] = {n: getattr(self.statistics, n) for n in STATISTICS}
+        return kept
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Undo :meth:`state`."""
+        for name in MOMENTS:
+            if name in state:
+                moments = {key: tensor.numpy().copy() for key, tensor in state[name].items()}
+                setattr(self.inner, name, moments)
+        if "momentum_vector" in state:
+            self.inner.momentum_vector = [t.numpy().copy() for t in state["momentum_vector"]]
+        if "statistics" in state:
+            self.statistics = ClassStatistics(*(state["statistics"][n] for n in STATISTICS))
+
+    # -- messages --------------------------------------------------------------------------------
+
+    def _outgoing(self, messages: Iterable[Any], counted: str) -> list[Any]:
+        """Messages as they are sent: arrays encoded, statistics of the head beside them."""
+        messages = list(messages)
+        if not messages:
+            return []
+        self._asked = [message.metadata.dst_node_id for message in messages]
+        encoded = self.codec.encode(self._vector)
+        self._sent = self.codec.decode(encoded)
+        content = messages[0].content  # all messages share one
+        content[ARRAYS] = record_of(encoded)
+        if self.statistics is not None:
+            content[HEAD_STATISTICS] = record_of(statistics_to(self.statistics))
+        self._count(counted, bytes_of(messages[0]) * len(messages))
+        return messages
+
+    def _usable(
+        self, replies: Iterable[Any], fault: Callable[[Any], str | None], counted: str
+    ) -> list[Any]:
+        """Replies without a fault, in the order of the clients; the others are named and logged."""
+        found, missing = [], dict.fromkeys(self._asked)
+        for reply in replies:
+            node = reply.metadata.src_node_id
+            missing.pop(node, None)
+            self._count(counted, bytes_of(reply))
+            problem = f"failed: {reply.error.reason}" if reply.has_error() else fault(reply)
+            if problem is None:
+                self._clients[node] = int(reply.content[METRICS][CLIENT])
+                _drop_unknown(reply)
+                found.append(reply)
+            else:
+                self._fail(node, problem)
+        for node in missing:
+            self._fail(node, "did not reply")
+        return sorted(found, key=self._client)
+
+    def _fail(self, node: int, problem: str) -> None:
+        name = str(self._clients.get(node, f"node {node}"))
+        self.round.failures[name] = problem.strip().splitlines()[-1]
+        log.warning("round %d: client %s %s; it is left out", self.round.number, name, problem)
+
+    def _client(self, reply: Any) -> int:
+        return self._clients[reply.metadata.src_node_id]
+
+    def _count(self, what: str, size: int) -> None:
+        setattr(self.round, what, getattr(self.round, what) + size)
+
+    def _fault_of_training(self, reply: Any) -> str | None:
+        content = reply.content
+        if list(content.array_records) != [ARRAYS]:
+            return f"sent the arrays {list(content.array_records)}, expected {[ARRAYS]}"
+        expected = self.codec.encode(self._sent)
+        problem = _fault_of_arrays(content[ARRAYS], expected) or _fault_of_metrics(reply)
+        return problem or _fault_of_number(content[METRICS], LOSS)
+
+    # -- arrays ----------------------------------------------------------------------------------
+
+    def _decode(self, replies: list[Any]) -> None:
+        """Write each client's parameters into its reply.
+
+        With compression it sent what it changed, which is added to the exact global parameters and
+        not to those that it was sent: rounding would hold back changes that are smaller than it.
+        """
+        if self.plan.compress is None:
+            return
+        for reply in replies:
+            change = self.codec.decode(arrays_of(reply.content[ARRAYS]))
+            reply.content[ARRAYS] = record_of({VECTOR: self._vector + change})
+        errors = [reply.content[METRICS][ERROR] for reply in replies]
+        self.round.compression["up"] = float(np.mean(errors))
+
+    def _average_products(self, replies: list[Any]) -> None:
+        """Give all replies the factors of the averaged products, whose mean they are."""
+        if self.plan.low_rank != "product" or not self._pairs:
+            return
+        layout, weights = self.federation.layout, [_examples(reply) for reply in replies]
+        states = [layout.unpack(arrays_of(r.content[ARRAYS])[VECTOR]) for r in replies]
+        lost = []
+        for up, down in self._pairs:
+            ups, downs = (torch.stack([state[name] for state in states]) for name in (up, down))
+            product = mean_of_products(ups, downs, weights)
+            left, right, share = factors_of(product, ups.shape[-1])
+            lost.append(share)
+            for state in states:
+                state[up], state[down] = left.to(ups), right.to(downs)
+        self.round.low_rank = max(lost)
+        for reply, state in zip(replies, states):
+            reply.content[ARRAYS] = record_of({VECTOR: layout.pack(state)})
+
+    def _follow(self, vector: np.ndarray) -> None:
+        """Let Flower's strategy step from these global parameters.
+
+        FedAvgM remembers those of its own last step, which are not there in a resumed run.
+        """
+        if hasattr(self.inner, "momentum_vector"):
+            self.inner.current_arrays = record_of({VECTOR: vector})
+
+    def _ask_for_statistics(self, grid: Any) -> None:
+        """Add up the statistics of the classes of all clients, with the present parameters."""
+        kit = flower()
+        content = kit.RecordDict({ARRAYS: record_of({}), CONFIG: kit.ConfigRecord()})
+        nodes = list(grid.get_node_ids())
+        messages = [
+            kit.Message(content=content, dst_node_id=node, message_type="query") for node in nodes
+        ]
+        before, self.statistics = self.statistics, None
+        replies = grid.send_and_receive(self._outgoing(messages, "down"))
+        usable = self._usable(replies, self._fault_of_statistics, "up")
+        found = [statistics_from(arrays_of(reply.content[HEAD_STATISTICS])) for reply in usable]
+        total = sum_of(found)
+        missing = (total.counts == 0).nonzero().flatten().tolist()
+        if missing and before is not None:
+            log.warning(
+                "round %d: no client that replied has samples of the classes %s; the head keeps "
+                "its former statistics",
+                self.round.number,
+                missing,
+            )
+            total = before
+        self.statistics = total
+
+    def _fault_of_statistics(self, reply: Any) -> str | None:
+        if list(reply.content.array_records) != [HEAD_STATISTICS]:
+            return f"sent the arrays {list(reply.content.array_records)}, expected statistics"
+        own = head_of(self.federation.model).statistics
+        expected = statistics_to(own)  # type: ignore[arg-type]
+        problem = _fault_of_arrays(reply.content[HEAD_STATISTICS], expected)
+        return problem or _fault_of_metrics(reply)
+
+
+def strategy_of(federation: Federation) -> Any:
+    """Flower's strategy of a plan."""
+    plan = federation.plan
+    options = {key: value for key, value in plan.strategy.items() if key != "name"}
+    has_valid = any(len(part.split.get("valid", ())) for part in federation.parts.datasets)
+    # Flower rounds a share of the clients down; the minimum is what it takes at least.
+    return getattr(flower().strategy, CLASSES[plan.strategy["name"]])(
+        fraction_train=plan.fraction,
+        fraction_evaluate=1.0 if has_valid else 0.0,
+        min_train_nodes=plan.sampled,
+        min_evaluate_nodes=1,
+        min_available_nodes=plan.clients,
+        **options,
+    )
+
+
+def _fault_of_arrays(record: Any, expected: dict[str, np.ndarray]) -> str | None:
+    """What is wrong with arrays; ``None`` if nothing."""
+    if set(record) != set(expected):
+        return f"sent arrays named {sorted(record)}, expected {sorted(expected)}"
+    for name, like in expected.items():
+        try:
+            array = record[name].numpy()
+        except Exception as error:  # whatever a damaged buffer raises
+            return f"sent an array {name!r} that cannot be read ({error})"
+        if array.shape != like.shape or array.dtype != like.dtype:
+            return (
+                f"sent {name!r} as {array.dtype} {array.shape}, expected {like.dtype} {like.shape}"
+            )
+        if not np.isfinite(array).all():
+            return f"sent {name!r} with numbers that are not finite"
+    return None
+
+
+def _fault_of_metrics(reply: Any) -> str | None:
+    if list(reply.content.metric_records) != [METRICS]:
+        return f"sent the metrics {list(reply.content.metric_records)}, expected {[METRICS]}"
+    metrics = reply.content[METRICS]
+    for name in (EXAMPLES, CLIENT):
+        problem = _fault_of_number(metrics, name)
+        if problem is not None:
+            return problem
+        if metrics[name] < 0:
+            return f"sent {name!r} as {metrics[name]!r}, expected 0 or more"
+    return None
+
+
+def _fault_of_evaluation(reply: Any) -> str | None:
+    return _fault_of_metrics(reply) or _fault_of_number(reply.content[METRICS], VALUE)
+
+
+def _fault_of_number(metrics: Any, name: str) -> str | None:
+    value = metrics.get(name)
+    if not isinstance(value, (int, float)) or not math.isfinite(value):
+        return f"sent {name!r} as {value!r}, expected a finite number"
+    return None
+
+
+def _drop_unknown(reply: Any) -> None:
+    """Leave known metrics: Flower's strategies refuse a round whose replies name different ones."""
+    metrics = reply.content[METRICS]
+    kept = {name: metrics[name] for name in (EXAMPLES, CLIENT, VALUE, LOSS) if name in metrics}
+    kept[ERROR] = float(metrics[ERROR]) if _fault_of_number(metrics, ERROR) is None else 0.0
+    reply.content[METRICS] = flower().MetricRecord(kept)
+
+
+def _examples(reply: Any) -> float:
+    return float(reply.content[METRICS][EXAMPLES])
+
+
+@contextmanager
+def _sampling(seed: int, number: int) -> Iterator[None]:
+    """Seed what Flower samples clients with, Python's own generator, and restore it."""
+    before = random.getstate()
+    random.seed(_seed(seed, number, 1 << 31))
+    try:
+        yield
+    finally:
+        random.setstate(before)
