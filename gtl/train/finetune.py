@@ -13,7 +13,14 @@ from gtl.data.dataset import Dataset
 from gtl.data.properties import property_names, with_properties
 from gtl.errors import ConfigError
 from gtl.roles import Encoder, Task, Weighting
-from gtl.train.candidates import OtherData, Start, cache_vectors, candidates_of, folder_of
+from gtl.train.candidates import (
+    NOTHING_ELSE,
+    OtherData,
+    Start,
+    cache_vectors,
+    candidates_of,
+    folder_of,
+)
 from gtl.train.defaults import start_settings, training_settings, tuning_settings, with_defaults
 from gtl.train.evaluate import value_on
 from gtl.train.fitted_head import start_head
@@ -185,7 +192,7 @@ def fine_tuned(
     device: str | None,
     out: Path | str | None,
     resume: bool,
-    other: OtherData = OtherData(),
+    other: OtherData = NOTHING_ELSE,
     **settings_of_steps: Any,
 ) -> Model:
     """Train as :func:`finetune` says, with validation or look-ahead on other data.
