@@ -44,6 +44,8 @@ from gtl.train.target import check_labels, link_options, set_aside, target_task
 from gtl.train.tuning import Tuning
 from gtl.train.unlabeled import Unlabeled, find_unlabeled
 
+_OWN = ("settings_of_steps", "other")  # arguments of fine_tuned that finetune has not
+
 
 def finetune(
     encoder: Any,
@@ -201,9 +203,7 @@ def fine_tuned(
         encoder: This and what is not named here as for :func:`finetune`, all of it given.
         other: What validates an epoch, and what look-aheads are computed on.
     """
-    arguments = {**locals(), **settings_of_steps}
-    for name in ("settings_of_steps", "other"):
-        del arguments[name]
+    arguments = {k: v for k, v in locals().items() if k not in _OWN} | settings_of_steps
     dataset = arguments["dataset"] = with_needed_properties(as_dataset(dataset), auxiliary)
     check_labels(dataset)
     several = Members(members, partial(fine_tuned, other=other), arguments)
@@ -225,8 +225,7 @@ def fine_tuned(
         helpers = as_auxiliary(auxiliary, dataset, base, trained, extra, len(items.train))
         model = session.placed(TaskModel(base, {TARGET: target, **helpers}))
         start_head(base, target, dataset, items.train, seed, settings.tuning)
-        more = None if extra is None else extra.data
-        start = Start(model, before_tasks, RandomState.of(session.rng), more, other)
+        start = Start(model, before_tasks, RandomState.of(session.rng), _data(extra), other)
         settings.check(model)
         weightings = as_weightings(weighting, used=bool(helpers))
         tuned = Model(base, target, labels=LabelNames.of(dataset), fan_out=fan_out)
@@ -353,6 +352,10 @@ def findings_of(encoder: Encoder) -> dict[str, Any]:
     found = {ADAPTERS.name_of(part): part.findings() for part in parts}
     found = {name: values for name, values in found.items() if values}
     return {"adapter": found} if found else {}
+
+
+def _data(extra: Unlabeled | None) -> Dataset | None:
+    return None if extra is None else extra.data
 
 
 def _one_or_all(specs: list[dict[str, Any]]) -> Any:
