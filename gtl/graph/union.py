@@ -30,7 +30,7 @@ def union(first: Graph, second: Graph) -> Graph:
         ([0, 2], [2, 2], True)
     """
     known: dict[str, Any] = first.remember("union", dict, _FIELDS)
-    if not known or not _is_same(known["second"], second):
+    if not known or not has_same_content(known["second"], second):
         whole = Graph.batch([first.unlabeled(), second.unlabeled()])
         whole.remember("first part", first.unlabeled, _FIELDS)
         known.update(second=second.unlabeled(), union=whole)
@@ -45,9 +45,10 @@ def begins_with(whole: Graph, part: Graph) -> bool:
     encoder computes of all nodes together, such as the statistics of a batch norm.
     """
     first = whole.remember("first part", lambda: None, _FIELDS)
-    return first is not None and _is_same(first, part)
+    return first is not None and has_same_content(first, part)
 
 
-def _is_same(a: Graph, b: Graph) -> bool:
+def has_same_content(a: Graph, b: Graph) -> bool:
+    """Whether two graphs have the very same tensors, labels, seeds and pairs apart."""
     same = all(getattr(a, name) is getattr(b, name) for name in _FIELDS if name != "num_nodes")
     return same and a.num_nodes == b.num_nodes

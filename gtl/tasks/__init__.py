@@ -7,7 +7,18 @@ from gtl.tasks.consistency.l2_sp import L2SP
 from gtl.tasks.consistency.mean_teacher import MeanTeacher
 from gtl.tasks.consistency.pseudo_label import PseudoLabel
 from gtl.tasks.consistency.representation import RepresentationConsistency
+from gtl.tasks.domain.adda import ADDA
+from gtl.tasks.domain.afn import AFN
+from gtl.tasks.domain.cdan import CDAN
+from gtl.tasks.domain.coral import CORAL
 from gtl.tasks.domain.dann import DANN
+from gtl.tasks.domain.dsn import DSN
+from gtl.tasks.domain.mcc import MCC
+from gtl.tasks.domain.mcd import MCD
+from gtl.tasks.domain.mdd import MDD
+from gtl.tasks.domain.mk_mmd import MKMMD
+from gtl.tasks.domain.target_entropy import TargetEntropy
+from gtl.tasks.domain.wdgrl import WDGRL
 from gtl.tasks.self_supervised.attribute_generation import AttributeGeneration
 from gtl.tasks.self_supervised.attribute_masking import AttributeMasking
 from gtl.tasks.self_supervised.bootstrap import Bootstrap
@@ -30,8 +41,18 @@ from gtl.tasks.self_supervised.whitening import Whitening
 from gtl.tasks.supervised import Supervised
 
 __all__ = [
+    "ADDA",
+    "AFN",
+    "CDAN",
+    "CORAL",
     "DANN",
+    "DSN",
     "L2SP",
+    "MCC",
+    "MCD",
+    "MDD",
+    "MKMMD",
+    "WDGRL",
     "AttributeGeneration",
     "AttributeMasking",
     "Bootstrap",
@@ -57,5 +78,6 @@ __all__ = [
     "RepresentationConsistency",
     "Structure",
     "Supervised",
+    "TargetEntropy",
     "Whitening",
 ]

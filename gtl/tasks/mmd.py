@@ -7,6 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from gtl.tasks.distances import squared_distances
+from gtl.tasks.kernel_sums import kernel_sums
+
 _TINY = 1e-12
 
 
@@ -17,6 +20,8 @@ def mmd_losses(x: Tensor, y: Tensor, widths: Tensor, biased: bool = False) -> Te
     ``x`` and ``m`` of ``y``, a row of ``x`` has ``(n + m) / n`` times its mean kernel with ``x``
     less its mean kernel with ``y``, and likewise the rows of ``y``. The unbiased estimate leaves a
     row itself out of its first mean (Gretton et al. 2012, Eq. 3); it may be negative.
+
+    Memory grows with ``n + m``, time with its square (:mod:`gtl.tasks.kernel_sums`).
 
     Args:
         x: One sample ``(n, h)``.
@@ -35,9 +40,9 @@ def mmd_losses(x: Tensor, y: Tensor, widths: Tensor, biased: bool = False) -> Te
     n, m = len(x), len(y)
     if min(n, m) < (1 if biased else 2):
         return torch.cat([x, y]).sum(1)[:0]
-    cross = _kernel(x, y, widths)  # (n, m)
-    of_x = _mean_within(x, widths, biased) - cross.mean(1)
-    of_y = _mean_within(y, widths, biased) - cross.mean(0)
+    across, back = kernel_sums(x, y, widths)
+    of_x = _mean_within(x, widths, biased) - across / m
+    of_y = _mean_within(y, widths, biased) - back / n
     return torch.cat([of_x * ((n + m) / n), of_y * ((n + m) / m)])
 
 
@@ -51,27 +56,14 @@ def median_widths(points: Tensor, factors: Sequence[float]) -> Tensor:
         points: Rows ``(n, h)``.
         factors: What the median is multiplied by.
     """
-    points = points[:: max(1, len(points) // 1000)]
+    points = points[:: max(1, -(-len(points) // 1000))]
     scale = points.new_tensor(list(factors))
     if len(points) < 2:
         return scale
     rows, columns = torch.triu_indices(len(points), len(points), 1, device=points.device)
-    return scale * _squared_distances(points, points)[rows, columns].median().clamp(min=_TINY)
+    return scale * squared_distances(points, points)[rows, columns].median().clamp(min=_TINY)
 
 
 def _mean_within(x: Tensor, widths: Tensor, biased: bool) -> Tensor:
-    kernel = _kernel(x, x, widths)
-    if biased:
-        return kernel.mean(1)
-    itself = torch.eye(len(x), dtype=torch.bool, device=x.device)
-    return kernel.masked_fill(itself, 0).sum(1) / (len(x) - 1)
-
-
-def _kernel(x: Tensor, y: Tensor, widths: Tensor) -> Tensor:
-    distances = _squared_distances(x, y).unsqueeze(0)
-    return torch.exp(-distances / widths.view(-1, 1, 1)).mean(0)
-
-
-def _squared_distances(x: Tensor, y: Tensor) -> Tensor:
-    # Differences, not products: exact for close rows, and zero has a derivative.
-    return (x.unsqueeze(1) - y.unsqueeze(0)).square().sum(2)
+    sums, _ = kernel_sums(x, x, widths, diagonal=biased)
+    return sums / (len(x) if biased else len(x) - 1)

@@ -43,6 +43,13 @@ class SlowAverage(nn.Module):
             self.get_buffer(_key(name)).lerp_(value, 1 - decay)
 
     @torch.no_grad()
+    def restart(self, module: nn.Module) -> None:
+        """Make every average, and what else is kept, equal to the module as it is."""
+        present = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+        for key, kept in self.named_buffers():
+            kept.copy_(present[key.replace("/", ".")])
+
+    @torch.no_grad()
     def of(self, module: nn.Module, *inputs: Any) -> Tensor:
         """What the module gives with averaged parameters, without dropout; changes no state."""
         names = [n for n, p in module.named_parameters() if p.requires_grad]

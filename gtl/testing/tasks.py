@@ -121,10 +121,15 @@ class TaskTrial:
 
 def _view(model: TaskModel, graph: Graph, seed: int = 0) -> View:
     task = _task(model)
-    # Other items than those with labels; of one graph, its other nodes.
-    seeds = None if graph.seeds is None else torch.arange(graph.num_nodes)[1::2]
-    own = graph.replace(y=None, seeds=seeds) if task.uses_unlabeled else None
+    own = _others(graph) if task.uses_unlabeled else None
     return task.view(Batch(graph, own), generator(seed))
+
+
+def _others(graph: Graph) -> Graph:
+    """Other items than those with labels: other nodes of the graph, or graphs with other nodes."""
+    if graph.seeds is not None:
+        return graph.replace(y=None, seeds=torch.arange(graph.num_nodes)[1::2])
+    return graph.replace(y=None, x=None if graph.x is None else graph.x.flip(0))
 
 
 def _task(model: TaskModel) -> Task:

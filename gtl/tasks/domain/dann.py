@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from gtl.roles import Batch, View
-from gtl.tasks.checks import built, require_count
-from gtl.tasks.domain.critic import Critic, Reversal, accuracy, domain_losses, reversed_gradient
+from gtl.tasks.domain.critic import Adversary, accuracy, domain_losses, reversed_gradient
 from gtl.tasks.domain.task import Beside, Domains, DomainTask
 
 
@@ -19,9 +18,9 @@ class DANN(DomainTask):
 
     One sample is an item of either domain; its loss is the cross-entropy of its domain. The critic
     is trained with the loop's optimizer. Its gradient reaches the encoder reversed, multiplied by
-    a factor that rises with the progress of the whole training (:class:`~gtl.tasks.domain.critic.
-    Reversal`). The box of the paper, one step of both players on one batch, is one step of the
-    loop.
+    a factor that rises with the progress of the whole training
+    (:class:`~gtl.tasks.domain.critic.Adversary`). The box of the paper, one step of both players
+    on one batch, is one step of the loop.
 
     Measured in each epoch: ``critic_accuracy``, 0.5 where the critic finds no difference, and
     ``reversal``, the factor.
@@ -48,21 +47,18 @@ class DANN(DomainTask):
         warmup: int = 0,
     ):
         super().__init__(warmup)
-        self.hidden = require_count("hidden", hidden)
-        self.layers = require_count("layers", layers, least=0)
-        self.reversal = Reversal(strength, alpha)
-        self.critic: Critic | None = None
+        self.adversary = Adversary(strength, alpha, hidden, layers)
 
     def make(self, beside: Beside) -> None:
         """Make the critic."""
-        self.critic = Critic(beside.width, self.hidden, self.layers)
+        self.adversary.make(beside.width)
 
     def extras(self, batch: Batch, rng: torch.Generator) -> Mapping[str, Any]:
         """The factor of the reversed gradient."""
-        return {"reversal": self.reversal.factor(self.progress)}
+        return {"reversal": self.adversary.factor(self.progress)}
 
     def of_domains(self, domains: Domains, nodes: Tensor, view: View) -> Tensor:
         """Cross-entropy of the domain of each item, ``(b,)``."""
-        logits = built(self, self.critic)(reversed_gradient(domains.vectors, view))
+        logits = self.adversary(reversed_gradient(domains.vectors, view))
         self.measure(view, lambda: [accuracy(logits, domains), view.targets["reversal"]])
         return domain_losses(logits, domains)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from gtl.errors import ConfigError
+from gtl.graph import Graph
 from gtl.roles import Batch, Task, View
 from gtl.tasks.items import item_vectors, joined_inputs
 from gtl.tasks.model_task import ModelTask
@@ -78,8 +79,8 @@ class DomainTask(ModelTask):
     of a view, the step itself, and is kept with it (:func:`constant`): a replay at other parameters
     has the same, so that derivatives by whatever method agree with the gradient that is used.
 
-    A concrete task implements :meth:`make`, :meth:`of_domains` and perhaps :meth:`extras`,
-    :meth:`start` and :meth:`learn`.
+    A concrete task implements :meth:`of_domains` and, as far as it needs them, :meth:`make`,
+    :meth:`extras`, :meth:`start`, :meth:`waits`, :meth:`advance` and :meth:`learn`.
 
     Args:
         warmup: Steps over which the losses rise linearly to their full size.
@@ -96,7 +97,7 @@ class DomainTask(ModelTask):
         self.beside: Beside | None = None
         self.register_buffer("progress", torch.zeros(()))
         self.register_buffer("measured", torch.zeros(len(self.quantities) + 1))
-        self._constants: dict[str, Tensor] = {}
+        self._view: View | None = None
 
     def make(self, beside: Beside) -> None:
         """Make modules and buffers; the default makes none."""
@@ -108,11 +109,18 @@ class DomainTask(ModelTask):
     def start(self, encoder: nn.Module) -> None:
         """Meet the model before the first step; the default does nothing."""
 
-    def learn(self, constants: Mapping[str, Tensor]) -> None:
-        """Take steps of a critic of its own after a step of the loop; the default takes none.
+    def waits(self) -> bool:
+        """Whether the task has no losses yet; the default is no."""
+        return False
+
+    def advance(self, encoder: nn.Module, progress: float) -> None:
+        """Follow the model after a step; the default does nothing."""
+
+    def learn(self, view: View) -> None:
+        """Let a critic take steps of its own after one of the loop; the default takes none.
 
         Args:
-            constants: What :func:`constant` kept of the step.
+            view: Of the step that was taken; its losses were evaluated.
         """
 
     @abstractmethod
@@ -155,25 +163,32 @@ class DomainTask(ModelTask):
     def follow(self, encoder: nn.Module, progress: float) -> None:
         """Advance the schedule, count what was measured, let the critic take its own steps."""
         self.progress.fill_(progress)
-        constants, self._constants = self._constants, {}
+        self.advance(encoder, progress)
+        view, self._view = self._view, None
+        constants = {} if view is None else view.targets["constants"]
         if "measures" in constants:
             self.measured[:-1] += constants["measures"].to(self.measured)
             self.measured[-1] += 1
-        self.learn(constants)
+        if view is not None and constants:
+            self.learn(view)
 
+    @final
     def view(self, batch: Batch, rng: torch.Generator) -> View:
         """Both domains as one graph, and what is constant in this step."""
+        if self.waits():
+            return View(batch.graph, {})
         inputs = joined_inputs(batch)
-        self._constants = {}
         found = {"items": inputs.items, "labeled": inputs.labeled, "factor": self.factor}
-        found |= {"constants": self._constants, **self.extras(batch, rng)}
-        return View(inputs.graph, found)
+        found |= {"constants": {}, **self.extras(batch, rng)}
+        self._view = View(inputs.graph, found)
+        return self._view
 
     @final
     def losses(self, nodes: Tensor, view: View) -> Tensor:
         """Losses of the samples, ``(b,)``."""
-        vectors = self.vectors(nodes, view)
-        domains = Domains(*_halves(vectors, view))
+        if "items" not in view.targets:
+            return nodes.sum(1)[:0]
+        domains = Domains(*_halves(self.vectors(view.targets["items"], nodes), view))
         each = self.of_domains(domains, nodes, view)
         return each * view.targets["factor"].to(each)
 
@@ -183,9 +198,8 @@ class DomainTask(ModelTask):
         self.measured.zero_()
         return {name: value / steps for name, value in zip(self.quantities, sums)} if steps else {}
 
-    def vectors(self, nodes: Tensor, view: View) -> Tensor:
-        """Vectors of all items, the source first, ``(b, h)``."""
-        items = view.targets["items"]
+    def vectors(self, items: Graph, nodes: Tensor) -> Tensor:
+        """Vectors of items ``(b, h)`` from those of nodes."""
         readout = getattr(self.predictor, "readout", None)
         if items.seeds is not None or readout is None:
             return item_vectors(items, nodes)
@@ -198,11 +212,13 @@ class DomainTask(ModelTask):
         source, target = _halves(found, view)
         return source, target
 
+    def known_scores(self, nodes: Tensor, view: View) -> Tensor:
+        """What the predictor gives for all items in this step, constant, without dropout."""
+        return constant(view, "scores", lambda: self.scores_now(view.targets["items"], nodes))
+
     def measure(self, view: View, values: Callable[[], list[Tensor]]) -> None:
         """Count a value of each of :attr:`quantities` for this step, if it has none yet."""
-        if "measures" not in view.targets["constants"]:
-            with torch.no_grad():
-                constant(view, "measures", torch.stack([value.detach() for value in values()]))
+        constant(view, "measures", lambda: torch.stack([value.detach() for value in values()]))
 
     def _require_classes(self, kind: str | None) -> None:
         if self.reads_classes and kind not in ("binary", "multiclass"):
@@ -213,10 +229,19 @@ class DomainTask(ModelTask):
             )
 
 
-def constant(view: View, name: str, value: Tensor) -> Tensor:
-    """The value that something had in the first evaluation of a view, detached."""
+def constant(view: View, name: str, value: Tensor | Callable[[], Tensor]) -> Tensor:
+    """The value that something had in the first evaluation of a view, detached.
+
+    Args:
+        view: The view, which keeps it.
+        name: Under this name.
+        value: Its present value, or what computes it, called the first time.
+    """
     known: dict[str, Tensor] = view.targets["constants"]
-    return known.setdefault(name, value.detach())
+    if name not in known:
+        with torch.no_grad():
+            known[name] = (value() if callable(value) else value).detach()
+    return known[name]
 
 
 def side_weights(source: Tensor, target: Tensor) -> Tensor:
