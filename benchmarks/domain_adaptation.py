@@ -7,8 +7,9 @@ of molecules the training scaffolds against the test scaffolds, from the encoder
 Protocol of the citation pairs, as in ACDNE (Shen et al. 2020) and its code: all labels of the
 source, the whole target graph without labels, all nodes of the target are tested, and each node is
 given as many labels as it has (``micro`` and ``macro`` F1; ``at 0.5`` is micro F1 without knowing
-that number). Here a fifth of the source's nodes validates, and is not trained on. Features are the
-bags of words as they are, the encoder is a graph convolution of two layers.
+that number). Here a fifth of the source's nodes validates, and is not trained on. Features are 128
+leading components of the bags of words, found on all three graphs together, which costs source only
+nothing and a quarter of the time; the encoder is a graph convolution of two layers.
 
 Each method has two learning rates and two strengths. The criterion, source validation with the
 mutual information of the target's predictions (``infomax``), selects among them and the epoch, and
@@ -60,19 +61,41 @@ STRENGTHS: Mapping[str, tuple[float, float]] = {
     "target_entropy": (0.1, 0.3),
 }
 METHODS = (REFERENCE, PRETRAINED, *STRENGTHS)
-GCN = {"name": "gcn", "width": 64, "depth": 2, "normalize_features": False}
-TRAINING = {"epochs": 60, "patience": 0, "weight_decay": 0.0}
+COMPONENTS = 128
+GCN = {"name": "gcn", "width": 64, "depth": 2}
+TRAINING = {"epochs": 40, "patience": 0, "weight_decay": 1e-4}
 MOLECULES = {"epochs": 15, "head_start": "random", "properties": []}
 # Micro F1 of all six pairs in per cent, as published: see docs/domains.md for what is comparable.
 
 
-def citation(root: str, source: str, target: str) -> tuple[Dataset, Dataset]:
+def citation(root: str, out: Path, source: str, target: str) -> tuple[Dataset, Dataset]:
     """One ordered pair of citation graphs."""
-    one, other = (gtl.load(f"mat:{name}", root=root, normalize=False) for name in (source, target))
-    return with_fifth(one), replace(other, split={"test": torch.arange(len(other))})
+    sides = []
+    for name in (source, target):
+        data = gtl.load(f"mat:{name}", root=root, normalize=False)
+        with np.load(out / "components.npz") as values:
+            x = torch.from_numpy(values[name])
+        sides.append(replace(data, graph=data.graph.replace(x=x), options={}))
+    return with_fifth(sides[0]), replace(sides[1], split={"test": torch.arange(len(sides[1]))})
 
 
-def twitch(root: str, source: str, target: str) -> tuple[Dataset, Dataset]:
+def components(root: str, out: Path) -> None:
+    """Leading components of the words of all three graphs, kept in the folder of the runs."""
+    if (out / "components.npz").exists():
+        return
+    graphs = [gtl.load(f"mat:{name}", root=root, normalize=False).graph for name in CITATION]
+    x = torch.nn.functional.normalize(torch.cat([graph.x for graph in graphs]), dim=1)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        u, s, _ = torch.svd_lowrank(x, COMPONENTS, niter=2)
+    values = (u * s) / (u * s).square().mean().sqrt()
+    parts = values.split([graph.num_nodes for graph in graphs])
+    out.mkdir(parents=True, exist_ok=True)
+    named = {name: part.numpy() for name, part in zip(CITATION, parts)}
+    np.savez(out / "components.npz", **named)
+
+
+def twitch(root: str, out: Path, source: str, target: str) -> tuple[Dataset, Dataset]:
     """One ordered pair of countries: does a user stream for adults?"""
     one, other = (country(root, name) for name in (source, target))
     return with_fifth(one), replace(other, split={"test": torch.arange(len(other))})
@@ -95,7 +118,7 @@ def country(root: str, name: str) -> Dataset:
     return Dataset(f"twitch {name}", graph=graph, labels=labels, level="node", metric="rocauc")
 
 
-def scaffolds(root: str, name: str) -> tuple[Dataset, Dataset]:
+def scaffolds(root: str, out: Path, name: str) -> tuple[Dataset, Dataset]:
     """Molecules of the training scaffolds, and those of the test scaffolds."""
     data = gtl.load(f"ogb:{name}", root=str(Path(root) / "ogb"))
     sides = []
@@ -126,7 +149,9 @@ SETS: Mapping[str, Any] = {
     "molbace scaffolds": partial(scaffolds, name="ogbg-molbace"),
     "molbbbp scaffolds": partial(scaffolds, name="ogbg-molbbbp"),
 }
-SETS = {name: how for name, how in SETS.items() if len({*name.split(" to ")}) == name.count(" to ") + 1}
+SETS = {
+    name: how for name, how in SETS.items() if len({*name.split(" to ")}) == name.count(" to ") + 1
+}
 
 
 def main() -> None:
@@ -136,6 +161,8 @@ def main() -> None:
     options = parsed(parser)
     sets, methods = options.set or list(SETS), options.method or list(METHODS)
     if not options.only_collect:
+        if any(name.split(" to ")[0] in CITATION for name in sets):
+            components(options.root, options.out)
         seeds = range(options.first_seed, options.first_seed + options.seeds)
         jobs = [(name, method, seed) for seed in seeds for method in methods for name in sets]
         run_all(work, jobs, options.workers, options.root, options.out, options.one)
@@ -152,7 +179,7 @@ def work(name: str, method: str, seed: int, root: str, out: Path, one: bool) -> 
         return
     warnings.filterwarnings("ignore")
     torch.set_num_threads(1)
-    source, target = SETS[name](root)
+    source, target = SETS[name](root, out)
     started = time.process_time()
     found = trained(source, target, method, seed, settings(out, name, method, one))
     keep({**found, "cpu_seconds": round(time.process_time() - started, 1)}, out, name, method, seed)
@@ -193,7 +220,9 @@ def trained(
         runs.append((setting, found.stages[stages[-1]]))
     best = max(runs, key=lambda run: value_of(run[1]))
     setting, model = best
-    lines = [line["criteria"] | {"setting": i} for i, (_, m) in enumerate(runs) for line in m.history]
+    lines = [
+        line["criteria"] | {"setting": i} for i, (_, m) in enumerate(runs) for line in m.history
+    ]
     names = [name for name in lines[0] if name != "setting"]
     selected = {name: max(lines, key=lambda line: line[name])["oracle"] for name in names}
     return {
@@ -252,7 +281,8 @@ def collect(out: Path) -> dict[str, Any]:
                 entry[method][part] = round(float(np.mean(values)), 4) if values else None
             criteria = [run["by_criterion"] for run in by_seed.values()]
             entry[method]["selected by"] = {
-                key: round(float(np.mean([each[key] for each in criteria])), 4) for key in criteria[0]
+                key: round(float(np.mean([each[key] for each in criteria])), 4)
+                for key in criteria[0]
             }
             entry[method]["settings"] = {str(s): run["setting"] for s, run in by_seed.items()}
         found[name] = entry

@@ -10,6 +10,10 @@ import pytest
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 SMALL = {
+    "across_domains": [
+        *("--methods", "dann", "--strengths", "0.1", "--seeds", "2"),
+        *("--epochs", "2", "--width", "8"),
+    ],
     "adapter_or_full": [
         *("--data", "demo:shapes", "--corpus", "demo:shapes", "--seeds", "2"),
         *("--epochs", "1", "--width", "8"),

@@ -36,7 +36,9 @@ def write_domain_plot(folder: Path, sides: Sequence[Sequence[np.ndarray]], seed:
         for ax, both, side, title in zip(axes, points, sides, _TITLES):
             parts = np.split(both, [len(side[0])])
             for part, name, color in zip(parts, _NAMES, ("C0", "C1")):
-                ax.scatter(*part.T, s=5, color=color, label=name, alpha=0.6, linewidths=0)
+                ax.scatter(
+                    part[:, 0], part[:, 1], s=5, color=color, label=name, alpha=0.6, linewidths=0
+                )
             ax.set_title(title, fontsize="medium")
             ax.set_xticks([])
             ax.set_yticks([])

@@ -49,8 +49,8 @@ def _by_column(given: Sequence[Any], outputs: int) -> Tensor:
     shape = [len(row) for row in given]
     if shape != [outputs, outputs]:
         raise ConfigError(
-            f"`class_weights` has {len(given)} lists of {shape} numbers, expected 2, of 0 and of 1, "
-            f"of {outputs} numbers each, one for each label column"
+            f"`class_weights` has {len(given)} lists of {shape} numbers, expected 2, of 0 and of "
+            f"1, of {outputs} numbers each, one for each label column"
         )
     return torch.tensor(given, dtype=torch.get_default_dtype())
 

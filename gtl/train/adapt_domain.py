@@ -353,5 +353,3 @@ def _row(name: str, stage: Stage, domains: Domains, plan: Plan) -> dict[str, Any
 def _can_probe(target: Dataset) -> bool:
     has = target.labels is not None and target.level != "edge"
     return has and all(len(target.split.get(part, ())) for part in ("train", "valid"))
-
-

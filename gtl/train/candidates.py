@@ -54,6 +54,9 @@ class OtherData:
     meta: Dataset | None = None
 
 
+NOTHING_ELSE = OtherData()
+
+
 @dataclass(frozen=True)
 class Start:
     """What all candidates start from.
@@ -70,7 +73,7 @@ class Start:
     before_tasks: RandomState
     with_tasks: RandomState
     unlabeled: Dataset | None = None
-    other: OtherData = OtherData()
+    other: OtherData = NOTHING_ELSE
 
 
 def candidates_of(

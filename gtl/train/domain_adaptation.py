@@ -52,8 +52,8 @@ class DomainAdaptation(Predicting):
         last = self.stages[name]
         if not isinstance(last, Model):
             raise ConfigError(
-                "only the stage 'pretrain' was trained, which predicts nothing; train a later stage "
-                "too (`stages`), or use the encoder: stages['pretrain'].encoder"
+                "only the stage 'pretrain' was trained, which predicts nothing; train a later "
+                "stage too (`stages`), or use the encoder: stages['pretrain'].encoder"
             )
         return last
 

@@ -176,8 +176,8 @@ def aligned(
         if ALIGNMENTS[setting.method].after_source:
             last = source
     where = replace(domains, source=data)
-    how = {"setting": setting, "criterion": alignment.criterion, "training": training}
-    return _trained(last, where, plan, "align", folders_of(plan)[index], **how)
+    folder, criterion = folders_of(plan)[index], alignment.criterion
+    return _trained(last, where, plan, "align", folder, criterion, setting, training)
 
 
 def _trained(
@@ -295,5 +295,3 @@ def _defaults() -> dict[str, Any]:
     """Arguments of :func:`gtl.finetune` that were not given."""
     parameters = signature(finetune).parameters.values()
     return {p.name: p.default for p in parameters if p.default is not p.empty}
-
-

@@ -63,8 +63,8 @@ def by_name(
             f"{names[1][0]!r}; give names of the same spelling, or features that both have"
         )
     for data, known in zip((source, target), place):
-        columns = torch.tensor([known[name] for name in shared])
-        found.append(_with_features(data, _features(data, "data")[:, columns]))
+        index = torch.tensor([known[name] for name in shared])
+        found.append(_with_features(data, _features(data, "data")[:, index]))
     return found[0], found[1]
 
 
@@ -87,8 +87,8 @@ def projected(source: Dataset, target: Dataset, count: int) -> tuple[Dataset, Da
     x = torch.cat([one, other]).float()
     with torch.random.fork_rng():
         torch.manual_seed(_DRAWS)
-        u, s, _ = torch.pca_lowrank(x, min(count + 8, most), niter=4)
-    values = (u * s)[:, :count]
+        left, sizes, _ = torch.pca_lowrank(x, min(count + 8, most), niter=4)
+    values = (left * sizes)[:, :count]
     values = values / values.square().mean().sqrt().clamp(min=1e-12)
     parts = values.split([len(one), len(other)])
     return _with_features(source, parts[0]), _with_features(target, parts[1])

@@ -64,8 +64,8 @@ def distance_of(stage: Stage, domains: Domains, seed: int) -> dict[str, float]:
     """Accuracy of a domain classifier on held-out vectors, and the proxy A-distance."""
     if not isinstance(stage, Model):
         return {}
-    sides = [_vectors(stage, data) for data in (domains.source, domains.unlabeled)]
-    found = domain_distance(*sides, seed=seed)
+    source, target = (_vectors(stage, data) for data in (domains.source, domains.unlabeled))
+    found = domain_distance(source, target, seed)
     return {
         "domain_accuracy": round(found.accuracy, 4),
         "a_distance": round(found.a_distance, 4),

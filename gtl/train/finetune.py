@@ -13,7 +13,14 @@ from gtl.data.dataset import Dataset
 from gtl.data.properties import property_names, with_properties
 from gtl.errors import ConfigError
 from gtl.roles import Encoder, Task, Weighting
-from gtl.train.candidates import OtherData, Start, cache_vectors, candidates_of, folder_of
+from gtl.train.candidates import (
+    NOTHING_ELSE,
+    OtherData,
+    Start,
+    cache_vectors,
+    candidates_of,
+    folder_of,
+)
 from gtl.train.defaults import (
     batch_size_of,
     start_settings,
@@ -45,6 +52,7 @@ from gtl.train.tuning import Tuning
 from gtl.train.unlabeled import Unlabeled, find_unlabeled
 
 _BATCH = 32
+_OWN = ("settings_of_steps", "other")  # arguments of fine_tuned that finetune has not
 
 
 def finetune(
@@ -200,7 +208,7 @@ def fine_tuned(
     device: str | None,
     out: Path | str | None,
     resume: bool,
-    other: OtherData = OtherData(),
+    other: OtherData = NOTHING_ELSE,
     **settings_of_steps: Any,
 ) -> Model:
     """Train as :func:`finetune` says, with validation or look-ahead on other data.
@@ -209,9 +217,7 @@ def fine_tuned(
         encoder: This and what is not named here as for :func:`finetune`, all of it given.
         other: What validates an epoch, and what look-aheads are computed on.
     """
-    arguments = {**locals(), **settings_of_steps}
-    for name in ("settings_of_steps", "other"):
-        del arguments[name]
+    arguments = {k: v for k, v in locals().items() if k not in _OWN} | settings_of_steps
     dataset = arguments["dataset"] = with_needed_properties(as_dataset(dataset), auxiliary)
     check_options(dataset, arguments)
     several = Members(members, partial(fine_tuned, other=other), arguments)
@@ -232,8 +238,7 @@ def fine_tuned(
         helpers = as_auxiliary(auxiliary, dataset, base, trained, extra, len(items.train))
         model = session.placed(TaskModel(base, {TARGET: target, **helpers}))
         start_head(base, target, dataset, items.train, seed, settings.tuning)
-        more = None if extra is None else extra.data
-        start = Start(model, before_tasks, RandomState.of(session.rng), more, other)
+        start = Start(model, before_tasks, RandomState.of(session.rng), _data(extra), other)
         settings.check(model)
         weightings = as_weightings(weighting, used=bool(helpers))
         tuned = model_for(base, target, dataset, fan_out)
@@ -370,6 +375,10 @@ def findings_of(encoder: Encoder) -> dict[str, Any]:
     found = {ADAPTERS.name_of(part): part.findings() for part in parts}
     found = {name: values for name, values in found.items() if values}
     return {"adapter": found} if found else {}
+
+
+def _data(extra: Unlabeled | None) -> Dataset | None:
+    return None if extra is None else extra.data
 
 
 def _one_or_all(specs: list[dict[str, Any]]) -> Any:

@@ -147,7 +147,7 @@ def predicted(scores: Tensor, kind: str) -> Tensor:
 
 
 def density_ratio(outputs: Outputs) -> Tensor:
-    """How much more frequent vectors like those of the validation items are in the target, ``(v,)``.
+    """How much more frequent vectors like those of validation items are in the target, ``(v,)``.
 
     The odds of a logistic regression of the domain on standardized vectors, fitted to training
     items of the source and items of the target, at most 500 each; their mean is one.

@@ -202,7 +202,7 @@ def test_few_labels_of_the_target_adapt_and_are_looked_ahead_on(domains, monkeyp
     assert list(found.stages) == stages and found.model is found.stages["adapt"]
     assert found.results["look_ahead"] == "9 labels of the target" and 9 in seen
     assert found.results["valid"] == found.results["stages"]["adapt"]["valid"]
-    assert 0 < found.results["footprint"]["parameters_trained"]
+    assert found.results["footprint"]["parameters_trained"] > 0
     seen.clear()
     gtl.adapt_domain(GCN, source, few, **how)
     assert set(seen) == {None}
@@ -253,7 +253,7 @@ def test_every_method_aligns_nodes_and_graphs(method):
 
 def test_numbers_are_aligned_by_a_criterion_that_reads_no_classes():
     pair = nodes(0, kind="regression"), nodes(1, 1.0, "regression")
-    with pytest.raises(ConfigError, match="reads classes.*'dev'"):
+    with pytest.raises(ConfigError, match=r"reads classes.*'dev'"):
         gtl.adapt_domain(GCN, *pair, **QUICK)
     found = gtl.adapt_domain(GCN, *pair, **QUICK, criterion="dev")
     assert found.results["label_shift"] is None and found.results["metric"] == "rmse"

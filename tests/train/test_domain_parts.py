@@ -32,9 +32,7 @@ def test_domains_that_are_alike_are_at_distance_zero():
 
 def test_many_vectors_of_one_domain_do_not_make_the_critic_look_good():
     rng = torch.Generator().manual_seed(0)
-    found = domain_distance(
-        torch.randn(2000, 3, generator=rng), torch.randn(60, 3, generator=rng)
-    )
+    found = domain_distance(torch.randn(2000, 3, generator=rng), torch.randn(60, 3, generator=rng))
     assert found.accuracy < 0.65
 
 
