@@ -33,6 +33,7 @@ from gtl.version import __version__
 if TYPE_CHECKING:
     from gtl.adapters import attach, detach
     from gtl.data import CategoryGraph, Dataset, Series, load
+    from gtl.efficiency.compression import compress
     from gtl.fewshot.few_shot import few_shot
     from gtl.forecasting.forecast import forecast
     from gtl.graph.convert import as_graph
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
 _MODULES = {
     "gtl.adapters": ("attach", "detach"),
     "gtl.data": ("CategoryGraph", "Dataset", "Series", "load"),
+    "gtl.efficiency.compression": ("compress",),
     "gtl.fewshot.few_shot": ("few_shot",),
     "gtl.forecasting.forecast": ("forecast",),
     "gtl.graph.convert": ("as_graph",),
@@ -75,6 +77,7 @@ _LAZY = {name: module for module, names in _MODULES.items() for name in names}
 _PACKAGES = (
     "adapters",
     "data",
+    "efficiency",
     "encoders",
     "fewshot",
     "forecasting",
@@ -115,6 +118,7 @@ __all__ = [
     "attach",
     "blend",
     "compare",
+    "compress",
     "detach",
     "embed",
     "evaluate",

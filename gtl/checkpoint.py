@@ -18,8 +18,9 @@ import torch
 from torch import Tensor
 
 from gtl.errors import CheckpointError
+from gtl.int8 import Int8
 
-_TENSOR, _INT_KEYS = "__tensor__", "__int_keys__"
+_TENSOR, _INT_KEYS, _INT8 = "__tensor__", "__int_keys__", "__int8__"
 
 
 def save(path: Path, state: Mapping[str, Any]) -> None:
@@ -27,8 +28,9 @@ def save(path: Path, state: Mapping[str, Any]) -> None:
 
     Args:
         path: Where to; parent folders must exist.
-        state: Dictionaries (keys all strings or all integers) and lists of tensors, numbers,
-            strings, booleans and ``None``.
+        state: Dictionaries (keys all strings or all integers) and lists of tensors, matrices in
+            :class:`gtl.int8.Int8`, which :func:`load` gives as tensors, numbers, strings, booleans
+            and ``None``.
 
     Raises:
         CheckpointError: If the state has anything else.
@@ -112,6 +114,9 @@ def _flatten(value: Any, place: str, tensors: dict[str, Tensor]) -> Any:
     if isinstance(value, Tensor):
         tensors[place] = value.detach().cpu().clone().contiguous()
         return {_TENSOR: place}
+    if isinstance(value, Int8):
+        parts = {"values": value.values, "scale": value.scale}
+        return {_INT8: {k: _flatten(v, f"{place}.{k}", tensors) for k, v in parts.items()}}
     if isinstance(value, Mapping):
         inner = {str(k): _flatten(v, f"{place}.{k}".lstrip("."), tensors) for k, v in value.items()}
         if value and all(isinstance(key, int) for key in value):
@@ -131,6 +136,9 @@ def _unflatten(value: Any, tensors: Mapping[str, Tensor]) -> Any:
         return value
     if _TENSOR in value:
         return tensors[value[_TENSOR]]
+    if _INT8 in value:
+        parts = _unflatten(value[_INT8], tensors)
+        return Int8(parts["values"], parts["scale"]).restored()
     if _INT_KEYS in value:
         return {int(key): _unflatten(item, tensors) for key, item in value[_INT_KEYS].items()}
     return {key: _unflatten(item, tensors) for key, item in value.items()}

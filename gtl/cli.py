@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from gtl.efficiency.command import compress
 from gtl.errors import ConfigError, GtlError, GtlWarning
 from gtl.run_options import spelled_out as _spelled_out
 from gtl.run_options import with_run_config
@@ -115,8 +116,7 @@ def probe(data: Any, root: Path | None, **options: Any) -> str:
     options["out"] = options["out"] or _default_folder("probe", dataset.spec, options["seed"])
     options["encoder"] = options["encoder"] or None
     results = gtl.probe(dataset=dataset, **options).results
-    chosen = results["selection"]["selected"] if "selection" in results else ""
-    shown = f" ({chosen})" if chosen else ""
+    shown = f" ({results['selection']['selected']})" if results.get("selection") else ""
     return f"{_values(results)}{shown}\nrun folder: {options['out']}"
 
 
@@ -256,6 +256,7 @@ _VERBS: Mapping[str, Callable[..., str]] = {
     "probe": probe,
     "compare": compare,
     "adapt": adapt,
+    "compress": compress,
     "fewshot": fewshot,
     "forecast": forecast,
     "evaluate": evaluate,
@@ -282,7 +283,7 @@ def _parser() -> Any:
     verbs = parser.add_subcommands(dest="verb", metavar="VERB")
     subs = {}
     for name, function in _VERBS.items():
-        about = str(function.__doc__)
+        about = str(function.__doc__).split("\n\n")[0]
         subs[name] = ArgumentParser(description=about, exit_on_error=False)
         what = "YAML file with these options, or the config.json of a run"
         subs[name].add_argument("--config", action="config", help=what)
@@ -308,11 +309,11 @@ def _parser() -> Any:
         add_use_of_run(subs[name], part)
     add_evaluation(subs["evaluate"])
     add_output(subs["predict"])
+    subs["compress"].add_function_arguments(compress, as_positional=True, fail_untyped=False)
     subs["report"].add_argument("folder", type=Path, help="folder with run folders, at any depth")
     subs["report"].add_function_arguments(report_of, skip={"folder"}, fail_untyped=False)
-    subs["list"].add_argument(
-        "what", nargs="?", default="all", help="a role, a part, data, or a scheme of data"
-    )
+    what = "a role, a part, data, or a scheme of data"
+    subs["list"].add_argument("what", nargs="?", default="all", help=what)
     return parser
 
 

@@ -91,6 +91,7 @@ _KINDS = (
         "finetune_by_episodes", "a fine-tuning run by episodes", MODEL, "method", ("episodes",)
     ),
     RunKind("federate", "a federated run", MODEL, "method", ("rounds", "bounds")),
+    RunKind("compress", "a compressed run", MODEL, "method"),
     RunKind("probe", "a probe", PROBE, "method"),
     RunKind("blend", "a blend", BLEND, "method"),
     RunKind("adapt", "a domain adaptation", ADAPTATION, "adaptation", ("stages", "labels")),

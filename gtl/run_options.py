@@ -49,6 +49,7 @@ def _options_of(config: Mapping[str, Any], verb: str) -> list[str]:
             "does not hold; name its folder or file: --encoder PATH, and the other options"
         )
     names = {"tasks": "tasks" if verb == "pretrain" else "auxiliary", "baseline": "encoder"}
+    names["compression"] = "method"
     known = inspect.signature(getattr(gtl, _LOOPS.get(verb, verb))).parameters
     words = []
     for key, value in config.items():

@@ -21,6 +21,8 @@ _NOT_METHOD = {
         "schema",
         "target",
         "labels",
+        "ranks",
+        "compressed_from",
     ),
     *("seed", "versions"),
 }
@@ -155,7 +157,9 @@ def _flatten(config: Mapping[str, Any]) -> dict[str, Any]:
         elif key == "weighting" and isinstance(value, list):  # candidates
             flat[key] = " or ".join(dict.fromkeys(str(part["name"]) for part in value))
             flat[f"{key}.choices"] = _frozen(value)
-        elif key == "adapter":
+        elif key == "command" and value == "compress":
+            flat[key] = "finetune"  # a compression is named by its steps
+        elif key in ("adapter", "compression"):
             parts = list(value.values())[-1] if isinstance(value, Mapping) else value
             flat[key] = " + ".join(part["name"] for part in parts) or _HEAD_ALONE
             for part in parts:

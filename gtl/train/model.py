@@ -25,6 +25,7 @@ from gtl.run_kinds import kind_of
 from gtl.tasks import Supervised
 from gtl.tasks.links import Links
 from gtl.train.labels import LabelNames
+from gtl.train.low_rank_map import put_low_rank_maps, ranks_of
 from gtl.train.property_input import PropertyInput, spec_of
 
 TARGET = "supervised"  # name of the labeled target among the tasks of a training
@@ -153,6 +154,7 @@ class Model(nn.Module):
             "links": asdict(target.links) if predictor.items is PairItems else None,
             "class_weights": target.class_weights,
             "fan_out": self.fan_out,
+            "ranks": ranks_of(self) or None,
         }
 
     def save(self, folder: Path | str) -> RunFolder:
@@ -296,6 +298,7 @@ def encoder_from_config(config: Mapping[str, Any], folder: Path) -> Encoder:
     for key in ("active_adapter", "adapter_in_use"):  # the second in older run folders
         if key in config:
             encoder.set_adapter(config[key])
+    put_low_rank_maps(encoder, config.get("ranks") or {}, "encoder.")
     built: Encoder = encoder
     return built
 
@@ -319,6 +322,7 @@ def _load_one(folder: Path, config: Mapping[str, Any]) -> Model:
     how = [config[name] for name in ("head", "readout")]
     how += [config.get(name) for name in ("links", "class_weights", "properties")]
     target = build_target(encoder, config["target"], *how)
+    put_low_rank_maps(target, config.get("ranks") or {}, "target.")
     load_part(encoder, weights, "encoder.", folder)
     load_part(target, weights, f"tasks.{TARGET}.", folder)
     names = config.get("labels")
