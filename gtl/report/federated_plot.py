@@ -45,7 +45,9 @@ def plot_bytes(
             high = [row["clients"]["valid"]["max"] for row in rows]
             right.fill_between(rounds, low, high, alpha=0.15, color=f"C{number % 10}", lw=0)
         left.set(xlabel="megabytes sent, both ways", ylabel=f"validation {metric}", xscale="log")
-        right.set(xlabel="round; the band is the range of the clients", ylabel=f"validation {metric}")
+        right.set(
+            xlabel="round; the band is the range of the clients", ylabel=f"validation {metric}"
+        )
         if any(known):
             left.legend(frameon=False)
 

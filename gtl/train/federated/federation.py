@@ -105,7 +105,7 @@ class Federation:
         state |= {} if own is None else self.kept.unpack(own)
         self.model.load_state_dict(state, strict=False)
         if statistics is not None:
-            head_of(self.model).use(statistics)  # type: ignore[operator]
+            head_of(self.model).use(statistics)
         encoder, target = self.model.encoder, self.model.tasks[TARGET]
         yield Model(encoder, target, self.labels, self.settings.fan_out)  # type: ignore[arg-type]
 
@@ -196,7 +196,7 @@ class Client:
                 if len(chunk):
                     graph = data.batch(chunk, device)
                     labels = graph.y
-                    total = total + head.measure(model.embed(graph), labels)  # type: ignore[operator]
+                    total = total + head.measure(model.embed(graph), labels)
         return total
 
     def _job(self, items: Tensor, rng: torch.Generator, mu: float) -> Job:

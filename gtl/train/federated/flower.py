@@ -70,14 +70,14 @@ def identity(run: int = 1, node: int = 1) -> Iterator[None]:
     flower()
     task = _internal("flwr.supercore.task_identity", "TaskIdentity")
     fields = {"task_id": 1, "run_id": run, "node_id": node}
-    before = {f"_{name}": getattr(task, f"_{name}", None) for name in fields}
+    before = {name: vars(task).get(f"_{name}") for name in fields}
     for name, value in fields.items():
         setattr(task, name, value)
     try:
         yield
     finally:
-        for name, value in before.items():
-            setattr(task, name, value)
+        for name, former in before.items():
+            setattr(task, name, former)
 
 
 @contextmanager

@@ -205,9 +205,9 @@ class Guard:
     def _outgoing(self, messages: Iterable[Any], counted: str) -> list[Any]:
         """Messages as they are sent: arrays encoded, statistics of the head beside them."""
         messages = list(messages)
+        self._asked = [message.metadata.dst_node_id for message in messages]
         if not messages:
             return []
-        self._asked = [message.metadata.dst_node_id for message in messages]
         encoded = self.codec.encode(self._vector)
         self._sent = self.codec.decode(encoded)
         content = messages[0].content  # all messages share one
@@ -325,8 +325,7 @@ class Guard:
     def _fault_of_statistics(self, reply: Any) -> str | None:
         if list(reply.content.array_records) != [HEAD_STATISTICS]:
             return f"sent the arrays {list(reply.content.array_records)}, expected statistics"
-        own = head_of(self.federation.model).statistics
-        expected = statistics_to(own)  # type: ignore[arg-type]
+        expected = statistics_to(head_of(self.federation.model).statistics)
         problem = _fault_of_arrays(reply.content[HEAD_STATISTICS], expected)
         return problem or _fault_of_metrics(reply)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +13,7 @@ from gtl.data.dataset import Dataset
 from gtl.errors import DataError
 from gtl.metrics import score
 from gtl.report.compare import spread
+from gtl.run_folder import RunFolder
 from gtl.train.evaluate import raw_outputs, value_on
 from gtl.train.federated.client_app import client_app
 from gtl.train.federated.federation import Client, Federation
@@ -21,7 +21,6 @@ from gtl.train.federated.flower import flower, identity, quiet
 from gtl.train.federated.grid import InProcessGrid
 from gtl.train.federated.partitions import Parts, parts_of
 from gtl.train.federated.server_app import Record, server_app
-from gtl.run_folder import RunFolder
 
 log = logging.getLogger(__name__)
 
@@ -106,9 +105,17 @@ def bounds_of(federation: Federation, data: Dataset) -> dict[str, Any]:
         ``local``, of each client alone with its own data, test items of all together, and
         ``clients``, one by one. ``None`` where it cannot be trained.
     """
-    alone = {"clients": 1, "fraction": 1.0, "drop_out": 0.0, "minimum": 1, "compress": None}
+    alone: dict[str, Any] = {
+        "clients": 1,
+        "fraction": 1.0,
+        "drop_out": 0.0,
+        "minimum": 1,
+        "compress": None,
+    }
     alone["strategy"] = {"name": "fedavg"}
-    whole = federation.of_parts(parts_of(data, torch.zeros(len(data), dtype=torch.int64), 1), **alone)
+    whole = federation.of_parts(
+        parts_of(data, torch.zeros(len(data), dtype=torch.int64), 1), **alone
+    )
     record = in_process(whole)
     outputs: list[Any] = []
     for part in federation.parts.datasets:

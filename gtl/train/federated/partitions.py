@@ -218,7 +218,9 @@ def natural(
     """
     given = _names(ids)
     if len(given) != len(data):
-        raise ConfigError(f"`ids` has {len(given)} entries, expected {len(data)}: one for each item")
+        raise ConfigError(
+            f"`ids` has {len(given)} entries, expected {len(data)}: one for each item"
+        )
     names = sorted(set(given) - {None}, key=lambda name: (str(type(name)), name))
     if len(names) != clients:
         raise ConfigError(f"`ids` has {len(names)} different entries; give clients={len(names)}")

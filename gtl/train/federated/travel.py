@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -161,10 +162,9 @@ def factor_pairs(model: TaskModel) -> list[tuple[str, str]]:
     return pairs
 
 
-def head_of(model: TaskModel) -> nn.Module:
+def head_of(model: TaskModel) -> Any:
     """The head of the labeled target."""
-    head: nn.Module = model.target.predictor.head  # type: ignore[union-attr]
-    return head
+    return model.target.predictor.head  # type: ignore[union-attr]
 
 
 def _statistics(model: TaskModel) -> set[str]:
