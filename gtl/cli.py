@@ -217,8 +217,8 @@ def predict(
     return f"{len(table)} predictions: {out}"
 
 
-def report(folder: Path, **options: Any) -> str:
-    """Compare the runs in a folder: methods by data set, over the seeds that they share."""
+def report(folder: list[Path], **options: Any) -> str:
+    """Compare the runs in some folders: one page, tables and plots of them."""
     from gtl.report import report
 
     found = report(folder, **options)
@@ -298,7 +298,9 @@ def _parser() -> Any:
         _add_use_of_run(subs[name], part)
     _add_evaluation(subs["evaluate"])
     _add_output(subs["predict"])
-    subs["report"].add_argument("folder", type=Path, help="folder with run folders, at any depth")
+    subs["report"].add_argument(
+        "folder", type=Path, nargs="+", help="folders of runs, at any depth"
+    )
     subs["report"].add_function_arguments(report_of, skip={"folder"}, fail_untyped=False)
     subs["list"].add_argument(
         "what", nargs="?", default="all", help="a role, a part, data, or a scheme of data"

@@ -217,7 +217,7 @@ def finetune(
         if members > 1:
             tuned = several.ensemble(tuned)
             results = ensemble_results(tuned, dataset, {**results, "seed": seed})
-        tuned.results = session.close(results)
+        tuned.results = session.close(results, tuned, dataset)
     if isinstance(base, AdaptedEncoder):
         base.forget()
     return tuned.eval()
