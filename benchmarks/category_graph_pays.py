@@ -27,7 +27,7 @@ from torch import Tensor
 import gtl
 from gtl.data import CategoryGraph, Dataset
 from gtl.report.compare import paired
-from gtl.report.plots import panels
+from gtl.report.drawing import panels
 
 FITTED: dict[str, Any] = {
     "KGTN": "kgtn",

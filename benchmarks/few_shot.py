@@ -33,7 +33,7 @@ from gtl.data import CategoryGraph
 from gtl.data.agreement import Agreement
 from gtl.fewshot.features import as_samples
 from gtl.report.few_shot import FewShotResult
-from gtl.report.plots import panels
+from gtl.report.drawing import panels
 
 OUT = Path("runs") / "few_shot"
 REFERENCE = "prototype, cosine"

@@ -227,8 +227,8 @@ def _listed(queries: str) -> Any:
     return [None if name is None else str(name) for name in found]
 
 
-def report(folder: Path, **options: Any) -> str:
-    """Compare the runs in a folder: methods by data set, over the seeds that they share."""
+def report(folder: list[Path], **options: Any) -> str:
+    """Compare the runs in some folders: one page, tables and plots of them."""
     from gtl.report import report
 
     found = report(folder, **options)
@@ -310,7 +310,9 @@ def _parser() -> Any:
     add_evaluation(subs["evaluate"])
     add_output(subs["predict"])
     subs["compress"].add_function_arguments(compress, as_positional=True, fail_untyped=False)
-    subs["report"].add_argument("folder", type=Path, help="folder with run folders, at any depth")
+    subs["report"].add_argument(
+        "folder", type=Path, nargs="+", help="folders of runs, at any depth"
+    )
     subs["report"].add_function_arguments(report_of, skip={"folder"}, fail_untyped=False)
     what = "a role, a part, data, or a scheme of data"
     subs["list"].add_argument("what", nargs="?", default="all", help=what)

@@ -14,7 +14,7 @@ import numpy as np
 
 from gtl.data.category_graph import CategoryGraph
 from gtl.errors import ShapeError
-from gtl.report.plots import panels
+from gtl.report.drawing import panels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

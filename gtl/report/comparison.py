@@ -107,11 +107,13 @@ def compare_runs(
     runs: Sequence[RunRecord],
     reference: str | None = None,
     label: Mapping[str, str] | None = None,
+    *,
+    alone: bool = True,
 ) -> Comparison:
     """Group runs, and compare the methods of each data set over the seeds that they share.
 
     Runs of a kind that has no values on a target (:attr:`gtl.run_kinds.RunKind.compared`) are
-    left out: pre-training, and few-shot comparisons, which have tables of their own.
+    left out: pre-training, and those that have tables of their own.
 
     Args:
         runs: What :func:`gtl.report.runs.find_runs` found.
@@ -119,15 +121,18 @@ def compare_runs(
             auxiliary tasks, and without pre-training if there are several; of forecasts a baseline.
         label: Titles by automatic title, or by a pattern of the runs' names (``*`` stands for
             anything). The first that fits counts; runs of one title are one method.
+        alone: Whether nothing else is shown, so that there must be a run with a value.
 
     Raises:
-        CheckpointError: If no run on a target has ended.
+        CheckpointError: If no run on a target has ended, and nothing else is shown.
         ConfigError: If no method has the title ``reference``, or a label fits no run.
     """
     trained = [run for run in runs if run.kind.compared]
     entries = sort_runs(trained, label or {})
     valued = [entry for entry in entries if entry.run.has_value]
     unfinished = {run.name: _progress(run, entries) for run in runs if run.results is None}
+    if not valued and not alone and reference is None and not label:
+        return Comparison(None, (), {}, unfinished, ())
     if not valued:
         raise CheckpointError(_nothing_to_compare(runs, unfinished))
     chosen = _reference(valued, reference)

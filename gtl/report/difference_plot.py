@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gtl.report.comparison import DataSet, Method
-from gtl.report.plots import panels, wrapped
+from gtl.report.drawing import Drawing, wrapped
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -15,17 +14,16 @@ if TYPE_CHECKING:
 _COLORS = {"better": "C0", "worse": "C1", "": "0.45"}
 
 
-def plot_differences(data_sets: Sequence[DataSet], file: Path) -> Path | None:
+def draw_differences(data_sets: Sequence[DataSet]) -> Drawing | None:
     """A panel for each data set: mean difference of each method with its 95 % interval.
 
     Small dots below are the seeds. Methods that differ significantly are colored.
 
     Args:
         data_sets: What was compared on each.
-        file: PNG file to write.
 
     Returns:
-        ``file``, or ``None`` if nothing was compared.
+        The drawing, or ``None`` if nothing was compared.
     """
     shown = [data for data in data_sets if any(method.difference for method in data.methods)]
     if not shown:
@@ -36,7 +34,7 @@ def plot_differences(data_sets: Sequence[DataSet], file: Path) -> Path | None:
         for ax, data in zip(axes, shown):
             _draw(ax, data)
 
-    return panels(draw, len(shown), file, max(2.4, 1.4 + 0.28 * most))
+    return Drawing("differences", draw, len(shown), max(2.4, 1.4 + 0.28 * most))
 
 
 def _draw(ax: Axes, data: DataSet) -> None:

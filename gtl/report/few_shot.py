@@ -112,17 +112,20 @@ class FewShotResult:
         """
         return as_text(self._table(measure or self.measures[0], differences))
 
+    def tables(self) -> list[Table]:
+        """The main measure, its differences to the reference, and the other best guesses."""
+        main, *others = self.measures
+        found = [self._table(main, differences=False)]
+        if len(self.values) > 1:
+            found.append(self._table(main, differences=True))
+        return found + [self._table(m, differences=False) for m in others if m.endswith("top1")]
+
     def advice(self) -> str:
         """Whether to use the graph of classes, by its agreement; empty if there is none."""
         return "" if self.agreement is None else advice(self.agreement, self.base_classes)
 
     def __str__(self) -> str:
-        main = self.measures[0]
-        tops = [m for m in self.measures[1:] if m.endswith("top1")]
-        parts = [self.advice(), self.table(main)]
-        if len(self.values) > 1:
-            parts.append(self.table(main, differences=True))
-        parts += [self.table(measure) for measure in tops]
+        parts = [self.advice(), *map(as_text, self.tables())]
         parts.append("\n".join(f"note: {note}" for note in self.notes))
         return "\n\n".join(part for part in parts if part)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gtl.report.compare import paired
-from gtl.report.plots import panels, wrapped
+from gtl.report.drawing import Drawing, wrapped
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,22 +16,15 @@ if TYPE_CHECKING:
 _DASHES: Sequence[Any] = ("-", "--", ":", "-.")
 
 
-def plot_shots(
-    values: Mapping[str, Mapping[int, Mapping[str, Sequence[float]]]],
-    measures: Sequence[str],
-    file: Path,
-) -> Path:
+def draw_shots(
+    values: Mapping[str, Mapping[int, Mapping[str, Sequence[float]]]], measures: Sequence[str]
+) -> Drawing:
     """A panel for each measure: mean over splits by shots, with its 95 % interval.
 
     Args:
         values: A value per split, by method, shots and measure.
         measures: Which ones to show.
-        file: PNG file to write; its folder is made if missing.
-
-    Returns:
-        ``file``.
     """
-    file.parent.mkdir(parents=True, exist_ok=True)
 
     def draw(*axes: Axes) -> None:
         for ax, measure in zip(axes, measures):
@@ -41,7 +34,26 @@ def plot_shots(
             lines, names, loc="outside right upper", frameon=False, fontsize="small"
         )
 
-    return panels(draw, len(measures), file, max(3.4, 0.8 + 0.2 * len(values)))
+    return Drawing("shots", draw, len(measures), max(3.4, 0.8 + 0.2 * len(values)))
+
+
+def plot_shots(
+    values: Mapping[str, Mapping[int, Mapping[str, Sequence[float]]]],
+    measures: Sequence[str],
+    file: Path,
+) -> Path:
+    """Save :func:`draw_shots` as a PNG file; its folder is made if missing.
+
+    Args:
+        values: As for :func:`draw_shots`.
+        measures: Likewise.
+        file: PNG file to write.
+
+    Returns:
+        ``file``.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    return draw_shots(values, measures).save(file)
 
 
 def _draw(

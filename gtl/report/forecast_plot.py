@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gtl.errors import ShapeError
-from gtl.report.plots import panels, wrapped
+from gtl.report.drawing import panels, wrapped
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

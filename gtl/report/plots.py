@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gtl.checkpoint import read_json
+from gtl.report.drawing import COLUMNS, Drawing, wrapped
 from gtl.run_folder import read_metrics
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ SERIES = {
     "consistency": "cosine with the target",
     "gates": "share of samples used",
 }
-_COLUMNS = 3
 
 
 def write_plots(folder: Path) -> list[Path]:
@@ -49,67 +48,34 @@ def plot_runs(runs: Mapping[str, Sequence[Path]], out: Path) -> list[Path]:
     Returns:
         The files written.
     """
+    out.mkdir(parents=True, exist_ok=True)
+    return [drawing.save(out / f"{drawing.name}.png") for drawing in draw_runs(runs)]
+
+
+def draw_runs(runs: Mapping[str, Sequence[Path]]) -> list[Drawing]:
+    """The drawings of :func:`plot_runs`.
+
+    Args:
+        runs: As for :func:`plot_runs`.
+    """
     groups = {
         title: [read_metrics(folder) for folder in folders] for title, folders in runs.items()
     }
     metric = next(
         (m for folders in runs.values() for f in folders if (m := _metric(f))), "validation metric"
     )
-    out.mkdir(parents=True, exist_ok=True)
-    files = [_draw_curves(groups, metric, out / "learning_curves.png")]
-    for key, label in SERIES.items():
-        file = _draw_tasks(groups, key, label, out / f"{key}.png")
-        if file is not None:
-            files.append(file)
-    return files
+    found = [_draw_curves(groups, metric)]
+    found += [_draw_tasks(groups, key, label) for key, label in SERIES.items()]
+    return [drawing for drawing in found if drawing is not None]
 
 
-def panels(
-    draw: Callable[..., None], count: int, file: Path, height: float = 3.4, **options: Any
-) -> Path:
-    """A figure of ``count`` panels, three in a row at most; ``draw`` is called with all of them.
-
-    Args:
-        draw: What fills the panels, one positional argument each.
-        count: Number of panels.
-        file: PNG file to write.
-        height: Of a panel, in inches.
-        **options: For matplotlib's ``Figure.subplots``.
-
-    Returns:
-        ``file``.
-    """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    columns = min(count, _COLUMNS)
-    rows = -(-count // columns)
-    width = 5.6 if count < _COLUMNS else 4.4
-    figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(rows, columns, squeeze=False, **options).flatten()
-    for ax in axes[count:]:
-        ax.remove()
-    for ax in axes[:count]:
-        ax.spines[["top", "right"]].set_visible(False)
-    draw(*axes[:count])
-    figure.savefig(file, dpi=120)
-    return file
-
-
-def wrapped(text: str, width: int) -> str:
-    """Text broken into lines of at most ``width`` letters, within words if need be."""
-    return "\n".join(textwrap.wrap(text, width))
-
-
-def _draw_curves(groups: Mapping[str, Sequence[History]], metric: str, file: Path) -> Path:
+def _draw_curves(groups: Mapping[str, Sequence[History]], metric: str) -> Drawing | None:
     with_valid = any(
         line["valid"] is not None for runs in groups.values() for r in runs for line in r
     )
-    entries = 0
 
     def draw(left: Axes, right: Axes | None = None) -> None:
-        nonlocal entries
+        entries = 0
         for title, runs in groups.items():
             several = len(groups) > 1 or TARGET in _tasks([runs], "losses")
             for task in [TARGET] if several else sorted(_tasks([runs], "losses")):
@@ -124,12 +90,11 @@ def _draw_curves(groups: Mapping[str, Sequence[History]], metric: str, file: Pat
         if right is not None:
             right.set(xlabel="epoch", ylabel=f"validation {metric}")
 
-    return panels(draw, 2 if with_valid else 1, file, max(3.4, 0.8 + 0.2 * len(groups)))
+    height = max(3.4, 0.8 + 0.2 * len(groups))
+    return Drawing("learning_curves", draw, 2 if with_valid else 1, height)
 
 
-def _draw_tasks(
-    groups: Mapping[str, Sequence[History]], key: str, label: str, file: Path
-) -> Path | None:
+def _draw_tasks(groups: Mapping[str, Sequence[History]], key: str, label: str) -> Drawing | None:
     shown = {title: runs for title, runs in groups.items() if _tasks([runs], key) - {TARGET}}
     if not shown:
         return None
@@ -149,8 +114,8 @@ def _draw_tasks(
             ax.set_title(wrapped(title, 40) if len(groups) > 1 else "", fontsize="medium")
         _legend_of_all(axes)
 
-    height = 3.4 if len(shown) < _COLUMNS else 2.8
-    return panels(draw, len(shown), file, height, sharey=key == "consistency")
+    height = 3.4 if len(shown) < COLUMNS else 2.8
+    return Drawing(key, draw, len(shown), height, {"sharey": key == "consistency"})
 
 
 def _legend(ax: Axes) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,36 +79,50 @@ class RunRecord:
         return {name: value for name, value in options.items() if name not in _NOT_DATA}
 
 
-def find_runs(folder: Path) -> list[RunRecord]:
-    """Read every run folder below a folder, at any depth, itself included, in order of path.
+def find_runs(folders: Path | Sequence[Path]) -> list[RunRecord]:
+    """Read every run folder below some folders, at any depth, themselves included.
 
     A run whose ``config.json`` cannot be read is left out, one with other damage comes as if that
     file were missing; one warning names all such files.
 
+    Args:
+        folders: One or several; runs are in order of path, each once, and named by their path
+            below the folder, or below that which all folders have in common.
+
     Raises:
-        CheckpointError: If the folder is missing or holds no run.
+        CheckpointError: If a folder is missing, or none holds a run.
     """
-    if not folder.is_dir():
-        raise CheckpointError(f"there is no folder {folder}; check the path")
+    tops = [folders] if isinstance(folders, Path) else list(folders)
+    for folder in tops:
+        if not folder.is_dir():
+            raise CheckpointError(f"there is no folder {folder}; check the path")
+    common = tops[0] if len(tops) == 1 else Path(os.path.commonpath([p.resolve() for p in tops]))
     damaged: list[str] = []
     places: set[Path] = set()
     runs = []
-    for place in sorted(path.parent for path in folder.rglob("config.json")):
+    for place in _places(tops):
         if places.isdisjoint(place.parents):  # the candidates that a run compared are part of it
             config = _config(place, damaged)
             if config != _FOREIGN:
                 places.add(place)
             if config:
-                runs.append(_record(place, folder, config, damaged))
+                runs.append(_record(place, common, config, damaged))
     if damaged:
         warnings.warn(
             f"damaged files were left out: {'; '.join(damaged)}", GtlWarning, stacklevel=3
         )
     if not runs:
         raise CheckpointError(
-            f"there is no run folder in {folder}; gtl finetune --out {folder / 'NAME'} writes one"
+            f"there is no run folder in {', '.join(map(str, tops))}; gtl finetune --out "
+            f"{tops[0] / 'NAME'} writes one"
         )
     return runs
+
+
+def _places(tops: Sequence[Path]) -> list[Path]:
+    """Folders with a ``config.json``, in order of path; of several tops each once."""
+    found = (path.parent for top in tops for path in top.rglob("config.json"))
+    return sorted({place.resolve(): place for place in found}.values())
 
 
 def _config(path: Path, damaged: list[str]) -> Mapping[str, Any] | None:
@@ -133,7 +148,8 @@ def _config(path: Path, damaged: list[str]) -> Mapping[str, Any] | None:
 
 
 def _record(path: Path, top: Path, config: Mapping[str, Any], damaged: list[str]) -> RunRecord:
-    name = "." if path == top else path.relative_to(top).as_posix()
+    below = path if path.is_relative_to(top) else path.resolve()
+    name = "." if below == top else below.relative_to(top).as_posix()
     return RunRecord(path, name, config, _results(path, damaged), _epochs(path, damaged))
 
 

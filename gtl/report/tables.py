@@ -43,7 +43,7 @@ def tables(comparison: Comparison, footprint: bool = False) -> list[Table]:
     for data in comparison.data_sets:
         found.append(_values(data))
         if footprint:
-            found.append(_footprint(data))
+            found.append(footprint_table(data))
     if comparison.overall:
         found.append(_overall(comparison))
     return found
@@ -61,7 +61,7 @@ def as_text(table: Table, width: int = WIDTH) -> str:
     """
     rows = [table.header, *table.rows]
     rest = [max(len(row[i]) for row in rows) for i in range(1, len(table.header))]
-    sides = [">" if all(map(_is_number, column[1:])) else "<" for column in zip(*rows)][1:]
+    sides = [">" if number else "<" for number in number_columns(table)][1:]
     room = max(width - sum(rest) - 2 * len(rest), 8)
     caption = f"{table.title}: {table.note}" if table.note else table.title
     lines = textwrap.wrap(caption, width, subsequent_indent="  ")
@@ -74,12 +74,26 @@ def as_text(table: Table, width: int = WIDTH) -> str:
     return "\n".join(lines)
 
 
+def number_columns(table: Table) -> list[bool]:
+    """Whether each column has numbers alone, perhaps with a unit of bytes."""
+    return [all(map(_is_number, column)) for column in zip(*table.rows)] or [False] * len(
+        table.header
+    )
+
+
 def as_markdown(table: Table) -> str:
     """A table as GitHub shows it."""
     lines = [_bars(table.header), _bars("---" for _ in table.header)]
     lines += [_bars(row) for row in table.rows]
-    above = [f"## {_escaped(table.title)}", "", *([_escaped(table.note), ""] if table.note else [])]
+    above = [f"## {escaped(table.title)}", "", *([escaped(table.note), ""] if table.note else [])]
     return "\n".join(above + lines)
+
+
+def escaped(text: str) -> str:
+    """Text that Markdown leaves as it is."""
+    for mark in ("\\", "|", "*", "<", "`"):
+        text = text.replace(mark, "\\" + mark)
+    return " ".join(text.replace("](", "\\](").split("\n"))
 
 
 def remarks(comparison: Comparison, markdown: bool = False) -> list[str]:
@@ -90,7 +104,7 @@ def remarks(comparison: Comparison, markdown: bool = False) -> list[str]:
     }
     if markdown:
         return [
-            "\n".join([f"## {title}", "", *(f"- {_escaped(line)}" for line in lines)])
+            "\n".join([f"## {title}", "", *(f"- {escaped(line)}" for line in lines)])
             for title, lines in pieces.items()
             if lines
         ]
@@ -127,7 +141,8 @@ def _difference(method: Method, data: DataSet, places: int) -> tuple[str, str]:
     return found.text(places) + fewer, found.verdict(data.better)
 
 
-def _footprint(data: DataSet) -> Table:
+def footprint_table(data: DataSet) -> Table:
+    """What the runs of each method cost, their mean."""
     costs = {
         method.title: [(run.results or {}).get("footprint") or {} for run in method.runs]
         for method in data.methods
@@ -222,11 +237,4 @@ def _paragraph(line: str) -> str:
 
 
 def _bars(cells: Iterable[Any]) -> str:
-    return f"| {' | '.join(map(_escaped, cells))} |"
-
-
-def _escaped(text: str) -> str:
-    """Text that Markdown leaves as it is."""
-    for mark in ("\\", "|", "*", "<", "`"):
-        text = text.replace(mark, "\\" + mark)
-    return text
+    return f"| {' | '.join(map(escaped, cells))} |"

@@ -22,7 +22,8 @@ from gtl.data.properties import with_properties
 from gtl.errors import CheckpointError, ConfigError, DataError, MissingDependencyError
 from gtl.metrics import direction
 from gtl.report.compare import Difference, decimals, spread
-from gtl.report.tables import Table, as_text
+from gtl.report.run_tables import comparison_table
+from gtl.report.tables import as_text
 from gtl.run_folder import RunFolder
 from gtl.run_kinds import kind_of
 from gtl.suggest import nearest
@@ -244,20 +245,9 @@ def table_of(results: Mapping[str, Any]) -> str:
     Args:
         results: What ``results.json`` holds.
     """
-    selected, reference = results["selection"]["selected"], results["reference"]
-    metric, methods = results["metric"], results["methods"]
-    every = [value for method in methods.values() for value in method["test"]]
+    every = [value for method in results["methods"].values() for value in method["test"]]
     places = decimals(every) if every else 3
-    rows = []
-    for name, method in methods.items():
-        gap = method["difference"]
-        shown = "" if gap is None else _difference(gap, metric, places)
-        cells = [spread(method[part]).text(places) for part in ("valid", "test")]
-        rows.append((f"* {name}" if name == selected else f"  {name}", *cells, shown))
-    header = ("  method", f"valid {metric}", f"test {metric}", "test difference")
-    better = direction(metric)
-    caption = f"{better} {metric} is better; difference to {reference}, 95 % interval"
-    table = as_text(Table(results["data"], caption, header, tuple(rows)))
+    table = as_text(comparison_table(results))
     return f"{table}\n\n{_verdict(results, places)}"
 
 

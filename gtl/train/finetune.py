@@ -271,7 +271,7 @@ def fine_tuned(
         if members > 1:
             tuned = several.ensemble(tuned)
             results = ensemble_results(tuned, dataset, {**results, "seed": seed})
-        tuned.results = session.close(results)
+        tuned.results = session.close(results, tuned, dataset)
     if isinstance(base, AdaptedEncoder):
         base.forget()
     return tuned.eval()

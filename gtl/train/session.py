@@ -20,6 +20,7 @@ from gtl.roles import Encoder, Task
 from gtl.run_folder import RunFolder
 from gtl.train.device import as_device, module_device
 from gtl.train.footprint import checkpoint_bytes
+from gtl.train.predictions_record import write_test_predictions
 from gtl.train.resolve import as_encoder, origin_of, sample_of
 from gtl.train.seed import reseed, seeded
 
@@ -128,12 +129,16 @@ class Session:
         self.folder = RunFolder(self.out, config, self.resume)
         return self.folder
 
-    def close(self, results: Mapping[str, Any]) -> dict[str, Any]:
+    def close(
+        self, results: Mapping[str, Any], model: Any = None, data: Any = None
+    ) -> dict[str, Any]:
         """Complete the results, and write them and the plots to the run folder.
 
         Args:
             results: ``metric``, ``valid``, ``test`` (``None`` if absent), ``footprint``, and what
                 else is known.
+            model: What was trained, where its predictions for the test split are to be written.
+            data: Its target.
         """
         complete = {"metric": None, "valid": None, "test": None, **results, "seed": self.seed}
         if "parameters_total" in complete["footprint"]:
@@ -141,6 +146,8 @@ class Session:
             complete["footprint"] = {**complete["footprint"], "checkpoint_bytes": size}
         if self.folder is not None:
             self.folder.write_results(complete)
+            if model is not None:
+                write_test_predictions(self.folder.path, model, data)
             if self.folder.read_metrics():
                 write_plots(self.folder.path)
         return complete
