@@ -14,11 +14,11 @@ from gtl.errors import ConfigError, ShapeError
 from gtl.graph import Graph, Schema
 from gtl.roles import Batch, View
 from gtl.tasks.checks import require_positive
-from gtl.tasks.consistency.items import all_inputs, item_vectors, labeled_inputs
-from gtl.tasks.consistency.task import ConsistencyTask
+from gtl.tasks.items import all_inputs, item_vectors, labeled_inputs
+from gtl.tasks.model_task import ModelTask
 
 
-class Distillation(ConsistencyTask):
+class Distillation(ModelTask):
     """Predicts what trained models, the teachers, predict with their probabilities.
 
     One sample is a labeled item or, with ``unlabeled``, an unlabeled one too. With scores ``s`` of
