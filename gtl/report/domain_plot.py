@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gtl.report.plots import panels
+from gtl.report.drawing import panels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,7 +7,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gtl.report.plots import panels
+from gtl.report.drawing import panels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

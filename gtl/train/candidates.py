@@ -20,7 +20,7 @@ from gtl.run_folder import CANDIDATES, RunFolder
 from gtl.train.device import module_device
 from gtl.train.evaluate import evaluate
 from gtl.train.loop import Job, Training
-from gtl.train.model import TARGET
+from gtl.train.model import TARGET, Model
 from gtl.train.ranker import model_of
 from gtl.train.selection import TARGET_ONLY, Candidate, RandomState, copy_of
 from gtl.train.settings import Settings
