@@ -28,6 +28,7 @@ from _triples import MEASURES, Training, loaded, measured, model_of, ranks, sett
 from torch import Tensor
 
 from gtl.data import Dataset
+from gtl.data.triples import Vocabulary
 from gtl.encoders.relation_transfer import with_relations
 from gtl.graph import Graph
 from gtl.report.compare import spread
@@ -104,7 +105,10 @@ def within(data: Dataset, entities: Tensor, rng: torch.Generator) -> Dataset:
     }
     head, relation, tail = triples[split["train"]].unbind(1)
     graph = Graph(head, tail, len(ends), edge_type=relation)
-    return replace(data, graph=graph, triples=triples, split=split, vocabulary=None)
+    assert data.vocabulary is not None
+    names = tuple(data.vocabulary.entities[i] for i in ends.tolist())
+    known = Vocabulary(names, data.vocabulary.relations)
+    return replace(data, graph=graph, triples=triples, split=split, vocabulary=known)
 
 
 def described(model: TaskModel, data: Dataset) -> dict[str, Any]:
