@@ -64,8 +64,9 @@ class _Distances(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(queries, vectors, candidates)
         ctx.pairs = pairs
-        columns = len(vectors) if candidates is None else candidates.shape[1]
-        out = queries.new_empty(len(queries), columns)
+        if candidates is None:
+            return _from_all(queries, vectors, pairs)
+        out = queries.new_empty(candidates.shape)
 
         def block(rows: slice, part: slice, difference: Tensor) -> None:
             torch.sum(_absolute(difference, pairs), -1, out=out[rows, part])
@@ -90,6 +91,27 @@ class _Distances(torch.autograd.Function):
 
         _each_block(queries, vectors, candidates, block)
         return to_queries, to_vectors, None, None
+
+
+def _from_all(queries: Tensor, vectors: Tensor, pairs: bool) -> Tensor:
+    """Distances ``(b, n)``; a block of vectors stays in the cache while all queries meet it."""
+    out = queries.new_empty(len(queries), len(vectors))
+    room = (_MEMORY if queries.is_cuda else _CACHE) // max(queries.shape[1], 1)
+    step = max(1, min(len(vectors), room))
+    high = max(1, room // step)  # queries at once, where there are few vectors
+    for column in range(0, len(vectors), step):
+        parts = vectors[column : column + step].chunk(2 if pairs else 1, 1)
+        one, *other = (part.contiguous() for part in parts)
+        for row in range(0, len(queries), high):
+            some, *rest = queries[row : row + high].unsqueeze(1).chunk(2 if pairs else 1, 2)
+            size = one - some  # (q, k, h) or (q, k, h / 2)
+            if pairs:
+                more = other[0] - rest[0]
+                size.mul_(size).addcmul_(more, more).sqrt_()
+            else:
+                size.abs_()
+            torch.sum(size, 2, out=out[row : row + high, column : column + step])
+    return out
 
 
 def _each_block(

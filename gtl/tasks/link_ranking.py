@@ -115,13 +115,14 @@ class LinkRanking(Task):
         score, targets = built(self, self.score), view.targets
         head, relation, tail = targets["triples"].unbind(1)
         r = self.relation_vectors(targets).index_select(0, relation)  # (b, k)
-        h, t = nodes.index_select(0, head), nodes.index_select(0, tail)  # (b, width)
-        right = F.softplus(-score(h, r, t))
-        by_tail = score.against_each(score.tail_queries(h, r), nodes, targets["tails"])
-        by_head = score.against_each(score.head_queries(t, r), nodes, targets["heads"])
-        wrong = self._of_negatives(by_tail, targets["no_tail"])
-        wrong = wrong + self._of_negatives(by_head, targets["no_head"])
-        return right / 2 + wrong / 4
+        # Both sides together: each gradient at the vectors of all entities is a large tensor.
+        h, t = nodes.index_select(0, torch.cat([head, tail])).chunk(2)  # (b, width)
+        queries = torch.cat([score.tail_queries(h, r), score.head_queries(t, r)])
+        candidates = torch.cat([targets["tails"], targets["heads"]])
+        scores = score.against_each(queries, nodes, candidates)  # (2 b, negatives)
+        none = torch.cat([targets["no_tail"], targets["no_head"]])
+        by_tail, by_head = self._of_negatives(scores, none).chunk(2)
+        return F.softplus(-score(h, r, t)) / 2 + (by_tail + by_head) / 4
 
     def relation_vectors(self, targets: Mapping[str, Any]) -> Tensor:
         """Vectors of the relations ``(r, k)``: the score's own, or those of the encoder.
