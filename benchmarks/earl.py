@@ -96,7 +96,7 @@ SETS: Mapping[str, Setup] = {
     "WN18RR": Setup(
         {"width": 32, "reserved": 4000},
         replace(SMALL, batch=2048, steps=300, every=100, validated=400),
-        replace(SMALL, batch=2048, steps=600, every=100, validated=400, lr=0.1),
+        replace(SMALL, batch=2048, steps=300, every=100, validated=400, lr=0.1),
         32,
     ),
 }
