@@ -3,8 +3,9 @@
 Synthetic graphs with three triples an entity and twenty relations, of which a few are frequent
 (Zipf), as in real ones. The number of reserved entities is an option and the same for all sizes:
 then the number of parameters is the same, too. An epoch has ten steps, in each of which the graph
-without a tenth of the triples is encoded, and that tenth is ranked. Three steps are measured after
-one that is not; memory is the rise of resident memory in them, in a process of its own.
+without a tenth of the triples is encoded, and that tenth is ranked. Time is the median of the steps
+after the first, in processor time; memory is the rise of resident memory in all of them, above the
+graph and the parameters, in a process of its own for each size.
 
     OMP_NUM_THREADS=1 python benchmarks/earl_scale.py
 """
@@ -85,8 +86,7 @@ def measure(entities: int, steps: int) -> dict[str, Any]:
         optimizer.zero_grad()
         seconds.append(time.process_time() - started)
 
-    step()
-    peak = peak_memory(lambda: [step() for _ in range(steps)])
+    peak = peak_memory(lambda: [step() for _ in range(1 + steps)])
     middle = statistics.median(seconds[1:])
     return {
         "entities": entities,

@@ -7,7 +7,7 @@ fifth of the first half among its own, which training has not seen as triples. C
 ranks drawn at random from as many entities.
 
 *Mapped* repeats the second half with its relations renumbered, which EARL is told, *new* with half
-of its relations unknown: these have the mean of the vectors of all known ones.
+of its relations unknown: these have the mean of the vectors of all known ones, and no training.
 
     OMP_NUM_THREADS=1 python benchmarks/earl_unseen.py --root path/to/data
 
@@ -28,22 +28,20 @@ from _triples import MEASURES, Training, loaded, measured, model_of, ranks, sett
 from torch import Tensor
 
 from gtl.data import Dataset
+from gtl.data.triples import Vocabulary
 from gtl.encoders.relation_transfer import with_relations
 from gtl.graph import Graph
 from gtl.report.compare import spread
 from gtl.train.step import TaskModel
 
 OUT = Path("runs") / "earl_unseen"
-SMALL = Training(batch=512, negatives=32, lr=0.005, steps=800, every=50, patience=5)
+SMALL = Training(
+    batch=512, negatives=32, lr=0.02, steps=300, every=50, patience=3, validated=300, margin=3.0
+)
 SETS: Mapping[str, tuple[dict[str, Any], Training]] = {
-    "umls": ({"width": 32, "reserved": 14}, SMALL),
-    "codex-s": ({"width": 32, "reserved": 100}, replace(SMALL, validated=400)),
-    "WN18RR": (
-        {"width": 64, "reserved": 1000},
-        Training(
-            batch=2048, negatives=32, lr=0.005, steps=400, every=50, patience=4, validated=400
-        ),
-    ),
+    "umls": ({"width": 16, "reserved": 30}, SMALL),
+    "codex-s": ({"width": 16, "reserved": 400}, SMALL),
+    "WN18RR": ({"width": 32, "reserved": 2000}, replace(SMALL, batch=2048, steps=250)),
 }
 KINDS = ("seen", "unseen", "mapped", "new")
 
@@ -107,7 +105,10 @@ def within(data: Dataset, entities: Tensor, rng: torch.Generator) -> Dataset:
     }
     head, relation, tail = triples[split["train"]].unbind(1)
     graph = Graph(head, tail, len(ends), edge_type=relation)
-    return replace(data, graph=graph, triples=triples, split=split, vocabulary=None)
+    assert data.vocabulary is not None
+    names = tuple(data.vocabulary.entities[i] for i in ends.tolist())
+    known = Vocabulary(names, data.vocabulary.relations)
+    return replace(data, graph=graph, triples=triples, split=split, vocabulary=known)
 
 
 def described(model: TaskModel, data: Dataset) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from gtl.catalog import (
     register_head,
     register_readout,
     register_task,
+    register_triple_score,
     register_weighting,
 )
 from gtl.errors import GtlError
@@ -25,6 +26,7 @@ from gtl.roles import (
     Head,
     Readout,
     Task,
+    TripleScore,
     View,
     Weighting,
 )
@@ -110,6 +112,7 @@ __all__ = [
     "Step",
     "Task",
     "TaskModel",
+    "TripleScore",
     "View",
     "Weighting",
     "__version__",
@@ -138,6 +141,7 @@ __all__ = [
     "register_head",
     "register_readout",
     "register_task",
+    "register_triple_score",
     "register_weighting",
 ]
 

@@ -3,7 +3,7 @@
 Built-in parts are one line each and are imported only when used. Other packages add theirs with
 ``@gtl.register_task("my_task")`` (``register_encoder``, ``register_weighting``, ...) or through the
 entry-point groups ``gtl.tasks``, ``gtl.encoders``, ``gtl.weightings``, ``gtl.adapters``,
-``gtl.heads``, ``gtl.readouts`` and ``gtl.few_shot_methods``.
+``gtl.heads``, ``gtl.readouts``, ``gtl.triple_scores`` and ``gtl.few_shot_methods``.
 """
 
 from gtl.registry import Registry

@@ -69,12 +69,15 @@ class NodeTable(nn.Module):
         self.table = nn.Parameter(torch.empty(nodes, width).uniform_(-24 / width, 24 / width))
 
     def forward(self, graph: Graph) -> Tensor:
-        """Node vectors ``(n, width)``.
+        """Node vectors ``(n, width)``; of a batch of copies of the graph those of each copy.
 
         Raises:
             DataError: If the graph has another number of nodes.
         """
-        if graph.num_nodes != len(self.table):
+        copies, n = graph.num_graphs, len(self.table)
+        if copies > 1 and bool((graph.graph_sizes() == n).all()):
+            return self.table.repeat(copies, 1)
+        if graph.num_nodes != n:
             raise DataError(
                 f"the encoder learned a vector for each of {len(self.table)} nodes, the graph has "
                 f"{graph.num_nodes}; use that graph, or an encoder that reads edges alone (earl)"

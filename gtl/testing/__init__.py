@@ -12,6 +12,7 @@ from gtl.testing.examples import MOLECULES, POINTS, TYPED, Example, SmallEncoder
 from gtl.testing.few_shot_methods import FEW_SHOT_METHOD_LAWS, check_few_shot_method
 from gtl.testing.heads import HEAD_LAWS, READOUT_LAWS, check_head, check_readout
 from gtl.testing.tasks import TASK_LAWS, check_task
+from gtl.testing.triple_scores import TRIPLE_SCORE_LAWS, check_triple_score
 from gtl.testing.weightings import WEIGHTING_LAWS, check_weighting
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "POINTS",
     "READOUT_LAWS",
     "TASK_LAWS",
+    "TRIPLE_SCORE_LAWS",
     "TYPED",
     "WEIGHTING_LAWS",
     "Example",
@@ -33,5 +35,6 @@ __all__ = [
     "check_head",
     "check_readout",
     "check_task",
+    "check_triple_score",
     "check_weighting",
 ]

@@ -21,6 +21,7 @@ _TRAINING: dict[str, dict[str, Any]] = {
     "triple": {"lr": 1e-3, "epochs": 100, "weight_decay": 0.0, "patience": 10},
 }
 _BATCHES = {"triple": 1024}
+_LEFT = 10  # a batch of triples is at most one part in so many of all: the graph has the others
 _TUNING: dict[str, Any] = {
     "warmup": 0.0,
     "schedule": "constant",
@@ -76,14 +77,27 @@ def training_defaults(level: str, encoder: str) -> dict[str, Any]:
     return copy.deepcopy(_TRAINING["node" if has_defaults else "graph"])
 
 
-def batch_size_of(level: str, given: int | None, usual: int) -> int:
+def batch_size_of(level: str, given: int | None, usual: int, items: int) -> int:
     """Items of a step: those given, else those of the level or, where it has none, ``usual``.
 
+    Triples of a step are taken out of the graph that is encoded, so that of a small knowledge graph
+    a step has a tenth at most.
+
+    Args:
+        level: Of the data.
+        given: What the user gave.
+        usual: Items of a step of other levels.
+        items: Training items.
+
     Example:
-        >>> batch_size_of("graph", None, 32), batch_size_of("triple", None, 32)
-        (32, 1024)
+        >>> [batch_size_of("triple", None, 32, items) for items in (90_000, 5_000)]
+        [1024, 500]
+        >>> batch_size_of("graph", None, 32, 100)
+        32
     """
-    return _BATCHES.get(level, usual) if given is None else given
+    if given is not None:
+        return given
+    return min(_BATCHES[level], max(1, items // _LEFT)) if level in _BATCHES else usual
 
 
 def encoder_defaults(level: str, name: str, features: Tensor | None = None) -> dict[str, Any]:

@@ -135,7 +135,8 @@ def finetune(
             graph level. ``results["unlabeled"]`` says so.
         epochs: Passes over the training split, at most. By default 50, at node level 300, of
             triples 100.
-        batch_size: Items a step; 0: all. By default 32, of triples 1024. At node level it
+        batch_size: Items a step; 0: all. By default 32, of triples 1024 or
+            a tenth of them. At node level it
             always is 0 without ``fan_out``. At link level each step encodes the whole graph, so a
             batch should have thousands of pairs.
         fan_out: Incoming edges drawn of each node at each hop. An example is ``[10, 10]``, for
@@ -228,7 +229,7 @@ def fine_tuned(
         arguments = start_settings(session.origin, arguments)
         properties = property_names(arguments["properties"])
         dataset = with_properties(dataset, properties)
-        settings = settings_of(arguments, dataset.level, ENCODERS.name_of(base), fan_out)
+        settings = settings_of(arguments, dataset, ENCODERS.name_of(base), fan_out)
         base = session.adapted(base, adapter)
         items = set_aside(dataset, meta_share, session.rng)
         how = (head, arguments["readout"], links, class_weights, properties)
@@ -279,13 +280,14 @@ def fine_tuned(
 
 def settings_of(
     arguments: Mapping[str, Any],
-    level: str,
+    dataset: Dataset,
     encoder: str,
     fan_out: Sequence[int | None] | None,
 ) -> Settings:
-    """Settings of the steps: what was given, and defaults for the level and the encoder by name."""
+    """Settings of the steps: what was given, and defaults for the data and the encoder by name."""
     given = {name: arguments[name] for name in ("optimizer", "rates")}
-    size = batch_size_of(level, arguments["batch_size"], _BATCH)
+    level, items = dataset.level, len(dataset.items("train"))
+    size = batch_size_of(level, arguments["batch_size"], _BATCH, items)
     tuning = Tuning(**tuning_settings(arguments))
     chosen = training_settings(level, encoder, arguments)
     return Settings(**given, batch_size=size, fan_out=fan_out, tuning=tuning, **chosen)

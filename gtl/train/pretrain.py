@@ -51,8 +51,8 @@ def pretrain(
         tasks: Names, mappings with options, or instances.
         weighting: How much each task counts; those that need a target task cannot be used here.
         epochs: Passes over the data.
-        batch_size: Items per step; 256 by default, of triples 1024. 0 means all at once (at node
-            level always so without ``fan_out``).
+        batch_size: Items per step; 256 by default, of triples 1024 or a tenth of them. 0 means all
+            at once (at node level always so without ``fan_out``).
         fan_out: Incoming edges that each node draws at each hop, such as ``[10, 10]``. For
             node-level data that is too large to be seen whole: a number for each layer of the
             encoder; ``None`` among them draws all.
@@ -82,7 +82,8 @@ def pretrain(
         model = session.placed(TaskModel(base, built, check_precision(precision)))
         how = WEIGHTINGS.build(weighting).to(module_device(model))
         how.setup(list(built), None)
-        batch_size = batch_size_of(data.level, batch_size, _BATCH)
+        items = data.items(data.contents.pretraining_part)
+        batch_size = batch_size_of(data.level, batch_size, _BATCH, len(items))
         settings = Settings(epochs, batch_size, fan_out, rate, weight_decay, optimizer)
         settings.check(model)
         folder = session.open(
@@ -100,7 +101,7 @@ def pretrain(
             how,
             settings.optimizer_of(model),
             data,
-            data.items(data.contents.pretraining_part),
+            items,
             epochs,
             data.contents.pretraining_step(batch_size, fan_out),
             session.rng,

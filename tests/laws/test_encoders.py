@@ -39,6 +39,7 @@ CASES: dict[str, list[dict[str, object]]] = {
         {**JUMPY, "decomposition": "block", "bases": 2},
         {**SMALL, "bases": 2, "jk": "sum", "norm": "batch"},
     ],
+    "embedding": [{"width": 6}],
     "hgt": [
         {**SMALL, "heads": 2, "norm": "layer"},
         {"width": 4, "depth": 2, "heads": 1, "jk": "concat", "dropout": 0.2},
@@ -56,6 +57,8 @@ SKIPPED: dict[str, set[str]] = {
     # was sampled; and the last map of relations acts on what a score of triples reads, not on nodes
     # (tests/encoders/test_earl.py has the gradients).
     "earl": {"seeds_need_their_neighborhood_alone", "gradients_reach_every_parameter"},
+    # An encoder without messages reads no edges by its nature.
+    "embedding": {"edges_matter"},
 }
 
 
