@@ -174,11 +174,26 @@ def without_triples(graph: Graph, triples: Tensor) -> Graph:
         triples: Head, relation and tail, int64 ``(b, 3)``; those that are no edge are nothing to
             remove.
     """
-    if not len(triples) or not graph.num_edges:
-        return graph
-    relations = int(torch.maximum(relations_of(graph).amax(), triples[:, 1].amax())) + 1
+    order, keys, relations = _sorted_edges(graph)
+    head, relation, tail = triples[triples[:, 1] < relations].unbind(1)
+    wanted = (head * relations + relation) * graph.num_nodes + tail
+    first = torch.searchsorted(keys, wanted)
+    last = torch.searchsorted(keys, wanted, right=True)
+    drop = torch.zeros(graph.num_edges, dtype=torch.bool, device=graph.device)
+    while bool((first < last).any()):  # once, and again for parallel edges
+        drop[order[first[first < last]]] = True
+        first = first + 1
+    return graph.drop_edges(drop)
 
-    def keys_of(rows: Tensor) -> Tensor:
-        return (rows[:, 0] * relations + rows[:, 1]) * graph.num_nodes + rows[:, 2]
 
-    return graph.drop_edges(torch.isin(keys_of(triples_of(graph)), keys_of(triples)))
+def _sorted_edges(graph: Graph) -> tuple[Tensor, Tensor, int]:
+    """Edges in the order of their triples, these as ascending numbers, and the relations."""
+
+    def make() -> tuple[Tensor, Tensor, int]:
+        relation = relations_of(graph)
+        relations = int(relation.max()) + 1 if len(relation) else 1
+        keys = (graph.src * relations + relation) * graph.num_nodes + graph.dst
+        keys, order = keys.sort()
+        return order, keys, relations
+
+    return graph.remember("sorted_triples", make, FIELDS)
