@@ -16,7 +16,6 @@ from gtl.data.readers.kg import load_kg
 from gtl.errors import CheckpointError, ConfigError, DataError
 from gtl.graph import ops
 from gtl.roles import Encoder
-from gtl.train.evaluate import as_model
 from gtl.train.ranker import Ranker
 
 TABLE = {"name": "embedding", "width": 16}
@@ -98,7 +97,7 @@ def test_probabilities_are_those_of_the_scores(data):
 )
 def test_every_score_trains_and_comes_back_from_its_folder(data, tmp_path, score):
     model = gtl.finetune(TABLE, data, head=score, epochs=2, out=tmp_path / "run", **FAST)
-    back = as_model(tmp_path / "run")
+    back = gtl.load_run(tmp_path / "run")
     assert isinstance(back, Ranker) and back.results == model.results
     assert gtl.evaluate(back, data) == gtl.evaluate(model, data)
     model.save(tmp_path / "copy")
