@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from gtl.train.adapt_domain import adapt_domain
     from gtl.train.blend import blend
     from gtl.train.comparison import compare
+    from gtl.train.completion import complete
     from gtl.train.episodes import finetune_by_episodes
     from gtl.train.evaluate import embed, evaluate, predict
     from gtl.train.federated.federate import federate
@@ -65,6 +66,7 @@ _MODULES = {
     "gtl.train.adapt_domain": ("adapt_domain",),
     "gtl.train.blend": ("blend",),
     "gtl.train.comparison": ("compare",),
+    "gtl.train.completion": ("complete",),
     "gtl.train.episodes": ("finetune_by_episodes",),
     "gtl.train.evaluate": ("embed", "evaluate", "predict"),
     "gtl.train.federated.federate": ("federate",),
@@ -121,6 +123,7 @@ __all__ = [
     "attach",
     "blend",
     "compare",
+    "complete",
     "compress",
     "detach",
     "embed",

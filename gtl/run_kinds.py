@@ -150,9 +150,9 @@ def load_run(folder: Path | str) -> Loaded:
 
     Returns:
         What the folder holds: a :class:`gtl.Run` of ``pretrain``, a :class:`gtl.Model` of
-        ``finetune``, ``finetune_by_episodes`` and ``federate``, a
-        :class:`gtl.forecasting.forecaster.Forecaster` of ``forecast``, a
-        :class:`gtl.report.few_shot.FewShotResult` of ``fewshot``, and a
+        ``finetune``, ``finetune_by_episodes`` and ``federate`` (of a knowledge graph a
+        :class:`gtl.train.ranker.Ranker`), a :class:`gtl.forecasting.forecaster.Forecaster`
+        of ``forecast``, a :class:`gtl.report.few_shot.FewShotResult` of ``fewshot``, and a
         :class:`gtl.train.predicting.Predicting` of ``probe``, ``blend``, ``compare`` and
         ``adapt``.
 
