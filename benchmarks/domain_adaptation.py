@@ -79,19 +79,23 @@ def citation(
     """One ordered pair of citation graphs."""
     sides = []
     for name in (source, target):
-        data = gtl.load(f"mat:{name}", root=root, normalize=False)
         with np.load(out / "components.npz") as values:
-            parts = [values[name], values[f"{name} context"]]
-        x = torch.from_numpy(np.concatenate(parts if context else parts[:1], 1))
-        sides.append(replace(data, graph=data.graph.replace(x=x), options={}))
+            x = np.concatenate([values[name], values[f"{name} context"]][: 1 + context], 1)
+            src, dst, labels = (
+                torch.from_numpy(values[f"{name} {part}"]) for part in ("src", "dst", "labels")
+            )
+        graph = gtl.Graph(src, dst, len(x), torch.from_numpy(x))
+        how = {"level": "node", "kind": "binary", "metric": "f1"}
+        sides.append(Dataset(f"mat:{name}", graph=graph, labels=labels, **how))
     return with_fifth(sides[0]), replace(sides[1], split={"test": torch.arange(len(sides[1]))})
 
 
 def components(root: str, out: Path) -> None:
-    """Leading components of the words of all three graphs, kept in the folder of the runs."""
+    """Leading components of the words of all three graphs, and the graphs, kept with the runs."""
     if (out / "components.npz").exists():
         return
-    graphs = [gtl.load(f"mat:{name}", root=root, normalize=False).graph for name in CITATION]
+    sets = [gtl.load(f"mat:{name}", root=root, normalize=False) for name in CITATION]
+    graphs = [data.graph for data in sets]
     x = torch.nn.functional.normalize(torch.cat([graph.x for graph in graphs]), dim=1)
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -103,6 +107,9 @@ def components(root: str, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     named = {name: part.numpy() for name, part in zip(CITATION, parts)}
     named |= {f"{name} context": (scale * part).numpy() for name, part in zip(CITATION, means)}
+    for name, data in zip(CITATION, sets):
+        parts = {"src": data.graph.src, "dst": data.graph.dst, "labels": data.labels}
+        named |= {f"{name} {part}": values.numpy() for part, values in parts.items()}
     np.savez(out / "components.npz", **named)
 
 
@@ -241,20 +248,16 @@ def trained(
         **scores_of(model, target),
         "setting": setting,
         "value": value_of(model),
-        "criteria": at_epoch(model)["criteria"],
+        "criteria": model.results["criteria"],
         "by_criterion": selected,
         "epoch": model.results["epoch"],
         "measures": model.history[-1].get("measures", {}),
     }
 
 
-def at_epoch(model: gtl.Model) -> dict[str, Any]:
-    return next(line for line in model.history if line["epoch"] == model.results["epoch"])
-
-
 def value_of(model: gtl.Model) -> float:
     """Value by the criterion at the epoch of the model."""
-    return float(at_epoch(model)["criteria"]["infomax"])
+    return float(model.results["criteria"]["infomax"])
 
 
 def scores_of(model: gtl.Model, target: Dataset) -> dict[str, float]:

@@ -334,13 +334,14 @@ def results_of(
         candidates: All that were trained, in order.
     """
     chosen = best.training.history.best
-    seen = best.training.job.observed() != {}
+    seen = chosen.get("seen", {})  # where something else than the metric validated
     return {
         "metric": dataset.metric,
         "valid": value_on(model, dataset, "valid") if seen else chosen["valid"],
         "test": value_on(model, dataset, "test"),
         "epoch": chosen["epoch"],
         "footprint": footprint(model, sum(c.training.history.seconds for c in candidates)),
+        **seen,
         **findings_of(model.encoder),
         **({"selection": selected(best, candidates)} if len(candidates) > 1 else {}),
     }
