@@ -329,3 +329,12 @@ def test_the_verb_aligns_and_its_config_repeats_it(tmp_path, capsys):
     assert cli.main(again) == 0
     tests = [json.loads((tmp_path / n / "results.json").read_text())["test"] for n in "ab"]
     assert tests[0] == tests[1]
+
+
+def test_a_fitted_head_at_the_start_may_be_selected(domains):
+    still = {"lr": 1e-12, "head_start": "fitted"}
+    how = {**QUICK, "candidates": [still], "settings": {"source": still}, "epochs": 2}
+    found = gtl.adapt_domain(GCN, *domains, **how)
+    assert found.stages["align"].results["epoch"] == -1
+    assert found.results["selection"]["by_criterion"]["infomax"]["epoch"] == -1
+    assert found.results["stages"]["source"]["epoch"] == -1
