@@ -26,11 +26,12 @@ def squared_distances(x: Tensor, y: Tensor) -> Tensor:
         # Differences, not products: exact for close rows, and zero has a derivative.
         return (x.unsqueeze(1) - y.unsqueeze(0)).square().sum(2)
     center = y.detach().mean(0)
-    x, y = x - center, y - center
-    lengths = x.square().sum(1).unsqueeze(1) + y.square().sum(1)
-    products = lengths - 2 * (x @ y.T)
+    a, b = x - center, y - center
+    lengths = a.square().sum(1).unsqueeze(1) + b.square().sum(1)
+    products = lengths - 2 * (a @ b.T)
     with torch.no_grad():
         close = products.detach() < _CLOSE * lengths.detach()
+        # Of the rows as they are: centered ones are rounded once more.
         correction = _correction(x.detach(), y.detach(), products.detach(), close)
     return products if correction is None else products + correction
 

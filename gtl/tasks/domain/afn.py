@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from gtl.checks import check_not_negative
 from gtl.roles import View
 from gtl.tasks.checks import require_positive
 from gtl.tasks.domain.task import Domains, DomainTask, constant, side_weights
@@ -16,26 +17,27 @@ class AFN(DomainTask):
 
     Vectors of a domain that the encoder does not know are short, and longer ones transfer better.
     One sample is an item; its loss is ``(|h| - |h_now| - step)^2`` with the constant length
-    ``h_now`` of the vector in this step. Its value is always ``step^2``, times a factor that
-    makes the mean of all losses the mean of both domains; its gradient is what counts.
-
-    The published weight of it is 0.05.
+    ``h_now`` of the vector in this step, times ``strength``. Its value is always
+    ``strength step^2``, times a factor that makes the mean of all losses the mean of both
+    domains; its gradient is what counts.
 
     Measured in each epoch: ``source_length`` and ``target_length``.
 
     Args:
         step: By how much a vector shall be longer.
+        strength: Factor of the loss; in the published code 0.05.
         warmup: Steps over which the losses rise linearly to their full size.
 
     Raises:
-        ConfigError: If ``step`` is not above 0.
+        ConfigError: If an option is out of range.
     """
 
     quantities: ClassVar[tuple[str, ...]] = ("source_length", "target_length")
 
-    def __init__(self, step: float = 1.0, warmup: int = 0):
+    def __init__(self, step: float = 1.0, strength: float = 0.05, warmup: int = 0):
         super().__init__(warmup)
-        self.step = require_positive("step", step)
+        check_not_negative(strength=strength)
+        self.step, self.strength = require_positive("step", step), strength
 
     def of_domains(self, domains: Domains, nodes: Tensor, view: View) -> Tensor:
         """Loss of each item, ``(b,)``."""
@@ -44,4 +46,5 @@ class AFN(DomainTask):
         sides = now.split([len(domains.source), len(domains.target)])
         if domains.both_have(1):
             self.measure(view, lambda: [side.mean() for side in sides])
-        return (lengths - now - self.step).square() * side_weights(domains.source, domains.target)
+        each = self.strength * (lengths - now - self.step).square()
+        return each * side_weights(domains.source, domains.target)
