@@ -163,8 +163,7 @@ def adapt_domain(
     """
     if method not in METHODS:
         raise UnknownPartError(f"unknown method {method!r}; {nearest(method, METHODS)}")
-    recipe = METHODS[method]
-    place = None if out is None else Path(out)
+    recipe, place = METHODS[method], None if out is None else Path(out)
     how = (task, weighting, adapter, head, readout, keep_head, epochs, settings or {})
     tried = [{"method": method, **each} for each in candidates or [{}]]
     alignment = Alignment(tried, criterion, guard, class_prior, edges)
@@ -172,6 +171,7 @@ def adapt_domain(
     plan = Plan(
         recipe.stages, kept, *how, alignment, seed=seed, device=device, out=place, resume=resume
     )
+    features = {"feature_names": feature_names, "project": project, "context": context}
     domains = domains_of(source, target, corpus, unlabeled, feature_names, project, context)
     _check_stages(plan, domains)
     aligns = recipe is _ALIGN
@@ -189,9 +189,8 @@ def adapt_domain(
         _check_task(plan, domains, checked.encoder)
         reseed(session.rng)
         labels = LabelNames.of(target if "adapt" in plan.stages else _labeled(domains))
-        own = {} if not aligns else {**asdict(alignment), "feature_names": feature_names}
-        own |= {} if project is None else {"project": project}
-        own |= {} if context is None else {"context": context}
+        own = asdict(alignment) if aligns else {}
+        own |= {name: value for name, value in features.items() if value is not None}
         folder = session.open({**_config(plan, domains, method, encoder, checked, labels), **own})
         log.info("adapt %s to %s: %s", domains.source.spec, target.spec, ", ".join(plan.stages))
         trained = recipe.train(start, domains, plan)
