@@ -63,7 +63,9 @@ def main() -> None:
     try:
         parts = pygda(options.path)
         sides["pygda DANN"] = pygda_epoch(parts, source, target, ppmi=False)
-        if not options.no_ppmi:
+        if options.no_ppmi:
+            skipped.append("pygda UDAGCN: left out (--no-ppmi)")
+        else:
             sides["pygda UDAGCN"] = pygda_epoch(parts, source, target, ppmi=True)
     except ImportError as error:
         skipped.append(f"pygda: {error}")

@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", default=["coral", "mk_mmd", "dann", "cdan+e"])
     parser.add_argument("--strengths", nargs="+", type=float, default=[0.1, 1.0])
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=60)
+    parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--width", type=int, default=32)
     options = parser.parse_args()
     warnings.filterwarnings("ignore", "class shares", GtlWarning)

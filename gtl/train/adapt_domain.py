@@ -77,6 +77,7 @@ def adapt_domain(
     edges: str | None = None,
     feature_names: Sequence[Sequence[str]] | None = None,
     project: int | None = None,
+    context: int | None = None,
     corpus: Any = None,
     unlabeled: Any = None,
     stages: Sequence[str] | None = None,
@@ -124,6 +125,8 @@ def adapt_domain(
         edges: ``strurw``, to draw edges of the source as often as classes are joined in the target.
         feature_names: Names of the columns of source and target. Those in common are kept.
         project: Number of components to reduce features to, found on both domains together.
+        context: Longest walk from a node to those whose mean features are appended to its own, by
+            how much more often they are met than by chance (PPMI). It is for nodes, such as 3.
         corpus: Graphs without labels to pre-train on; those of source and target by default.
         unlabeled: Graphs of the target domain for ``joint`` or ``align``. By default the graph of
             the target or, where items are graphs, those that neither validate nor test; give the
@@ -160,8 +163,7 @@ def adapt_domain(
     """
     if method not in METHODS:
         raise UnknownPartError(f"unknown method {method!r}; {nearest(method, METHODS)}")
-    recipe = METHODS[method]
-    place = None if out is None else Path(out)
+    recipe, place = METHODS[method], None if out is None else Path(out)
     how = (task, weighting, adapter, head, readout, keep_head, epochs, settings or {})
     tried = [{"method": method, **each} for each in candidates or [{}]]
     alignment = Alignment(tried, criterion, guard, class_prior, edges)
@@ -169,7 +171,8 @@ def adapt_domain(
     plan = Plan(
         recipe.stages, kept, *how, alignment, seed=seed, device=device, out=place, resume=resume
     )
-    domains = domains_of(source, target, corpus, unlabeled, feature_names, project)
+    features = {"feature_names": feature_names, "project": project, "context": context}
+    domains = domains_of(source, target, corpus, unlabeled, feature_names, project, context)
     _check_stages(plan, domains)
     aligns = recipe is _ALIGN
     if aligns:
@@ -186,8 +189,8 @@ def adapt_domain(
         _check_task(plan, domains, checked.encoder)
         reseed(session.rng)
         labels = LabelNames.of(target if "adapt" in plan.stages else _labeled(domains))
-        own = {} if not aligns else {**asdict(alignment), "feature_names": feature_names}
-        own |= {} if project is None else {"project": project}
+        own = asdict(alignment) if aligns else {}
+        own |= {name: value for name, value in features.items() if value is not None}
         folder = session.open({**_config(plan, domains, method, encoder, checked, labels), **own})
         log.info("adapt %s to %s: %s", domains.source.spec, target.spec, ", ".join(plan.stages))
         trained = recipe.train(start, domains, plan)
@@ -216,7 +219,7 @@ def adapt_domain(
             }
         )
     adaptation = DomainAdaptation(trained, labels, done)
-    adaptation.folder = folder
+    adaptation.folder, adaptation.source, adaptation.target = folder, domains.source, target
     return adaptation
 
 

@@ -33,7 +33,15 @@ class DomainAdaptation(Predicting):
         stages: What each stage left, by name, in order.
         labels: What the outputs of the last model stand for.
         results: What ``results.json`` holds.
+
+    Attributes:
+        source: Data of the source as it was trained on, with the features of ``feature_names``,
+            ``project`` and ``context``; ``None`` in an adaptation that was read from a folder.
+        target: Likewise of the target: with these options it is what to predict on.
     """
+
+    source: Dataset | None = None
+    target: Dataset | None = None
 
     def __init__(self, stages: Mapping[str, Stage], labels: LabelNames, results: Mapping[str, Any]):
         super().__init__(labels)

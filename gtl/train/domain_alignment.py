@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from inspect import signature
 from typing import Any
 
@@ -139,7 +139,7 @@ def train_alignment(start: Any, domains: Domains, plan: Plan) -> dict[str, Stage
             Tried(setting.title, folder, aligned(last, found.get("source"), domains, plan, setting))
             for setting, folder in zip(settings_of(plan), folders_of(plan))
         ]
-        found["align"], chosen = choose(tried, found.get("source"), domains, plan)
+        found["align"], chosen = choose(tried, found.get("source"), plan)
         last = found["source"] if chosen == "source" else found["align"]
     elif "source" in found:
         last = found["source"]
@@ -175,9 +175,8 @@ def aligned(
             data = drawn_like_target(source, domains, plan.seed)
         if ALIGNMENTS[setting.method].after_source:
             last = source
-    where = replace(domains, source=data)
     folder, criterion = folders_of(plan)[index], alignment.criterion
-    return _trained(last, where, plan, "align", folder, criterion, setting, training)
+    return _trained(last, domains, plan, "align", folder, criterion, setting, training, data)
 
 
 def _trained(
@@ -189,8 +188,9 @@ def _trained(
     criterion: str,
     setting: Setting | None = None,
     training: Mapping[str, Any] | None = None,
+    data: Dataset | None = None,
 ) -> Model:
-    """One training on the source's labels, with a domain task or without."""
+    """One training on the source's labels, or ``data``, with a domain task or without."""
     tasks, weighting = [], plan.weighting
     if setting is not None:
         task = setting.task().on(domains.unlabeled)
@@ -208,7 +208,9 @@ def _trained(
     given = {**plan.options(stage, folder), **(training or {}), "readout": plan.readout, **own}
     arguments = {**_defaults(), **given}
     other = OtherData(validation, look_ahead_data(domains, plan) if tasks else None)
-    return fine_tuned(encoder_of(last), domains.source, **arguments, other=other)
+    return fine_tuned(
+        encoder_of(last), domains.source if data is None else data, **arguments, other=other
+    )
 
 
 def look_ahead_data(domains: Domains, plan: Plan) -> Dataset | None:

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gtl.train.domain_plan import Plan, Stage
-from gtl.train.domain_validation import ORACLE, criteria_of
-from gtl.train.domains import Domains
+from gtl.train.domain_validation import ORACLE
 from gtl.train.model import Model
 from gtl.train.transfer_criteria import CRITERIA
 
@@ -34,15 +33,12 @@ class Tried:
     model: Model
 
 
-def choose(
-    tried: Sequence[Tried], source: Stage | None, domains: Domains, plan: Plan
-) -> tuple[Model, str]:
+def choose(tried: Sequence[Tried], source: Stage | None, plan: Plan) -> tuple[Model, str]:
     """Select the best candidate by the criterion of the plan.
 
     Args:
         tried: The candidates; of equal ones an earlier one is preferred.
         source: The model of the source alone; ``None`` if it was not trained.
-        domains: All data.
         plan: How.
 
     Returns:
@@ -52,12 +48,11 @@ def choose(
     criterion = plan.alignment.criterion
     values = {each.title: _value(each.model, criterion) for each in tried}
     best = max(tried, key=lambda each: values[each.title])
-    lines = {each.title: each.model.history for each in tried}
+    lines = {each.title: [*each.model.history, _chosen(each.model)] for each in tried}
     used, title = "align", best.title
     if isinstance(source, Model):
-        found, _ = criteria_of(source, domains)
-        values[SOURCE] = found[criterion]
-        lines = {SOURCE: _one_line(source), **lines}
+        values[SOURCE] = _value(source, criterion)
+        lines = {SOURCE: [_chosen(source)], **lines}
         if plan.alignment.guard and values[SOURCE] >= values[title]:
             used, title = SOURCE, SOURCE
     best.model.results["selection"] = {
@@ -108,11 +103,10 @@ def what_each_selects(
 
 
 def _value(model: Model, criterion: str) -> float:
-    """Best value by a criterion over the epochs, which is that of the model."""
-    return max(float(line["criteria"][criterion]) for line in model.history)
+    """Value by a criterion at the epoch that was selected."""
+    return float(model.results["criteria"][criterion])
 
 
-def _one_line(source: Model) -> list[dict[str, Any]]:
-    """The epoch of the source's model that its validation data selected."""
-    epoch = source.results["epoch"]
-    return [line for line in source.history if line["epoch"] == epoch]
+def _chosen(model: Model) -> dict[str, Any]:
+    """The line of that epoch, which may be the start, epoch -1."""
+    return {"epoch": model.results["epoch"], "criteria": model.results["criteria"]}

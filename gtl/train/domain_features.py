@@ -1,4 +1,4 @@
-"""Feature columns that two domains have in common: by name, or as components of both together."""
+"""Feature columns that two domains have in common: by name, as components, with their context."""
 
 from __future__ import annotations
 
@@ -11,12 +11,17 @@ from torch import Tensor
 
 from gtl.data.dataset import Dataset
 from gtl.errors import ConfigError, DataError
+from gtl.train.context_features import context_means
 
 _DRAWS = 0  # seed of the randomized decomposition, which is part of the data and not of a run
 
 
 def common_features(
-    source: Dataset, target: Dataset, names: Sequence[Sequence[str]] | None, project: int | None
+    source: Dataset,
+    target: Dataset,
+    names: Sequence[Sequence[str]] | None,
+    project: int | None,
+    context: int | None = None,
 ) -> tuple[Dataset, Dataset]:
     """Both domains with the same node features.
 
@@ -27,6 +32,8 @@ def common_features(
             target; ``None`` if columns are the same already.
         project: Number of leading components of both domains together, in place of the features;
             ``None`` for the features themselves.
+        context: Longest walk of :func:`gtl.train.context_features.context_means`, whose means are
+            appended to the features, in the same scale; ``None`` for none.
 
     Raises:
         ConfigError: If an option does not fit the data.
@@ -35,7 +42,9 @@ def common_features(
     """
     if names is not None:
         source, target = by_name(source, target, names)
-    return (source, target) if project is None else projected(source, target, project)
+    if project is not None:
+        source, target = projected(source, target, project)
+    return (source, target) if context is None else in_context(source, target, context)
 
 
 def by_name(
@@ -94,12 +103,26 @@ def projected(source: Dataset, target: Dataset, count: int) -> tuple[Dataset, Da
     return _with_features(source, parts[0]), _with_features(target, parts[1])
 
 
+def in_context(source: Dataset, target: Dataset, steps: int) -> tuple[Dataset, Dataset]:
+    """Both domains with the means of the context of each node after its own features."""
+    own = [_features(data, which) for data, which in ((source, "source"), (target, "target"))]
+    graphs = [data.graph for data in (source, target)]
+    means = [context_means(graph, x, steps) for graph, x in zip(graphs, own) if graph is not None]
+    scale = _size(own) / max(_size(means), 1e-12)
+    both = [torch.cat([x, scale * mean], 1) for x, mean in zip(own, means)]
+    return _with_features(source, both[0]), _with_features(target, both[1])
+
+
+def _size(sides: Sequence[Tensor]) -> float:
+    return float(torch.cat(list(sides)).square().mean().sqrt())
+
+
 def _features(data: Dataset, which: str) -> Tensor:
     x = data.contents.node_features()
     if x is None or not x.is_floating_point():
         raise DataError(
             f"the {which} {data.spec} has no floating node features of one graph, which "
-            "`feature_names` and `project` are for; leave them out"
+            "`feature_names`, `project` and `context` are for; leave them out"
         )
     return x
 

@@ -55,6 +55,7 @@ def domains_of(
     unlabeled: Any = None,
     names: Sequence[Sequence[str]] | None = None,
     project: int | None = None,
+    context: int | None = None,
 ) -> Domains:
     """The data of an adaptation, checked to have the same features.
 
@@ -65,18 +66,22 @@ def domains_of(
         unlabeled: Likewise.
         names: Names of feature columns, likewise ``feature_names``.
         project: Likewise.
+        context: Likewise.
 
     Raises:
         DataError: If the domains have other items or features.
     """
     source, target = as_dataset(source), as_dataset(target)
     _require_same_items(source, target)
-    if (names is not None or project is not None) and not (corpus is None and unlabeled is None):
+    changed = not (names is None and project is None and context is None)
+    all_inputs = unlabeled is target
+    if changed and not (corpus is None and (unlabeled is None or all_inputs)):
         raise ConfigError(
-            "`feature_names` and `project` are for source and target alone; leave out `corpus` and "
-            "`unlabeled`"
+            "`feature_names`, `project` and `context` are for source and target alone; leave out "
+            "`corpus` and `unlabeled`"
         )
-    source, target = common_features(source, target, names, project)
+    source, target = common_features(source, target, names, project, context)
+    unlabeled = target if changed and all_inputs else unlabeled
     own = _unlabeled_part(target) if unlabeled is None else without_labels(as_dataset(unlabeled))
     sides = {"source": source, "target": target, "unlabeled": own}
     schema = _common_schema({**sides, **({} if corpus is None else {"corpus": as_dataset(corpus)})})

@@ -350,7 +350,7 @@ def results_of(
         candidates: All that were trained, in order.
     """
     chosen, job = best.training.history.best, best.training.job
-    seen = job.observed() != {}
+    seen = chosen.get("seen", {})  # where something else than the metric validated
     return {
         "metric": dataset.metric,
         "valid": value_on(model, dataset, "valid") if seen else chosen["valid"],
@@ -366,6 +366,7 @@ def results_of(
             samples=len(job.items),
             predict=prediction_of(model, dataset),
         ),
+        **seen,
         **findings_of(model.encoder),
         **({"selection": selected(best, candidates)} if len(candidates) > 1 else {}),
     }

@@ -254,7 +254,8 @@ class Training:
         """Keep the present weights as the best; without values the latest always are, uncopied."""
         latest = valid is None and self.job.average is None
         weights = self._weights() if latest else copy.deepcopy(self._weights())
-        self.history.best = {"epoch": epoch, "valid": valid, "model": weights}
+        seen = self.job.observed()
+        self.history.best = {"epoch": epoch, "valid": valid, "model": weights, "seen": seen}
 
     def _shown(self) -> dict[str, str]:
         valid = self.history.epochs[-1]["valid"]

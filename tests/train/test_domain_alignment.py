@@ -109,10 +109,9 @@ def test_the_picture_of_both_domains_is_in_the_folder(domains, tmp_path):
 
 
 def test_alignment_makes_domains_harder_to_tell_apart(domains):
-    how = {"method": "dann", "epochs": 60, "seed": 0, "settings": {"source": {"patience": 0}}}
-    found = gtl.adapt_domain(
-        GCN, *domains, candidates=[{"lr": 1e-2, "patience": 0}], criterion="source", **how
-    )
+    still = {"patience": 0, "lr": 1e-2}
+    how = {"method": "coral", "epochs": 60, "seed": 0, "settings": {"source": still}}
+    found = gtl.adapt_domain(GCN, *domains, candidates=[{"strength": 3.0, **still}], **how)
     before, after = (found.results["stages"][name]["a_distance"] for name in ("source", "align"))
     assert after < before - 0.2
 
@@ -272,6 +271,11 @@ def test_features_are_matched_by_name_or_refused(domains):
     assert small.model.encoder.schema.node.width == 3
     with pytest.raises(DataError, match="not comparable"):
         gtl.adapt_domain(GCN, source, target, **QUICK, project=3)
+    wide = gtl.adapt_domain(GCN, *domains, **QUICK, project=3, context=2, unlabeled=domains[1])
+    assert wide.model.encoder.schema.node.width == 6
+    assert gtl.evaluate(wide, wide.target)["acc"] == wide.results["test"]
+    with pytest.raises(ConfigError, match="source and target alone"):
+        gtl.adapt_domain(GCN, *domains, **QUICK, context=2, corpus=domains[0])
 
 
 @pytest.mark.parametrize(
@@ -325,3 +329,12 @@ def test_the_verb_aligns_and_its_config_repeats_it(tmp_path, capsys):
     assert cli.main(again) == 0
     tests = [json.loads((tmp_path / n / "results.json").read_text())["test"] for n in "ab"]
     assert tests[0] == tests[1]
+
+
+def test_a_fitted_head_at_the_start_may_be_selected(domains):
+    still = {"lr": 1e-12, "head_start": "fitted"}
+    how = {**QUICK, "candidates": [still], "settings": {"source": still}, "epochs": 2}
+    found = gtl.adapt_domain(GCN, *domains, **how)
+    assert found.stages["align"].results["epoch"] == -1
+    assert found.results["selection"]["by_criterion"]["infomax"]["epoch"] == -1
+    assert found.results["stages"]["source"]["epoch"] == -1

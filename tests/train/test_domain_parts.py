@@ -8,6 +8,7 @@ import torch
 import gtl
 from gtl.errors import ConfigError, DataError
 from gtl.graph import Graph
+from gtl.train.context_features import context_means
 from gtl.train.domain_choice import what_each_selects
 from gtl.train.domain_distance import domain_distance
 from gtl.train.domain_features import by_name, common_features, projected
@@ -99,3 +100,39 @@ def test_the_oracle_is_a_bound_of_what_criteria_select():
     found = what_each_selects({"source": lines[:1], "dann": lines})
     assert found["source"]["candidate"] == "source" and found["dev"]["epoch"] == 1
     assert found["oracle"]["test"] == max(each["test"] for each in found.values())
+
+
+def test_the_context_of_a_node_is_what_walks_meet_more_often_than_by_chance():
+    rng = torch.Generator().manual_seed(0)
+    n, steps = 13, 3
+    ends = torch.randint(n - 1, (2, 20), generator=rng)  # the last node has no edge
+    ends = ends[:, ends[0] != ends[1]]
+    graph = Graph(torch.cat([*ends]), torch.cat([*ends.flip(0)]), n)
+    x = torch.randn(n, 4, generator=rng)
+    adjacency = torch.zeros(n, n, dtype=torch.float64)
+    adjacency.index_put_((graph.dst, graph.src), torch.ones(()).double(), accumulate=True)
+
+    def normed(matrix):
+        sums = matrix.sum(1, keepdim=True)
+        return torch.where(sums > 0, matrix / sums, 0.0)
+
+    hop = normed(adjacency)
+    walks = normed(
+        sum(torch.matrix_power(hop, k) / k for k in range(1, steps + 1)).fill_diagonal_(0)
+    )
+    columns = walks.sum(0).clamp(min=1e-300)
+    shared = (n * walks / columns).log().clamp(min=0)  # log 0 is minus infinity, which is cut off
+    expected = normed(shared) @ x.double()
+    assert torch.allclose(context_means(graph, x, steps).double(), expected, atol=1e-5)
+    assert context_means(graph, x, steps)[-1].tolist() == [0.0] * 4
+
+
+def test_context_is_appended_in_the_scale_of_the_features():
+    one, other = (data(5 * torch.randn(9, 3), name) for name in "ab")
+    left, right = common_features(one, other, None, None, context=2)
+    assert left.graph.x.shape == (9, 6) and torch.equal(left.graph.x[:, :3], one.graph.x)
+    both = torch.cat([left.graph.x, right.graph.x])
+    sizes = [float(part.square().mean()) for part in (both[:, :3], both[:, 3:])]
+    assert sizes[0] == pytest.approx(sizes[1], rel=1e-4)
+    with pytest.raises(ConfigError, match="`context` is 0"):
+        common_features(one, other, None, None, context=0)
