@@ -16,6 +16,7 @@ Finished runs are kept in ``--out``; the same command goes on where it stopped.
 
 from __future__ import annotations
 
+import copy
 import time
 import warnings
 from collections.abc import Mapping
@@ -50,6 +51,7 @@ STAGES = {"pretrain": {"epochs": 40}}
 TRAINING = {"epochs": 100, "patience": 30}
 TUNED = ("scratch", "pre-trained", "source, then target", "three stages", CHOSEN)
 TENTH = "tenth"
+BOTH = "target labels in joint"
 WIDE = [{"name": "bottleneck", "hidden": 32}, "layerwise"]
 AUTOENCODER = {"task": "masked_autoencoder"}
 # What is changed before the last stage, which has the recipe's own adapters in all of these.
@@ -63,7 +65,7 @@ CHANGES: Mapping[str, Mapping[str, Any]] = {
     },
     "infomax at a tenth": {"task": "infomax", "weighting": _weight("infomax", 0.1)},
     "no pre-training": {"pretrain": False},
-    "target labels in joint": {"both_labels": True},
+    BOTH: {},
 }
 # What is changed in the last stage alone: its adapter and its settings.
 LAST: Mapping[str, tuple[Any, Mapping[str, Any]]] = {
@@ -72,7 +74,7 @@ LAST: Mapping[str, tuple[Any, Mapping[str, Any]]] = {
     "adapt at 3e-2": ("bottleneck", {"lr": 3e-2}),
 }
 # What validation data selected among these, on seeds from 100 on.
-CHANGED: Mapping[str, Any] = {"both_labels": True}
+CHANGED: Mapping[str, Any] = AUTOENCODER  # with the target labels in joint
 CHANGED_LAST: tuple[Any, ...] = ()
 
 
@@ -117,15 +119,16 @@ def tried(source: Dataset, target: Dataset, seed: int) -> dict[str, Any]:
     few, found, joint = with_labels(target, TENTH), {}, None
     starts: dict[str, Any] = {}
     for change, options in CHANGES.items():
+        options = {**options, "few": few} if change == BOTH else options
         stage = until_joint(source, few, seed, starts=starts, **options)
         joint = joint or stage
-        found[change] = last_stage(stage, source, few, seed)
-        if change in ("three stages", "target labels in joint"):
+        found[change] = last_stage(stage, few, seed)
+        if change in ("three stages", BOTH):
             how = {**TRAINING, "seed": seed}
             tuned = gtl.finetune(gtl.Run(stage.encoder, {}), few, **how)
             found[f"{change}, all of the encoder"] = summary(tuned.results)
     for change, (adapter, settings) in LAST.items():
-        found[change] = last_stage(joint, source, few, seed, adapter, **settings)
+        found[change] = last_stage(joint, few, seed, adapter, **settings)
     return found
 
 
@@ -135,19 +138,23 @@ def until_joint(
     seed: int,
     *,
     task: Any = TASK,
-    both_labels: bool = False,
+    few: Dataset | None = None,
     pretrain: bool = True,
     starts: dict[str, Any],
     **options: Any,
 ) -> gtl.Model:
-    """The joint model of the recipe; encoders that were pre-trained before are in ``starts``."""
+    """The joint model of the recipe, of ``few`` target labels too if they are given.
+
+    Encoders that were pre-trained before are in ``starts``.
+    """
     how = {"task": task, "settings": {**STAGES, "joint": TRAINING}, "seed": seed}
+    target = replace(target, labels=None, split={})  # no stage needs them, nor is it probed then
     name = str(task)
     if pretrain and name not in starts:
         found = gtl.adapt_domain(ENCODER, source, target, stages=["pretrain"], **how)
         starts[name] = found.stages["pretrain"]
     first = starts[name] if pretrain else ENCODER
-    labeled = joined(source, target) if both_labels else source
+    labeled = source if few is None else joined(source, few)
     found = gtl.adapt_domain(first, labeled, target, stages=["joint"], **how, **options)
     stage: gtl.Model = found.stages["joint"]
     return stage
@@ -155,15 +162,15 @@ def until_joint(
 
 def last_stage(
     joint: Any,
-    source: Dataset,
     few: Dataset,
     seed: int,
     adapter: Any = "bottleneck",
     **settings: Any,
 ) -> dict[str, float]:
-    """What adapters and head give on the few labels."""
-    how = {"adapter": adapter, "settings": {"adapt": {**TRAINING, **settings}}, "seed": seed}
-    return summary(gtl.adapt_domain(joint, source, few, stages=["adapt"], **how).results)
+    """What adapters and head give on the few labels: the stage ``adapt`` without its probes."""
+    head = copy.deepcopy(joint.predictor.head)
+    how = {**TRAINING, **settings, "seed": seed, "adapter": adapter}
+    return summary(gtl.finetune(gtl.Run(joint.encoder, {}), few, head=head, **how).results)
 
 
 def joined(source: Dataset, target: Dataset) -> Dataset:
@@ -197,9 +204,9 @@ def ways(source: Dataset, target: Dataset, seed: int, budgets: tuple[str, ...]) 
             ("source, then target", gtl.Run(known.encoder, {})),
         ):
             found[f"{way}, {budget}"] = summary(gtl.finetune(start, few, **how).results)
-        found[f"three stages, {budget}"] = last_stage(joint, source, few, seed)
-        changed = until_joint(source, few, seed, starts=starts, **CHANGED)
-        found[f"{CHOSEN}, {budget}"] = last_stage(changed, source, few, seed, *CHANGED_LAST)
+        found[f"three stages, {budget}"] = last_stage(joint, few, seed)
+        changed = until_joint(source, few, seed, few=few, starts=starts, **CHANGED)
+        found[f"{CHOSEN}, {budget}"] = last_stage(changed, few, seed, *CHANGED_LAST)
     return found
 
 
