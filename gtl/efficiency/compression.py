@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from gtl.adapters.sites import in_eval_mode
 from gtl.checkpoint import read_json
 from gtl.data.dataset import Dataset
 from gtl.data.loading import load
@@ -177,7 +178,9 @@ def _measured(
     if data is None:
         return found
     predict, items = prediction_of(model, data)
-    return {**found, **inference_cost(predict, _TIMED, seconds=1.0), "batch_items": items}
+    with in_eval_mode(model):
+        cost = inference_cost(predict, _TIMED, seconds=1.0)
+    return {**found, **cost, "batch_items": items}
 
 
 def _results(

@@ -31,6 +31,7 @@ from gtl.train.device import module_device
 from gtl.train.model import Model
 
 CRITERIA = ("taylor", "magnitude")
+_TIE = 1e-6  # of the size of the weights in a score by the loss
 _BATCH, _MOST = 64, 2000  # items of a batch, and of all batches that are looked at
 
 
@@ -74,7 +75,10 @@ def pruned(
     require_sliceable(model)
     work = copy.deepcopy(model)
     batches = [] if data is None else list(_batches(work, data, seed))
-    between, inside = _magnitudes(work) if criterion == "magnitude" else _changes(work, batches)
+    between, inside = _magnitudes(work)
+    if criterion == "taylor":
+        found = _changes(work, batches)
+        between, inside = _refined(found[0], between), _refined(found[1], inside)
     done = sliced(work, chosen(work, between, inside, keep))
     if recalibrate and batches:
         recalibrated(done, batches)
@@ -102,7 +106,7 @@ def chosen(
     heads = conv.heads if isinstance(conv, GATConvolution) and conv.merge == "concat" else 1
     scores = [s for s in between if s is not None]
     if any(block.residual for block in encoder.blocks) or encoder.jk in ("sum", "max"):
-        scores = [torch.stack([s / s.sum().clamp(min=1e-30) for s in scores]).sum(0)] * len(scores)
+        scores = [torch.stack([_shares(s) for s in scores]).sum(0)] * len(scores)
     # The embedding is no output of attention, but layers have one width: a multiple of the heads.
     count = max(round(keep * len(scores[0]) / heads), 1)
     rows = iter([_most(score.view(heads, -1).sum(0), count, heads) for score in scores])
@@ -172,6 +176,18 @@ def _changes(
         [None if raw else sums[places[0]], *between],
         [None if part is None else sums[part] for part in inner],
     )
+
+
+def _refined(scores: Sequence[Tensor | None], ties: Sequence[Tensor | None]) -> list[Tensor | None]:
+    """Scores, and among equal ones, such as those of channels that no item activates, others."""
+    parts = [
+        None if s is None or t is None else (_shares(s), _shares(t)) for s, t in zip(scores, ties)
+    ]
+    return [None if part is None else part[0] + _TIE * part[1] for part in parts]
+
+
+def _shares(scores: Tensor) -> Tensor:
+    return scores / scores.sum().clamp(min=torch.finfo(scores.dtype).tiny)
 
 
 @contextmanager

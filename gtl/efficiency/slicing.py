@@ -68,14 +68,15 @@ def sliced(model: Model, channels: Channels) -> Model:
         model.target.class_weights,
         None if model.predictor.properties is None else model.predictor.properties.columns,
     )
+    like = next(encoder.parameters())
+    slim, target = slim.to(like), target.to(like)  # before: copies into other numbers are rounded
     _copy(encoder, slim, _encoder_rows(encoder, channels))
     _copy(model.target, target, _target_rows(model, final, features))
     assert isinstance(target.predictor, Predictor)
     _keep_unit_of_properties(model.predictor, target.predictor)
     done = Model(slim, target, model.labels, model.fan_out)
     done.trained_on, done.history, done.results = model.trained_on, model.history, model.results
-    like = next(encoder.parameters())
-    return done.to(like.device, like.dtype).train(model.training)
+    return done.train(model.training)
 
 
 def require_sliceable(model: Model) -> None:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from gtl.adapters.adapted import frozen_names
+from gtl.adapters.sites import in_eval_mode
 from gtl.adapters.trainable import count_parameters
 from gtl.metrics import direction
 from gtl.train.inference_cost import inference_cost
@@ -63,7 +64,8 @@ def footprint(
     items = None
     if predict is not None:
         call, items = predict
-        cost = inference_cost(call)
+        with in_eval_mode(model):
+            cost = inference_cost(call)
     return {
         **_sizes(model),
         "parts": {name: _sizes(part) for name, part in parts.items()},
