@@ -64,6 +64,7 @@ class Target:
         labels: Labels that are left; 0 for all of the split's.
         per_class: Labels of each class, of a node-level set without a split.
         epochs: Of trainings from scratch; ``None`` for the default.
+        student_epochs: Of the student's training, likewise.
         methods: Methods that are tried; all by default.
     """
 
@@ -77,6 +78,7 @@ class Target:
     labels: int = 0
     per_class: int = 0
     epochs: int | None = None
+    student_epochs: int | None = None
     methods: tuple[str, ...] = field(default=())
 
 
@@ -94,9 +96,17 @@ SETS = {
         {"name": "gin", "width": 32, "depth": 2},
         pretrain=("infomax", 5),
         epochs=20,
+        student_epochs=20,
     ),
     "molbbbp, 300": Target(
-        "ogb:ogbg-molbbbp", 3, "molecules", "layerwise", 0.6, STUDENT, labels=300
+        "ogb:ogbg-molbbbp",
+        2,
+        "molecules",
+        "layerwise",
+        0.6,
+        STUDENT,
+        labels=300,
+        student_epochs=20,
     ),
     "Photo, 20 a class": Target(
         "npz:amazon_electronics_photo",
@@ -115,7 +125,7 @@ STEPS: Mapping[str, Callable[[Target], list[Any]]] = {
     "pruned": lambda t: [{"name": "prune", "keep": t.keep}, "finetune"],
     "pruned, no training": lambda t: [{"name": "prune", "keep": t.keep}],
     "low rank": lambda t: [{"name": "low_rank", "energy": 0.9}],
-    "distilled": lambda t: [{"name": "distill", "student": t.student, "epochs": t.epochs}],
+    "distilled": lambda t: [{"name": "distill", "student": t.student, "epochs": t.student_epochs}],
 }
 # Methods that quantize the result of another.
 AFTER = {"pruned + int8": "pruned", "distilled + int8": "distilled"}

@@ -12,6 +12,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -157,8 +158,8 @@ def _changes(
     inner = [b.conv.mlp[1] if isinstance(b.conv, GINConvolution) else None for b in encoder.blocks]
     sums: dict[nn.Module, Tensor] = {}
     model.eval()
-    for part in model.parameters():
-        part.requires_grad_(True)
+    for parameter in model.parameters():
+        parameter.requires_grad_(True)
     for graph in batches:
         with _outputs([*places, *(part for part in inner if part is not None)]) as outputs:
             nodes = encoder(graph)
@@ -211,13 +212,15 @@ def _outputs(parts: Sequence[nn.Module]) -> Iterator[dict[nn.Module, Tensor]]:
 @torch.no_grad()
 def _magnitudes(model: Model) -> tuple[list[Tensor | None], list[Tensor | None]]:
     """Length of the weights that make a channel times that of those that read it."""
-    encoder, between, inside = model.encoder, [], []
+    encoder = model.encoder
+    between: list[Tensor | None] = []
+    inside: list[Tensor | None] = []
     raw = isinstance(encoder.embed, RawFeatures)
     made: list[Tensor | None] = [None if raw else _made_by_embedding(encoder.embed)]
     read = []
     for block in encoder.blocks:
-        conv = block.conv
-        first = conv.mlp[0].weight if isinstance(conv, GINConvolution) else conv.linear.weight
+        conv: Any = block.conv
+        first = conv.mlp[0].weight if inner_width(block) else conv.linear.weight
         own = getattr(conv, "own", None)
         read.append(first.norm(dim=0) + (own.weight.norm(dim=0) if own is not None else 0))
         made.append(_made_by(block))
@@ -225,6 +228,7 @@ def _magnitudes(model: Model) -> tuple[list[Tensor | None], list[Tensor | None]]
             inside.append(conv.mlp[0].weight.norm(dim=1) * conv.mlp[2].weight.norm(dim=0))
         else:
             inside.append(None)
+    assert made[-1] is not None
     read.append(torch.ones_like(made[-1]))
     for size, weight in zip(made, read):
         between.append(None if size is None else size * weight)
@@ -241,12 +245,12 @@ def _made_by_embedding(embed: nn.Module) -> Tensor:
     return torch.stack(squares).sum(0).sqrt()
 
 
-def _made_by(block: nn.Module) -> Tensor:
+def _made_by(block: Any) -> Tensor:
     """Length of the row that makes each channel; a batch norm sets it to its own weight."""
     if isinstance(block.norm, nn.BatchNorm1d):
         return block.norm.weight.abs() + block.norm.bias.abs()
     conv = block.conv
-    if isinstance(conv, GINConvolution):
+    if inner_width(block):
         return conv.mlp[2].weight.norm(dim=1) + conv.mlp[2].bias.abs()
     rows = conv.linear.weight.norm(dim=1)
     if not isinstance(conv, GATConvolution):

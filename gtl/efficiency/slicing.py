@@ -195,7 +195,7 @@ def _heads() -> dict[type, str]:
     return {HEADS.get("linear"): "map.weight", HEADS.get("mlp"): "maps.0.weight"}
 
 
-def _head_spec(head: nn.Module) -> dict[str, Any]:
+def _head_spec(head: Any) -> dict[str, Any]:
     spec = HEADS.spec(head)
     if spec["name"] == "mlp" and spec.get("depth", 2) > 1:
         spec["hidden"] = head.maps[0].out_features

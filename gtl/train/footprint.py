@@ -106,7 +106,8 @@ def time_to_quality(
     better = None if metric is None else direction(metric)
     sign = -1.0 if better == "lower" else 1.0
     known = [sign * line["valid"] for line in epochs if line.get("valid") is not None]
-    unknown = {"quality": None, "seconds_to_quality": None, "samples_to_quality": None}
+    names = ("quality", "seconds_to_quality", "samples_to_quality")
+    unknown: dict[str, float | int | None] = dict.fromkeys(names)
     if not known or better is None:
         return unknown
     best = max(known)
