@@ -82,21 +82,21 @@ class Target:
     methods: tuple[str, ...] = field(default=())
 
 
-SMALL = {"name": "gin", "width": 96, "depth": 3}
+GRAPHS = {"name": "gin", "width": 128, "depth": 2}
 MLP = {"name": "mlp", "width": 128}
 STUDENT = {"name": "gin", "width": 128, "depth": 3}
 SETS = {
     "Cora": Target("planetoid:cora", 5, "gcn", "bottleneck", 0.25, MLP, pretrain=("bootstrap", 50)),
-    "PROTEINS": Target(
-        "tu:PROTEINS",
+    "IMDB-BINARY": Target(
+        "tu:IMDB-BINARY",
         5,
-        SMALL,
+        GRAPHS,
         "bottleneck",
         0.5,
-        {"name": "gin", "width": 32, "depth": 2},
-        pretrain=("infomax", 5),
-        epochs=20,
-        student_epochs=20,
+        {"name": "gin", "width": 48, "depth": 2},
+        pretrain=("infomax", 3),
+        epochs=15,
+        student_epochs=15,
     ),
     "molbbbp, 300": Target(
         "ogb:ogbg-molbbbp",

@@ -166,7 +166,7 @@ def _sizes(model: nn.Module) -> dict[str, int]:
 
 def _peaks() -> dict[str, int | None]:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    on_device = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None
+    on_device = torch.cuda.max_memory_allocated() if torch.cuda.is_initialized() else None
     return {
         "peak_memory_bytes": peak if sys.platform == "darwin" else peak * 1024,
         "peak_device_memory_bytes": on_device,

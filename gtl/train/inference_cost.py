@@ -111,8 +111,13 @@ def _fan_out(
 
 
 def _timed(call: Callable[[], Any]) -> float:
+    _wait()
     started = time.perf_counter()
     call()
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
+    _wait()
     return time.perf_counter() - started
+
+
+def _wait() -> None:
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
