@@ -9,7 +9,7 @@ LONG := benchmarks/ogb_%.py benchmarks/auxiliary_weighting.py benchmarks/few_sho
 	benchmarks/adapters.py benchmarks/spatio_temporal.py benchmarks/film_transfer.py \
 	benchmarks/molecules.py benchmarks/pretrain_molecules.py benchmarks/noise.py \
 	benchmarks/consistency.py \
-	benchmarks/domain_recipe.py benchmarks/domain_adaptation.py
+	benchmarks/domain_recipe.py benchmarks/domain_adaptation.py benchmarks/compression.py
 CLAIMS := $(filter-out $(LONG),$(wildcard benchmarks/[a-z]*.py))
 
 .PHONY: help demo test slow check bench

@@ -27,6 +27,7 @@ SMALL = {
     "probe_or_tune": [
         *("--data", "demo:shapes", "--repeats", "2", "--epochs", "1", "--width", "8"),
     ],
+    "pareto_front": ["--seeds", "2", "--epochs", "1", "--width", "8"],
     "few_shot_with_category_graph": ["--splits", "2", "--shots", "1"],
     "molecules_in_scikit_learn": [
         *("--corpus", "demo:solubility", "--labels", "60", "--splits", "2"),

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from gtl.adapters.sites import in_eval_mode
 from gtl.checkpoint import read_json
 from gtl.data.dataset import Dataset
 from gtl.data.loading import load
@@ -126,6 +127,7 @@ def _config_of(source: Model, run: Any) -> dict[str, Any]:
 def _data(dataset: Any, config: Mapping[str, Any], root: Path | str | None) -> Dataset | None:
     """Data that were given, else those of the run, else none."""
     if isinstance(dataset, (str, Path, Mapping)) or (dataset is None and "data" in config):
+        given: dict[str, Any]
         given = dict(dataset) if isinstance(dataset, Mapping) else {"spec": dataset}
         before = {"spec": config.get("data"), **config.get("data_options", {})}
         if given.get("spec") in (None, before["spec"]):
@@ -167,17 +169,19 @@ def _measured(
 ) -> dict[str, float | int | None]:
     """Quality and cost of one end."""
     parts = model.models if isinstance(model, Ensemble) else [model]
-    tensors = state or dict(enumerate(v for part in parts for _, v in named_state(part)))
+    tensors = state or {f"{i}.{k}": v for i, m in enumerate(parts) for k, v in named_state(m)}
     found: dict[str, Any] = {
         "valid": None if data is None else value_on(model, data, "valid"),
         "test": None if data is None else value_on(model, data, "test"),
         "parameters": sum(p.numel() for p in model.parameters()),
-        "bytes": state_size(tensors),  # type: ignore[arg-type]
+        "bytes": state_size(tensors),
     }
     if data is None:
         return found
     predict, items = prediction_of(model, data)
-    return {**found, **inference_cost(predict, _TIMED, seconds=1.0), "batch_items": items}
+    with in_eval_mode(model):
+        cost = inference_cost(predict, _TIMED, seconds=1.0)
+    return {**found, **cost, "batch_items": items}
 
 
 def _results(

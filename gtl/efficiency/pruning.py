@@ -12,6 +12,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +32,7 @@ from gtl.train.device import module_device
 from gtl.train.model import Model
 
 CRITERIA = ("taylor", "magnitude")
+_TIE = 1e-6  # of the size of the weights in a score by the loss
 _BATCH, _MOST = 64, 2000  # items of a batch, and of all batches that are looked at
 
 
@@ -74,7 +76,10 @@ def pruned(
     require_sliceable(model)
     work = copy.deepcopy(model)
     batches = [] if data is None else list(_batches(work, data, seed))
-    between, inside = _magnitudes(work) if criterion == "magnitude" else _changes(work, batches)
+    between, inside = _magnitudes(work)
+    if criterion == "taylor":
+        found = _changes(work, batches)
+        between, inside = _refined(found[0], between), _refined(found[1], inside)
     done = sliced(work, chosen(work, between, inside, keep))
     if recalibrate and batches:
         recalibrated(done, batches)
@@ -102,7 +107,7 @@ def chosen(
     heads = conv.heads if isinstance(conv, GATConvolution) and conv.merge == "concat" else 1
     scores = [s for s in between if s is not None]
     if any(block.residual for block in encoder.blocks) or encoder.jk in ("sum", "max"):
-        scores = [torch.stack([s / s.sum().clamp(min=1e-30) for s in scores]).sum(0)] * len(scores)
+        scores = [torch.stack([_shares(s) for s in scores]).sum(0)] * len(scores)
     # The embedding is no output of attention, but layers have one width: a multiple of the heads.
     count = max(round(keep * len(scores[0]) / heads), 1)
     rows = iter([_most(score.view(heads, -1).sum(0), count, heads) for score in scores])
@@ -153,8 +158,8 @@ def _changes(
     inner = [b.conv.mlp[1] if isinstance(b.conv, GINConvolution) else None for b in encoder.blocks]
     sums: dict[nn.Module, Tensor] = {}
     model.eval()
-    for part in model.parameters():
-        part.requires_grad_(True)
+    for parameter in model.parameters():
+        parameter.requires_grad_(True)
     for graph in batches:
         with _outputs([*places, *(part for part in inner if part is not None)]) as outputs:
             nodes = encoder(graph)
@@ -172,6 +177,18 @@ def _changes(
         [None if raw else sums[places[0]], *between],
         [None if part is None else sums[part] for part in inner],
     )
+
+
+def _refined(scores: Sequence[Tensor | None], ties: Sequence[Tensor | None]) -> list[Tensor | None]:
+    """Scores, and among equal ones, such as those of channels that no item activates, others."""
+    parts = [
+        None if s is None or t is None else (_shares(s), _shares(t)) for s, t in zip(scores, ties)
+    ]
+    return [None if part is None else part[0] + _TIE * part[1] for part in parts]
+
+
+def _shares(scores: Tensor) -> Tensor:
+    return scores / scores.sum().clamp(min=torch.finfo(scores.dtype).tiny)
 
 
 @contextmanager
@@ -195,13 +212,15 @@ def _outputs(parts: Sequence[nn.Module]) -> Iterator[dict[nn.Module, Tensor]]:
 @torch.no_grad()
 def _magnitudes(model: Model) -> tuple[list[Tensor | None], list[Tensor | None]]:
     """Length of the weights that make a channel times that of those that read it."""
-    encoder, between, inside = model.encoder, [], []
+    encoder = model.encoder
+    between: list[Tensor | None] = []
+    inside: list[Tensor | None] = []
     raw = isinstance(encoder.embed, RawFeatures)
     made: list[Tensor | None] = [None if raw else _made_by_embedding(encoder.embed)]
     read = []
     for block in encoder.blocks:
-        conv = block.conv
-        first = conv.mlp[0].weight if isinstance(conv, GINConvolution) else conv.linear.weight
+        conv: Any = block.conv
+        first = conv.mlp[0].weight if inner_width(block) else conv.linear.weight
         own = getattr(conv, "own", None)
         read.append(first.norm(dim=0) + (own.weight.norm(dim=0) if own is not None else 0))
         made.append(_made_by(block))
@@ -209,6 +228,7 @@ def _magnitudes(model: Model) -> tuple[list[Tensor | None], list[Tensor | None]]
             inside.append(conv.mlp[0].weight.norm(dim=1) * conv.mlp[2].weight.norm(dim=0))
         else:
             inside.append(None)
+    assert made[-1] is not None
     read.append(torch.ones_like(made[-1]))
     for size, weight in zip(made, read):
         between.append(None if size is None else size * weight)
@@ -225,12 +245,12 @@ def _made_by_embedding(embed: nn.Module) -> Tensor:
     return torch.stack(squares).sum(0).sqrt()
 
 
-def _made_by(block: nn.Module) -> Tensor:
+def _made_by(block: Any) -> Tensor:
     """Length of the row that makes each channel; a batch norm sets it to its own weight."""
     if isinstance(block.norm, nn.BatchNorm1d):
         return block.norm.weight.abs() + block.norm.bias.abs()
     conv = block.conv
-    if isinstance(conv, GINConvolution):
+    if inner_width(block):
         return conv.mlp[2].weight.norm(dim=1) + conv.mlp[2].bias.abs()
     rows = conv.linear.weight.norm(dim=1)
     if not isinstance(conv, GATConvolution):

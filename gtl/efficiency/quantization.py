@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -62,7 +63,7 @@ def named_state(model: Model, parameters: bool = False) -> list[tuple[str, Tenso
     return found
 
 
-def state_size(state: State) -> int:
+def state_size(state: Mapping[str, Tensor | Int8]) -> int:
     """Bytes of a state."""
     return sum(value.nbytes for value in state.values())
 

@@ -68,14 +68,15 @@ def sliced(model: Model, channels: Channels) -> Model:
         model.target.class_weights,
         None if model.predictor.properties is None else model.predictor.properties.columns,
     )
+    like = next(encoder.parameters())
+    slim, target = slim.to(like), target.to(like)  # before: copies into other numbers are rounded
     _copy(encoder, slim, _encoder_rows(encoder, channels))
     _copy(model.target, target, _target_rows(model, final, features))
     assert isinstance(target.predictor, Predictor)
     _keep_unit_of_properties(model.predictor, target.predictor)
     done = Model(slim, target, model.labels, model.fan_out)
     done.trained_on, done.history, done.results = model.trained_on, model.history, model.results
-    like = next(encoder.parameters())
-    return done.to(like.device, like.dtype).train(model.training)
+    return done.train(model.training)
 
 
 def require_sliceable(model: Model) -> None:
@@ -194,7 +195,7 @@ def _heads() -> dict[type, str]:
     return {HEADS.get("linear"): "map.weight", HEADS.get("mlp"): "maps.0.weight"}
 
 
-def _head_spec(head: nn.Module) -> dict[str, Any]:
+def _head_spec(head: Any) -> dict[str, Any]:
     spec = HEADS.spec(head)
     if spec["name"] == "mlp" and spec.get("depth", 2) > 1:
         spec["hidden"] = head.maps[0].out_features

@@ -204,7 +204,7 @@ def soft_losses(scores: Tensor, taught: Tensor, kind: str | None, temperature: f
     if kind == "multiclass":
         each = F.kl_div(scaled.log_softmax(1), taught, reduction="none").sum(1)
     else:
-        own = (F.logsigmoid(scaled), F.logsigmoid(-scaled))
-        each = sum(F.kl_div(log, p, reduction="none") for log, p in zip(own, (taught, 1 - taught)))
-        each = each.mean(1)
+        on, off = F.logsigmoid(scaled), F.logsigmoid(-scaled)
+        each = F.kl_div(on, taught, reduction="none")
+        each = (each + F.kl_div(off, 1 - taught, reduction="none")).mean(1)
     return each * temperature**2

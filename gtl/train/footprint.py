@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from gtl.adapters.adapted import frozen_names
+from gtl.adapters.sites import in_eval_mode
 from gtl.adapters.trainable import count_parameters
 from gtl.metrics import direction
 from gtl.train.inference_cost import inference_cost
@@ -63,7 +64,8 @@ def footprint(
     items = None
     if predict is not None:
         call, items = predict
-        cost = inference_cost(call)
+        with in_eval_mode(model):
+            cost = inference_cost(call)
     return {
         **_sizes(model),
         "parts": {name: _sizes(part) for name, part in parts.items()},
@@ -104,7 +106,8 @@ def time_to_quality(
     better = None if metric is None else direction(metric)
     sign = -1.0 if better == "lower" else 1.0
     known = [sign * line["valid"] for line in epochs if line.get("valid") is not None]
-    unknown = {"quality": None, "seconds_to_quality": None, "samples_to_quality": None}
+    names = ("quality", "seconds_to_quality", "samples_to_quality")
+    unknown: dict[str, float | int | None] = dict.fromkeys(names)
     if not known or better is None:
         return unknown
     best = max(known)
@@ -163,7 +166,7 @@ def _sizes(model: nn.Module) -> dict[str, int]:
 
 def _peaks() -> dict[str, int | None]:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    on_device = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None
+    on_device = torch.cuda.max_memory_allocated() if torch.cuda.is_initialized() else None
     return {
         "peak_memory_bytes": peak if sys.platform == "darwin" else peak * 1024,
         "peak_device_memory_bytes": on_device,

@@ -68,7 +68,7 @@ def prediction_of(
     not read edges, and with a sample where the graph is large. Pairs are read with the whole graph.
 
     Args:
-        model: What predicts, or an encoder; it is put in eval mode for each call.
+        model: What predicts, or an encoder, in eval mode.
         data: Where the items are from.
         items: How many, at most; they are evenly spaced.
     """
@@ -83,14 +83,10 @@ def prediction_of(
 
     def predict() -> Tensor:
         rng = torch.Generator().manual_seed(0)
-        was_training = model.training
-        model.eval()
         graph = data.batch(index, module_device(model), fan_out, rng)
         # An adapted encoder would take the vectors of a frozen base from its cache.
         nodes = encoder._encode(graph) if isinstance(encoder, Adapted) else encoder(graph)
-        out = model.outputs(graph, nodes) if isinstance(model, Model) else nodes
-        model.train(was_training)
-        return out
+        return model.outputs(graph, nodes) if isinstance(model, Model) else nodes
 
     return predict, count
 
@@ -115,8 +111,13 @@ def _fan_out(
 
 
 def _timed(call: Callable[[], Any]) -> float:
+    _wait()
     started = time.perf_counter()
     call()
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
+    _wait()
     return time.perf_counter() - started
+
+
+def _wait() -> None:
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()

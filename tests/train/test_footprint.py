@@ -101,6 +101,12 @@ def test_counting_changes_no_value_and_ends_with_the_block():
     assert counter.total == known
 
 
+def test_a_prediction_is_measured_in_eval_mode_and_the_mode_comes_back():
+    model, seen = nn.Linear(3, 5).train(), []
+    footprint(model, 1.0, predict=(lambda: seen.append(model.training), 1))
+    assert seen and not any(seen) and model.training
+
+
 def test_parameters_and_bytes_are_given_by_part_and_follow_what_is_frozen():
     model = nn.Module()
     model.encoder, model.target = nn.Linear(3, 5), nn.Linear(5, 2)
@@ -155,12 +161,12 @@ def test_latency_is_the_median_and_the_95th_percentile_of_timed_calls():
     assert len(calls) == 1 + 1 + 1  # one at least is timed
 
 
-def test_a_measured_prediction_is_that_of_the_model_and_leaves_it_in_its_mode(communities):
-    model = gtl.finetune("gcn", communities, epochs=2).train()
+def test_a_measured_prediction_is_that_of_the_model(communities):
+    model = gtl.finetune("gcn", communities, epochs=2)
     predict, count = prediction_of(model, communities, 5)
     with torch.no_grad():
         found = predict()
-    assert count == len(found) == 5 and model.training
+    assert count == len(found) == 5
     index = torch.arange(5) * (len(communities) // 5)
     whole = gtl.predict(model, communities, raw=True)
     torch.testing.assert_close(found, whole[index])

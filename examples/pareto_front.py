@@ -1,0 +1,87 @@
+"""What compression costs in quality: the Pareto front of one target (Menghani 2023).
+
+Trains a model on nodes or graphs, compresses it in several ways and draws the metric on test data
+against bytes of the weights and latency of a prediction. Methods on the front, those that no other
+beats in both, are filled in the picture and marked with a star in the table, which has the metric
+as mean and standard deviation over seeds. On nodes the distilled student is an MLP that reads no
+neighbors (Zhang et al. 2022).
+
+    python examples/pareto_front.py --data planetoid:cora --encoder gcn --seeds 3
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import defaultdict
+from pathlib import Path
+from statistics import median
+
+import gtl
+from gtl.metrics import direction
+from gtl.report.compare import spread
+from gtl.report.pareto_plot import Point, front, plot_front
+
+COSTS = {"bytes": "kB of weights", "latency_p50_ms": "ms for 16 items"}
+UNITS = {"bytes": 1000, "latency_p50_ms": 1}
+
+
+def main() -> None:
+    """Parse the options, train, compress, print and draw."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--data", default="demo:shapes", help="any labeled data set")
+    parser.add_argument("--root", help="folder of named data sets; GTL_DATA by default")
+    parser.add_argument("--encoder", default="gin")
+    parser.add_argument("--width", type=int, default=64)
+    parser.add_argument("--epochs", type=int, default=50, help="of each training, at most")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--out", type=Path, default=Path("pareto_front.png"), help="the picture")
+    options = parser.parse_args()
+    tests, costs = defaultdict(list), defaultdict(lambda: defaultdict(list))
+    for seed in range(options.seeds):
+        data = gtl.load(options.data, root=options.root, seed=seed)
+        encoder = {"name": options.encoder, "width": options.width, "depth": 2}
+        model = gtl.finetune(encoder, data, epochs=options.epochs, seed=seed)
+        for name, ends in both_ends(model, data, options.epochs, seed).items():
+            tests[name].append(ends["test"])
+            for cost, title in COSTS.items():
+                costs[name][title].append(ends[cost] / UNITS[cost])
+    points = {
+        name: Point(
+            spread(values).mean, {t: median(v) for t, v in costs[name].items()}, spread(values).std
+        )
+        for name, values in tests.items()
+    }
+    better = direction(data.metric) or "higher"
+    fronts = {title: front(points, title, better) for title in COSTS.values()}
+    for name, point in points.items():
+        cells = [
+            f"{value:9.3g} {title}{'*' if name in fronts[title] else ' '}"
+            for title, value in point.costs.items()
+        ]
+        print(f"{name:32} test {data.metric} {spread(tests[name]).text()} {''.join(cells)}")
+    print(f"picture: {plot_front(points, list(COSTS.values()), data.metric, options.out, better)}")
+
+
+def both_ends(model: gtl.Model, data: gtl.Dataset, epochs: int, seed: int) -> dict[str, dict]:
+    """Quality and cost of the model and of its compressed forms, by name."""
+    half = {"name": "prune", "keep": 0.5}
+    tune = {"name": "finetune", "epochs": epochs}
+    methods = {
+        "int8": ["int8"],
+        "half of the channels": [half],
+        "half, fine-tuned": [half, tune],
+        "half, fine-tuned, int8": [half, tune, "int8"],
+        "low rank": [{"name": "low_rank", "energy": 0.9}],
+        "distilled": [{"name": "distill", "epochs": epochs}],
+    }
+    found = {}
+    for name, steps in methods.items():
+        small = gtl.compress(model, data, method=steps, seed=seed)
+        ends = small.results["compression"]
+        found.setdefault("full", ends["before"])
+        found[name] = ends["after"]
+    return found
+
+
+if __name__ == "__main__":
+    main()
