@@ -105,7 +105,9 @@ class Federation:
         state |= {} if own is None else self.kept.unpack(own)
         self.model.load_state_dict(state, strict=False)
         if statistics is not None:
-            head_of(self.model).use(statistics)
+            # A copy: what the head is given becomes its buffers, which are written to next time.
+            given = [value.clone() for value in _fields(statistics)]
+            head_of(self.model).use(ClassStatistics(*given))
         encoder, target = self.model.encoder, self.model.tasks[TARGET]
         yield Model(encoder, target, self.labels, self.settings.fan_out)  # type: ignore[arg-type]
 

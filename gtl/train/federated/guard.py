@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import math
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -80,6 +80,7 @@ class Guard:
     Args:
         federation: Model and plan.
         done: Rounds that an earlier process has done.
+        clients: Number of the client at each node, where that is known before the first reply.
 
     Attributes:
         inner: Flower's strategy.
@@ -87,14 +88,16 @@ class Guard:
         statistics: Of all clients' classes, where the head has a closed form.
     """
 
-    def __init__(self, federation: Federation, done: int = 0):
+    def __init__(
+        self, federation: Federation, done: int = 0, clients: Mapping[int, int] | None = None
+    ):
         self.federation, self.done = federation, done
         self.plan, self.codec = federation.plan, federation.codec
         self.inner = strategy_of(federation)
         self.round = Round(done)
         self.statistics: ClassStatistics | None = None
         self._pairs = factor_pairs(federation.model)
-        self._clients: dict[int, int] = {}  # number of the client at each node, once it is known
+        self._clients = dict(clients or {})
         self._vector, self._sent = federation.start, federation.start
         self._sizes: dict[int, int] = {}
         self._asked: list[int] = []
@@ -163,7 +166,8 @@ class Guard:
         self._vector = arrays_of(arrays)[VECTOR]
         if self.plan.share_head == "statistics":
             self._ask_for_statistics(grid)
-        messages = self.inner.configure_evaluate(self.round.number, arrays, config, grid)
+        with _sampling(self.plan.seed, self.round.number):
+            messages = self.inner.configure_evaluate(self.round.number, arrays, config, grid)
         return self._outgoing(messages, "evaluation")
 
     def aggregate_evaluate(self, turn: int, replies: Iterable[Any]) -> Any:

@@ -86,7 +86,8 @@ def run_rounds(
         state, frozen = federation.model.state_dict(), frozen_names(federation.model)
         folder.save_frozen({name: value for name, value in state.items() if name in frozen})
         record = _resumed(folder, federation, contexts)
-    guard = Guard(federation, len(record.lines))
+    nodes = {n: int(context.node_config["partition-id"]) for n, context in contexts.items()}
+    guard = Guard(federation, len(record.lines), nodes)
     guard.restore(record.strategy)
     total = federation.plan.rounds
     title = f"federate {federation.plan.strategy['name']}"
