@@ -28,7 +28,9 @@ def script(monkeypatch, tmp_path):
         return ENCODERS.build({"name": "gin", "width": 8, "depth": 2}, data.schema)
 
     monkeypatch.setattr(module, "begin", begin)
-    monkeypatch.setattr(module, "few_labels", lambda target, root, seed, labels: gtl.load("demo:shapes"))
+    monkeypatch.setattr(
+        module, "few_labels", lambda target, root, seed, labels: gtl.load("demo:shapes")
+    )
     monkeypatch.setattr(module, "TRAINING", {"epochs": 1, "batch_size": 60})
     monkeypatch.setattr(module, "RATES", (1e-3, 1e-2))
     return module

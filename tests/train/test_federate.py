@@ -14,7 +14,9 @@ import gtl
 from gtl.encoders import GCN, GIN
 from gtl.errors import CheckpointError, ConfigError, DataError, UnknownPartError
 
-pytest.importorskip("flwr", reason="Flower is not installed: pip install 'graph-transfer[federated]'")
+pytest.importorskip(
+    "flwr", reason="Flower is not installed: pip install 'graph-transfer[federated]'"
+)
 
 from gtl.train.federated import outcome, server_app  # noqa: E402
 from gtl.train.federated.client_app import client_app  # noqa: E402
@@ -152,7 +154,9 @@ def test_low_rank_products_are_averaged_and_not_their_factors(communities):
     data = without_valid(communities)
     found = {}
     for how in ("freeze", "product", "factors"):
-        model = gtl.federate(SMALL, data, adapter={"name": "lora", "rank": 1}, low_rank=how, **QUICK)
+        model = gtl.federate(
+            SMALL, data, adapter={"name": "lora", "rank": 1}, low_rank=how, **QUICK
+        )
         found[how] = weights(model)
         assert ("low_rank_lost" in model.history[-1]) == (how == "product")
     downs = [name for name in found["freeze"] if ".down." in name]
