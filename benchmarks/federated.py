@@ -58,10 +58,11 @@ PARTITIONS: Mapping[str, Any] = {
 }
 SETS = {f"{name}, {how}": (name, how) for name in DATA for how in PARTITIONS}
 METHODS: Mapping[str, Mapping[str, Any]] = {
-    REFERENCE: {"adapter": None, "bounds": True},
+    REFERENCE: {"adapter": None},
     "whole model, FedProx": {"adapter": None, "strategy": "fedprox"},
     "whole model, FedAdam": {"adapter": None, "strategy": "fedadam"},
-    "film": {"adapter": "film", "bounds": True},
+    "film": {"adapter": "film"},
+    "film, with its bounds": {"adapter": "film", "bounds": True},
     "film, FedProx": {"adapter": "film", "strategy": "fedprox"},
     "film, FedAdam": {"adapter": "film", "strategy": "fedadam"},
     "film, int8": {"adapter": "film", "compress": "int8"},

@@ -22,8 +22,7 @@ _GROUPS = {
         *("optimizer", "meta_share", "guard", "patience", "stride", "repeats", "workers"),
     ),
     "weights": (
-        *("warmup", "schedule", "head_start", "head_first", "batch_norm", "average"),
-        "members",
+        *("warmup", "schedule", "head_start", "head_first", "batch_norm", "average", "members"),
     ),
     "run": ("seed", "device", "out", "resume"),
 }
@@ -98,16 +97,21 @@ def pretrain(data: Any, root: Path | None, **options: Any) -> str:
     return f"last training losses: {losses}\nrun folder: {options['out']}"
 
 
-def finetune(data: Any, root: Path | None, **options: Any) -> str:
+def finetune(data: Any, root: Path | None, loop: str = "finetune", **options: Any) -> str:
     """Train on a labeled target, with auxiliary tasks if wanted."""
     import gtl
 
     dataset = read(data, root, options["seed"])
-    options["out"] = options["out"] or _default_folder("finetune", dataset.spec, options["seed"])
-    results = gtl.finetune(dataset=dataset, **options).results
+    options["out"] = options["out"] or _default_folder(loop, dataset.spec, options["seed"])
+    results = getattr(gtl, loop)(dataset=dataset, **options).results
     several = results.get("members")
     how = f"{len(several)} members" if several else f"epoch {results['epoch']}"
     return f"{_values(results)} ({how})\nrun folder: {options['out']}"
+
+
+def federate(data: Any, root: Path | None, **options: Any) -> str:
+    """Train one model on data that are divided among clients, in rounds."""
+    return finetune(data, root, "federate", **options)
 
 
 def _values(results: Mapping[str, Any]) -> str:
@@ -243,6 +247,7 @@ _VERBS: Mapping[str, Callable[..., str]] = {
     "demo": demo,
     "pretrain": pretrain,
     "finetune": finetune,
+    "federate": federate,
     "probe": probe,
     "compare": compare,
     "adapt": adapt,
@@ -282,6 +287,7 @@ def _parser() -> Any:
     loops: dict[str, tuple[Callable[..., Any], str]] = {
         "pretrain": (gtl.pretrain, "data"),
         "finetune": (gtl.finetune, "dataset"),
+        "federate": (gtl.federate, "dataset"),
         "probe": (gtl.probe, "dataset"),
         "compare": (gtl.compare, "dataset"),
         "adapt": (gtl.adapt_domain, "target"),
@@ -291,7 +297,7 @@ def _parser() -> Any:
     for name, (loop, data) in loops.items():
         _add_data(subs[name], "what to read: a spec, or a mapping of spec and reader's options")
         _add_loop(subs[name], loop, data)
-    for name in ("pretrain", "finetune", "compare", "adapt", "forecast"):
+    for name in ("pretrain", "finetune", "federate", "compare", "adapt", "forecast"):
         subs[name].set_defaults(encoder="gin")
     subs["probe"].set_defaults(encoder={})  # none: properties can stand alone
     for name, part in (("evaluate", "test"), ("predict", "all")):
@@ -309,9 +315,7 @@ def _parser() -> Any:
 def _add_data(parser: Any, what: str) -> None:
     group = parser.add_argument_group("data (gtl list data shows the options of each reader)")
     group.add_argument("--data", type=str | dict | None, help=what + "; --data.OPTION sets one")
-    group.add_argument(
-        "--root", type=Path | None, help="folder of named data sets; GTL_DATA by default"
-    )
+    group.add_argument("--root", type=Path | None, help="folder of data sets; GTL_DATA by default")
 
 
 def _add_loop(parser: Any, function: Callable[..., Any], data: str) -> None:
@@ -339,9 +343,7 @@ def _add_use_of_run(parser: Any, part: str) -> None:
         type=list[int | None] | None,
         help="neighbors to sample at each hop, such as [10, 10]; by default all are read",
     )
-    parser.add_argument(
-        "--batch_size", type=int | None, help="graphs at a time, or nodes with their neighbors"
-    )
+    parser.add_argument("--batch_size", type=int | None, help="graphs, or nodes, at a time")
 
 
 def _add_evaluation(parser: Any) -> None:
@@ -361,9 +363,7 @@ def _add_output(parser: Any) -> None:
     parser.add_argument(
         "--out", type=Path, default=Path("predictions.csv"), help="CSV file to write"
     )
-    parser.add_argument(
-        "--overwrite", type=bool, default=False, help="replace the file if there is one"
-    )
+    parser.add_argument("--overwrite", type=bool, default=False, help="replace an existing file")
 
 
 def _read_for(run: Path, data: Any, root: Path | None) -> Any:

@@ -18,9 +18,9 @@ pytest.importorskip(
     "flwr", reason="Flower is not installed: pip install 'graph-transfer[federated]'"
 )
 
-from gtl.train.federated import outcome, server_app  # noqa: E402
-from gtl.train.federated.client_app import client_app  # noqa: E402
-from gtl.train.federated.partitions import divide  # noqa: E402
+from gtl.train.federated import outcome, server_app
+from gtl.train.federated.client_app import client_app
+from gtl.train.federated.partitions import divide
 
 SMALL = {"name": "gcn", "width": 8, "depth": 2, "dropout": 0.0, "input_dropout": 0.0}
 QUICK = {"rounds": 2, "clients": 3, "seed": 0}

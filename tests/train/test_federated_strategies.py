@@ -18,8 +18,8 @@ pytest.importorskip(
     "flwr", reason="Flower is not installed: pip install 'graph-transfer[federated]'"
 )
 
-from gtl.train.federated.flower import arrays_of, flower, identity, record_of  # noqa: E402
-from gtl.train.federated.guard import Guard  # noqa: E402
+from gtl.train.federated.flower import arrays_of, flower, identity, record_of
+from gtl.train.federated.guard import Guard
 
 EXACT = {"rtol": 1e-12, "atol": 1e-13}
 

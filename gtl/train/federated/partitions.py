@@ -62,6 +62,8 @@ def divide(data: Dataset, given: Any, clients: int, seed: int) -> Parts:
             f"items of {data.spec} are {data.level}s, which cannot be divided among clients; use "
             "data of graphs, or of nodes"
         )
+    if not isinstance(given, (str, Mapping)):
+        raise ConfigError(f"`partition` is {given!r}, expected a name, or a mapping with `name`")
     options = {"name": given} if isinstance(given, str) else dict(given)
     name = options.pop("name", None)
     if name not in PARTITIONS:
