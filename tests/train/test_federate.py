@@ -135,6 +135,13 @@ def test_the_head_of_added_statistics_is_the_centralized_one_after_a_round(shape
         torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-5)
 
 
+def test_a_head_of_statistics_alone_has_nothing_to_train(communities):
+    model = gtl.federate(SMALL, communities, adapter=[], head="prototype", **QUICK)
+    assert model.results["failures"] == 0 and model.results["travels"]["numbers"] == 0
+    assert model.history[0]["clients"]["used"] == [0, 1, 2]
+    assert model.results["test"] > 0.4
+
+
 def test_statistics_follow_an_adapter_that_is_trained(communities):
     model = gtl.federate(SMALL, communities, adapter="film", head="prototype", **QUICK)
     part = divide(communities, "iid", 3, 0)

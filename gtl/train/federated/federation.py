@@ -156,7 +156,8 @@ class Client:
             statistics: Of the global head, where it has a closed form.
 
         Returns:
-            What it has now ``(p,)``, what it keeps, and its mean loss in the last epoch.
+            What it has now ``(p,)``, what it keeps, and its mean loss in the last epoch; ``None``
+            where there is nothing to train, or nothing to train on.
         """
         shared, items = self.federation, labeled_items(self.data)
         with (
@@ -164,7 +165,8 @@ class Client:
             seeded(_seed(shared.plan.seed, turn, self.number)) as rng,
         ):
             model, loss = shared.model, None
-            if len(items):
+            moves = any(parameter.requires_grad for parameter in model.parameters())
+            if len(items) and moves:
                 job = self._job(items, rng, mu)
                 for epoch in range(shared.settings.epochs):
                     with job.mode.epoch(model, epoch):
