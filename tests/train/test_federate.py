@@ -20,7 +20,7 @@ pytest.importorskip(
 
 from gtl.train.federated import outcome, server_app
 from gtl.train.federated.client_app import client_app
-from gtl.train.federated.partitions import divide
+from gtl.train.federated.division import divide
 
 SMALL = {"name": "gcn", "width": 8, "depth": 2, "dropout": 0.0, "input_dropout": 0.0}
 QUICK = {"rounds": 2, "clients": 3, "seed": 0}

@@ -20,10 +20,10 @@ from gtl.data.loading import load
 from gtl.errors import CheckpointError, ConfigError
 from gtl.suggest import nearest
 from gtl.train.federated.client_app import client_app
+from gtl.train.federated.division import Parts, parts_of
 from gtl.train.federated.federate import Prepared, federate, prepared
 from gtl.train.federated.federation import Client
 from gtl.train.federated.flower import TESTED
-from gtl.train.federated.partitions import Parts, parts_of
 from gtl.train.federated.server_app import Record, server_app
 from gtl.train.session import Session
 

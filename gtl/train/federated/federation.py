@@ -25,7 +25,7 @@ from gtl.roles import Weighting
 from gtl.train.device import module_device
 from gtl.train.encoder_mode import EncoderMode
 from gtl.train.evaluate import value_on
-from gtl.train.federated.partitions import Parts, labeled_items
+from gtl.train.federated.division import Parts, labeled_items
 from gtl.train.federated.plan import Plan
 from gtl.train.federated.proximal import Proximal
 from gtl.train.federated.travel import CENTERS, Codec, Layout, head_of, prepare, travelling

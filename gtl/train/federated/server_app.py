@@ -20,7 +20,8 @@ from gtl.run_folder import RunFolder
 from gtl.train.federated.client_app import KEPT, kept_by
 from gtl.train.federated.federation import Federation
 from gtl.train.federated.flower import flower, record_of
-from gtl.train.federated.guard import Guard, Round
+from gtl.train.federated.guard import Guard
+from gtl.train.federated.rounds import Round
 from gtl.train.model import TARGET
 
 log = logging.getLogger(__name__)
