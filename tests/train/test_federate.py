@@ -21,6 +21,7 @@ pytest.importorskip(
 from gtl.train.federated import outcome, server_app
 from gtl.train.federated.client_app import client_app
 from gtl.train.federated.division import divide
+from gtl.train.federated.personal import client_model
 
 SMALL = {"name": "gcn", "width": 8, "depth": 2, "dropout": 0.0, "input_dropout": 0.0}
 QUICK = {"rounds": 2, "clients": 3, "seed": 0}
@@ -206,6 +207,29 @@ def test_a_local_head_stays_with_its_client_and_is_kept_from_round_to_round(comm
     assert model.results["travels"]["kept"] == 8 * 3 + 3
     assert model.results["whole"] is None
     assert len(model.results["clients"]["test"]) == 3
+
+
+def test_the_model_of_a_client_is_the_global_one_with_what_it_kept(communities, tmp_path):
+    how = {"adapter": "film", "share_head": "local", "out": tmp_path / "run"}
+    found = gtl.federate(SMALL, communities, **how, **QUICK)
+    parts = divide(communities, "iid", 3, 0).datasets
+    for number, part in enumerate(parts):
+        own = client_model(tmp_path / "run", number)
+        value = gtl.evaluate(own, part, "test", allow_changed=True)["acc"]
+        assert value == found.results["clients"]["test"][number]
+    with pytest.raises(ConfigError, match="client 9 kept nothing"):
+        client_model(tmp_path / "run", 9)
+
+
+def test_batch_norms_of_one_client_are_those_of_fine_tuning(shapes):
+    data, encoder = without_valid(shapes), {"name": "gin", "width": 8, "depth": 2, "dropout": 0.0}
+    # Adam would make a step of each rounding error of gradients that are 0.
+    how = {"adapter": None, "seed": 4, "batch_size": 0, "optimizer": "sgd"}
+    alone = gtl.finetune(encoder, data, epochs=3, guard=False, **how)
+    found = gtl.federate(encoder, data, clients=1, rounds=1, local_epochs=3, **how)
+    for name, value in weights(found).items():
+        if "num_batches" not in name:  # counts do not travel
+            torch.testing.assert_close(value, weights(alone)[name], rtol=1e-4, atol=1e-5)
 
 
 def test_batch_norms_that_stay_with_clients_do_not_travel(shapes):

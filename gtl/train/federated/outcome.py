@@ -170,7 +170,7 @@ def _whole(federation: Federation, record: Record, data: Dataset) -> float | Non
 
 
 def _kept(record: Record, number: int) -> np.ndarray | None:
-    return record.kept.get(number + 1)
+    return record.kept.get(number)
 
 
 def _count(data: Dataset, part: str) -> int:

@@ -87,7 +87,7 @@ def run_rounds(
         state, frozen = federation.model.state_dict(), frozen_names(federation.model)
         folder.save_frozen({name: value for name, value in state.items() if name in frozen})
         record = _resumed(folder, federation, contexts)
-    nodes = {n: int(context.node_config["partition-id"]) for n, context in contexts.items()}
+    nodes = {node: _number(context) for node, context in contexts.items()}
     guard = Guard(federation, len(record.lines), nodes)
     guard.restore(record.strategy)
     total = federation.plan.rounds
@@ -156,8 +156,8 @@ def line_of(found: Round, seconds: float) -> dict[str, Any]:
 
 
 def _kept(contexts: Mapping[int, Any]) -> dict[int, np.ndarray]:
-    found = {node: kept_by(context) for node, context in contexts.items()}
-    return {node: own for node, own in found.items() if own is not None}
+    found = {_number(context): kept_by(context) for context in contexts.values()}
+    return {number: own for number, own in found.items() if own is not None}
 
 
 def _state(record: Record, federation: Federation, contexts: Mapping[int, Any]) -> dict[str, Any]:
@@ -176,11 +176,11 @@ def _state(record: Record, federation: Federation, contexts: Mapping[int, Any]) 
             "valid": record.valid,
             "model": model,
             "vector": torch.tensor(record.best),
-            "kept": {str(node): torch.tensor(own) for node, own in record.kept.items()},
+            "kept": {str(k): federation.kept.unpack(own) for k, own in record.kept.items()},
             "statistics": None if statistics is None else list(vars(statistics).values()),
         },
         "strategy": record.strategy,
-        "kept": {str(node): torch.tensor(own) for node, own in _kept(contexts).items()},
+        "kept": {str(k): torch.tensor(own) for k, own in _kept(contexts).items()},
     }
 
 
@@ -191,8 +191,10 @@ def _resumed(folder: RunFolder, federation: Federation, contexts: Mapping[int, A
         folder.keep_epochs(0)
         return Record(federation.start, federation.start)
     folder.keep_epochs(state["epoch"])
-    for node, own in state["kept"].items():
-        contexts[int(node)].state[KEPT] = record_of({KEPT: own.numpy()})
+    for context in contexts.values():
+        own = state["kept"].get(str(_number(context)))
+        if own is not None:
+            context.state[KEPT] = record_of({KEPT: own.numpy()})
     best = state["best"]
     statistics = best["statistics"]
     log.info("continuing %s after round %d", folder.path, state["epoch"])
@@ -202,8 +204,12 @@ def _resumed(folder: RunFolder, federation: Federation, contexts: Mapping[int, A
         best["epoch"],
         best["valid"],
         folder.read_metrics(),
-        {int(node): own.numpy() for node, own in best["kept"].items()},
+        {int(k): federation.kept.pack(own) for k, own in best["kept"].items()},
         None if statistics is None else ClassStatistics(*statistics),
         state["strategy"],
         state["seconds"],
     )
+
+
+def _number(context: Any) -> int:
+    return int(context.node_config["partition-id"])
