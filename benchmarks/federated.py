@@ -71,7 +71,7 @@ METHODS: Mapping[str, Mapping[str, Any]] = {
     "lora, products": {"adapter": "lora", "low_rank": "product"},
     "head alone": {"adapter": []},
     "statistics, one round": {"adapter": [], "head": "gaussian", "rounds": 1},
-    "film, statistics": {"adapter": "film", "head": "gaussian"},
+    "film, prototypes": {"adapter": "film", "head": "prototype"},
 }
 
 

@@ -21,6 +21,7 @@ pytest.importorskip(
 from gtl.train.federated import outcome, server_app
 from gtl.train.federated.client_app import client_app
 from gtl.train.federated.division import divide
+from gtl.train.federated.federation import Client
 from gtl.train.federated.personal import client_model
 
 SMALL = {"name": "gcn", "width": 8, "depth": 2, "dropout": 0.0, "input_dropout": 0.0}
@@ -279,6 +280,23 @@ def test_lost_clients_are_lost_as_often_as_wanted(communities):
     assert model.results["failures"] == pytest.approx(40, abs=20)
 
 
+def test_without_new_statistics_a_head_keeps_its_former_ones(communities, monkeypatch):
+    calls = []
+
+    def measured(self, vector):
+        calls.append(self.number)
+        if len(calls) > 6:
+            raise TimeoutError("no answer")
+        return measure(self, vector)
+
+    measure = Client.measure
+    monkeypatch.setattr(Client, "measure", measured)
+    model = gtl.federate(SMALL, communities, head="prototype", adapter="film", **QUICK)
+    assert len(calls) == 9  # before the first round, and after both
+    assert "TimeoutError" in str(model.history[1]["clients"]["failures"])
+    assert int(model.predictor.head.statistics.counts.sum()) == 15
+
+
 def test_a_round_without_enough_replies_changes_nothing(communities, failing):
     failing(lambda number, message, train: train() if number == 0 else None)
     model = gtl.federate(SMALL, communities, minimum=2, **QUICK)
@@ -427,5 +445,8 @@ def test_a_class_that_no_client_has_is_named(communities):
     items = communities.split["train"]
     rest = items[communities.labels[items] != 1]
     data = replace(communities, split={**communities.split, "train": rest})
-    with pytest.raises(DataError, match="class 1"), pytest.warns(gtl.errors.GtlWarning):
+    with (
+        pytest.raises(DataError, match=r"no client that replied has samples of the classes \[1\]"),
+        pytest.warns(gtl.errors.GtlWarning),
+    ):
         gtl.federate(SMALL, data, head="prototype", **QUICK)

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from gtl.errors import DataError
 from gtl.heads.class_statistics import ClassStatistics
 from gtl.train.federated.federation import (
     STATISTICS,
@@ -293,17 +294,23 @@ class Guard:
         replies = grid.send_and_receive(self._outgoing(messages, "down"))
         usable = self._usable(replies, self._fault_of_statistics, "up")
         found = [statistics_from(arrays_of(reply.content[HEAD_STATISTICS])) for reply in usable]
-        total = sum_of(found)
-        missing = (total.counts == 0).nonzero().flatten().tolist()
-        if missing and before is not None:
-            log.warning(
-                "round %d: no client that replied has samples of the classes %s; the head keeps "
-                "its former statistics",
-                self.round.number,
-                missing,
+        total = sum_of(found) if found else None
+        missing = [] if total is None else (total.counts == 0).nonzero().flatten().tolist()
+        if total is not None and not missing:
+            self.statistics = total
+            return
+        what = f"has samples of the classes {missing}" if missing else "sent statistics"
+        if before is None:
+            raise DataError(
+                f"no client that replied {what}; a head with a closed form needs each class: wait "
+                "for more clients, or use head='linear'"
             )
-            total = before
-        self.statistics = total
+        log.warning(
+            "round %d: no client that replied %s; the head keeps its former statistics",
+            self.round.number,
+            what,
+        )
+        self.statistics = before
 
     def _fault_of_statistics(self, reply: Any) -> str | None:
         if list(reply.content.array_records) != [HEAD_STATISTICS]:
