@@ -87,16 +87,21 @@ def pretrain(data: Any, root: Path | None, **options: Any) -> str:
     return f"last training losses: {losses}\nrun folder: {options['out']}"
 
 
-def finetune(data: Any, root: Path | None, **options: Any) -> str:
+def finetune(data: Any, root: Path | None, loop: str = "finetune", **options: Any) -> str:
     """Train on a labeled target, with auxiliary tasks if wanted."""
     import gtl
 
     dataset = read(data, root, options["seed"])
-    options["out"] = options["out"] or _default_folder("finetune", dataset.spec, options["seed"])
-    results = gtl.finetune(dataset=dataset, **options).results
+    options["out"] = options["out"] or _default_folder(loop, dataset.spec, options["seed"])
+    results = getattr(gtl, loop)(dataset=dataset, **options).results
     several = results.get("members")
     how = f"{len(several)} members" if several else f"epoch {results['epoch']}"
     return f"{_values(results)} ({how})\nrun folder: {options['out']}"
+
+
+def federate(data: Any, root: Path | None, **options: Any) -> str:
+    """Train one model on data that are divided among clients, in rounds."""
+    return finetune(data, root, "federate", **options)
 
 
 def _values(results: Mapping[str, Any]) -> str:
@@ -252,6 +257,7 @@ _VERBS: Mapping[str, Callable[..., str]] = {
     "demo": demo,
     "pretrain": pretrain,
     "finetune": finetune,
+    "federate": federate,
     "probe": probe,
     "compare": compare,
     "adapt": adapt,
@@ -292,6 +298,7 @@ def _parser() -> Any:
     loops: dict[str, tuple[Callable[..., Any], str]] = {
         "pretrain": (gtl.pretrain, "data"),
         "finetune": (gtl.finetune, "dataset"),
+        "federate": (gtl.federate, "dataset"),
         "probe": (gtl.probe, "dataset"),
         "compare": (gtl.compare, "dataset"),
         "adapt": (gtl.adapt_domain, "target"),
@@ -301,7 +308,7 @@ def _parser() -> Any:
     for name, (loop, data) in loops.items():
         add_data(subs[name], "what to read: a spec, or a mapping of spec and reader's options")
         add_loop(subs[name], loop, data)
-    for name in ("pretrain", "finetune", "compare", "adapt", "forecast"):
+    for name in ("pretrain", "finetune", "federate", "compare", "adapt", "forecast"):
         subs[name].set_defaults(encoder="gin")
     subs["probe"].set_defaults(encoder={})  # none: properties can stand alone
     for name, part in (("evaluate", "test"), ("predict", "all")):

@@ -11,7 +11,9 @@ from typing import Any
 from gtl.checkpoint import read_json
 from gtl.errors import ConfigError
 
-_PARTS = ("encoder", "weighting", "adapter", "head", "readout")  # which may be given by options
+_PARTS = (  # which may be given by options
+    *("encoder", "weighting", "adapter", "head", "readout", "partition", "strategy"),
+)
 _DATA = ("data", "source", "corpus", "unlabeled")  # likewise, by options of a reader
 _SWITCHES = (
     *(
@@ -22,6 +24,7 @@ _SWITCHES = (
         "--overwrite",
         "--allow_changed",
         "--per_task",
+        "--bounds",
     ),
 )
 _LOOPS = {"fewshot": "few_shot", "adapt": "adapt_domain"}  # functions whose verb has another name

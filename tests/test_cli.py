@@ -462,6 +462,22 @@ def test_probe_compare_evaluate_and_predict(table, tmp_path, capsys):
     assert "property" in _refusal(capsys, "probe", *data, "--encoder", "morgan")
 
 
+def test_federate_takes_options_of_partition_and_strategy_and_evaluates(table, tmp_path, capsys):
+    pytest.importorskip("flwr", reason="Flower is not installed")
+    words = ["federate", "--data", f"smiles:{table}", "--data.target=ring", "--clients", 2]
+    words += ["--partition", "dirichlet", "--partition.alpha", 5, "--strategy", "fedprox"]
+    words += ["--strategy.proximal_mu", 0.1, "--rounds", 1, "--adapter", "film"]
+    words += ["--encoder", "{name: gin, width: 8, depth: 2}", "--out", tmp_path / "run"]
+    assert _run(*words) == 0
+    assert "test rocauc" in capsys.readouterr().out
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["partition"] == {"name": "dirichlet", "alpha": 5}
+    assert config["strategy"] == {"name": "fedprox", "proximal_mu": 0.1}
+    assert _run("evaluate", tmp_path / "run") == 0
+    assert _run(*words[:-1], tmp_path / "other", "--partition.beta", 1) == 2
+    assert "no option 'beta'" in capsys.readouterr().err
+
+
 def test_a_reader_that_stops_early_is_no_error():
     command = [sys.executable, "-m", "gtl", "list", "task"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:

@@ -111,6 +111,8 @@ def test_another_kind_is_no_few_shot_comparison(tmp_path):
         ("finetune_by_episodes", "epochs", False),
         ("fewshot", "splits", False),
         ("finetune", "seed", False),
+        ("federate", "rounds", True),
+        ("federate", "partition", False),
     ],
 )
 def test_each_kind_has_the_settings_that_may_change_on_resume(tmp_path, command, setting, may):
@@ -128,7 +130,7 @@ def test_the_table_knows_what_each_folder_holds_and_what_a_report_compares():
     def those(attribute):
         return {kind.command for kind in RUN_KINDS.values() if getattr(kind, attribute)}
 
-    models = {"finetune", "finetune_by_episodes", "compress"}
+    models = {"finetune", "finetune_by_episodes", "compress", "federate"}
     assert those("holds_model") == models
     assert those("holds_encoder") == {"pretrain", *models}
     trained = {*models, "probe", "blend"}

@@ -10,7 +10,8 @@ import torch
 from gtl.data.dataset import Dataset
 from gtl.errors import ConfigError, DataError, UnknownPartError
 from gtl.graph import Graph
-from gtl.train.federated.partitions import PARTITIONS, divide, labeled_items, parts_of
+from gtl.train.federated.division import divide, labeled_items, parts_of
+from gtl.train.federated.partitions import PARTITIONS
 
 LABELS = torch.arange(600) % 3
 EVERY = {

@@ -14,7 +14,9 @@ from gtl.train.federated.proximal import Proximal
 from gtl.train.federated.travel import VECTOR, Codec, Layout
 from gtl.weightings import Equal
 
-pytest.importorskip("flwr", reason="Flower is not installed: pip install 'graph-transfer[federated]'")
+pytest.importorskip(
+    "flwr", reason="Flower is not installed: pip install 'graph-transfer[federated]'"
+)
 
 from gtl.train.federated.flower import arrays_of, flower, identity, record_of
 from gtl.train.federated.guard import Guard

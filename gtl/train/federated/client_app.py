@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from gtl.heads.class_statistics import ClassStatistics
+from gtl.train.federated.division import labeled_items
 from gtl.train.federated.federation import Client, Federation, statistics_from, statistics_to
 from gtl.train.federated.flower import arrays_of, flower, record_of
-from gtl.train.federated.guard import (
+from gtl.train.federated.replies import (
     ARRAYS,
     CLIENT,
     CONFIG,
@@ -21,7 +22,6 @@ from gtl.train.federated.guard import (
     METRICS,
     VALUE,
 )
-from gtl.train.federated.partitions import labeled_items
 
 KEPT = "kept"  # record in a client's context: what it keeps from round to round
 

@@ -23,10 +23,11 @@ from gtl.report.federated_plot import plot_bytes
 from gtl.roles import Encoder
 from gtl.tasks import Supervised
 from gtl.train.defaults import training_settings, with_defaults
+from gtl.train.federated.division import divide
 from gtl.train.federated.federation import Federation
 from gtl.train.federated.flower import flower
 from gtl.train.federated.outcome import bounds_of, in_process, results_of
-from gtl.train.federated.partitions import divide, number_of_ids
+from gtl.train.federated.partitions import number_of_ids
 from gtl.train.federated.plan import Plan
 from gtl.train.footprint import footprint
 from gtl.train.labels import LabelNames

@@ -19,13 +19,12 @@ from torch import Tensor
 
 from gtl.catalog import WEIGHTINGS
 from gtl.data.dataset import Dataset
-from gtl.errors import DataError
 from gtl.heads.class_statistics import ClassStatistics
 from gtl.roles import Weighting
 from gtl.train.device import module_device
 from gtl.train.encoder_mode import EncoderMode
 from gtl.train.evaluate import value_on
-from gtl.train.federated.partitions import Parts, labeled_items
+from gtl.train.federated.division import Parts, labeled_items
 from gtl.train.federated.plan import Plan
 from gtl.train.federated.proximal import Proximal
 from gtl.train.federated.travel import CENTERS, Codec, Layout, head_of, prepare, travelling
@@ -105,7 +104,9 @@ class Federation:
         state |= {} if own is None else self.kept.unpack(own)
         self.model.load_state_dict(state, strict=False)
         if statistics is not None:
-            head_of(self.model).use(statistics)
+            # A copy: what the head is given becomes its buffers, which are written to next time.
+            given = [value.clone() for value in _fields(statistics)]
+            head_of(self.model).use(ClassStatistics(*given))
         encoder, target = self.model.encoder, self.model.tasks[TARGET]
         yield Model(encoder, target, self.labels, self.settings.fan_out)  # type: ignore[arg-type]
 
@@ -154,7 +155,8 @@ class Client:
             statistics: Of the global head, where it has a closed form.
 
         Returns:
-            What it has now ``(p,)``, what it keeps, and its mean loss in the last epoch.
+            What it has now ``(p,)``, what it keeps, and its mean loss in the last epoch; ``None``
+            where there is nothing to train, or nothing to train on.
         """
         shared, items = self.federation, labeled_items(self.data)
         with (
@@ -162,7 +164,8 @@ class Client:
             seeded(_seed(shared.plan.seed, turn, self.number)) as rng,
         ):
             model, loss = shared.model, None
-            if len(items):
+            moves = any(parameter.requires_grad for parameter in model.parameters())
+            if len(items) and moves:
                 job = self._job(items, rng, mu)
                 for epoch in range(shared.settings.epochs):
                     with job.mode.epoch(model, epoch):
@@ -224,13 +227,7 @@ class Client:
 
 
 def sum_of(found: Sequence[ClassStatistics]) -> ClassStatistics:
-    """Statistics of all clients together.
-
-    Raises:
-        DataError: If there are none.
-    """
-    if not found:
-        raise DataError("no client sent statistics of its classes; wait for more clients")
+    """Statistics of all clients together, one or more."""
     total = found[0]
     for one in found[1:]:
         total = total + one

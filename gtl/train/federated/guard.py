@@ -9,16 +9,15 @@ products; statistics of classes are added up; and bytes are counted.
 from __future__ import annotations
 
 import logging
-import math
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 
+from gtl.errors import DataError
 from gtl.heads.class_statistics import ClassStatistics
 from gtl.train.federated.federation import (
     STATISTICS,
@@ -31,47 +30,28 @@ from gtl.train.federated.federation import (
 from gtl.train.federated.flower import arrays_of, bytes_of, flower, record_of
 from gtl.train.federated.low_rank import factors_of, mean_of_products
 from gtl.train.federated.plan import CLASSES
+from gtl.train.federated.replies import (
+    ARRAYS,
+    CLIENT,
+    CONFIG,
+    ERROR,
+    EXAMPLES,
+    HEAD_STATISTICS,
+    LOSS,
+    METRICS,
+    VALUE,
+    drop_unknown,
+    examples_of,
+    fault_of_arrays,
+    fault_of_evaluation,
+    fault_of_metrics,
+    fault_of_number,
+)
+from gtl.train.federated.rounds import Round
 from gtl.train.federated.travel import VECTOR, factor_pairs, head_of
 
 log = logging.getLogger(__name__)
-ARRAYS, CONFIG, METRICS, HEAD_STATISTICS = "arrays", "config", "metrics", "statistics"
-EXAMPLES, CLIENT, VALUE, LOSS, ERROR = "num-examples", "client", "value", "loss", "error"
 MOMENTS = ("m_t", "v_t")  # of FedAdam; FedAvgM has a list, `momentum_vector`
-
-
-@dataclass
-class Round:
-    """What a round came to.
-
-    Attributes:
-        number: From 1 on.
-        used: Clients whose replies were used.
-        failures: Why others were not, by client.
-        loss: Mean loss of the last local epoch, weighted by items.
-        values: Validation metric and number of items, by client.
-        up: Bytes from the clients, for training and statistics.
-        down: Bytes to them.
-        evaluation: Bytes both ways for validation.
-        compression: Relative error of what was sent by the server, and the mean of the clients'.
-        low_rank: Share of the averaged products that their factors lost.
-    """
-
-    number: int
-    used: list[int] = field(default_factory=list)
-    failures: dict[str, str] = field(default_factory=dict)
-    loss: float | None = None
-    values: dict[int, tuple[float, int]] = field(default_factory=dict)
-    up: int = 0
-    down: int = 0
-    evaluation: int = 0
-    compression: dict[str, float] = field(default_factory=dict)
-    low_rank: float | None = None
-
-    @property
-    def valid(self) -> float | None:
-        """Mean of the validation metric, weighted by items; ``None`` without any."""
-        total = sum(count for _, count in self.values.values())
-        return sum(v * n for v, n in self.values.values()) / total if total else None
 
 
 class Guard:
@@ -80,6 +60,7 @@ class Guard:
     Args:
         federation: Model and plan.
         done: Rounds that an earlier process has done.
+        clients: Number of the client at each node, where that is known before the first reply.
 
     Attributes:
         inner: Flower's strategy.
@@ -87,14 +68,16 @@ class Guard:
         statistics: Of all clients' classes, where the head has a closed form.
     """
 
-    def __init__(self, federation: Federation, done: int = 0):
+    def __init__(
+        self, federation: Federation, done: int = 0, clients: Mapping[int, int] | None = None
+    ):
         self.federation, self.done = federation, done
         self.plan, self.codec = federation.plan, federation.codec
         self.inner = strategy_of(federation)
         self.round = Round(done)
         self.statistics: ClassStatistics | None = None
         self._pairs = factor_pairs(federation.model)
-        self._clients: dict[int, int] = {}  # number of the client at each node, once it is known
+        self._clients = dict(clients or {})
         self._vector, self._sent = federation.start, federation.start
         self._sizes: dict[int, int] = {}
         self._asked: list[int] = []
@@ -138,7 +121,7 @@ class Guard:
     def aggregate_train(self, turn: int, replies: Iterable[Any]) -> tuple[Any, Any]:
         """The next global parameters, of the replies that can be used; none if they are too few."""
         usable = self._usable(replies, self._fault_of_training, "up")
-        trained = [reply for reply in usable if _examples(reply) > 0]
+        trained = [reply for reply in usable if examples_of(reply) > 0]
         self.round.used = [self._client(reply) for reply in trained]
         if len(trained) < self.plan.minimum:
             log.warning(
@@ -163,12 +146,13 @@ class Guard:
         self._vector = arrays_of(arrays)[VECTOR]
         if self.plan.share_head == "statistics":
             self._ask_for_statistics(grid)
-        messages = self.inner.configure_evaluate(self.round.number, arrays, config, grid)
+        with _sampling(self.plan.seed, self.round.number):
+            messages = self.inner.configure_evaluate(self.round.number, arrays, config, grid)
         return self._outgoing(messages, "evaluation")
 
     def aggregate_evaluate(self, turn: int, replies: Iterable[Any]) -> Any:
         """The validation metric of each client, and its mean weighted by items."""
-        found = self._usable(replies, _fault_of_evaluation, "evaluation")
+        found = self._usable(replies, fault_of_evaluation, "evaluation")
         for reply in found:
             metrics = reply.content[METRICS]
             if metrics[EXAMPLES] > 0:
@@ -229,7 +213,7 @@ class Guard:
             problem = f"failed: {reply.error.reason}" if reply.has_error() else fault(reply)
             if problem is None:
                 self._clients[node] = int(reply.content[METRICS][CLIENT])
-                _drop_unknown(reply)
+                drop_unknown(reply)
                 found.append(reply)
             else:
                 self._fail(node, problem)
@@ -253,8 +237,8 @@ class Guard:
         if list(content.array_records) != [ARRAYS]:
             return f"sent the arrays {list(content.array_records)}, expected {[ARRAYS]}"
         expected = self.codec.encode(self._sent)
-        problem = _fault_of_arrays(content[ARRAYS], expected) or _fault_of_metrics(reply)
-        return problem or _fault_of_number(content[METRICS], LOSS)
+        problem = fault_of_arrays(content[ARRAYS], expected) or fault_of_metrics(reply)
+        return problem or fault_of_number(content[METRICS], LOSS)
 
     # -- arrays ----------------------------------------------------------------------------------
 
@@ -276,7 +260,7 @@ class Guard:
         """Give all replies the factors of the averaged products, whose mean they are."""
         if self.plan.low_rank != "product" or not self._pairs:
             return
-        layout, weights = self.federation.layout, [_examples(reply) for reply in replies]
+        layout, weights = self.federation.layout, [examples_of(reply) for reply in replies]
         states = [layout.unpack(arrays_of(r.content[ARRAYS])[VECTOR]) for r in replies]
         lost = []
         for up, down in self._pairs:
@@ -310,24 +294,30 @@ class Guard:
         replies = grid.send_and_receive(self._outgoing(messages, "down"))
         usable = self._usable(replies, self._fault_of_statistics, "up")
         found = [statistics_from(arrays_of(reply.content[HEAD_STATISTICS])) for reply in usable]
-        total = sum_of(found)
-        missing = (total.counts == 0).nonzero().flatten().tolist()
-        if missing and before is not None:
-            log.warning(
-                "round %d: no client that replied has samples of the classes %s; the head keeps "
-                "its former statistics",
-                self.round.number,
-                missing,
+        total = sum_of(found) if found else None
+        missing = [] if total is None else (total.counts == 0).nonzero().flatten().tolist()
+        if total is not None and not missing:
+            self.statistics = total
+            return
+        what = f"has samples of the classes {missing}" if missing else "sent statistics"
+        if before is None:
+            raise DataError(
+                f"no client that replied {what}; a head with a closed form needs each class: wait "
+                "for more clients, or use head='linear'"
             )
-            total = before
-        self.statistics = total
+        log.warning(
+            "round %d: no client that replied %s; the head keeps its former statistics",
+            self.round.number,
+            what,
+        )
+        self.statistics = before
 
     def _fault_of_statistics(self, reply: Any) -> str | None:
         if list(reply.content.array_records) != [HEAD_STATISTICS]:
             return f"sent the arrays {list(reply.content.array_records)}, expected statistics"
         expected = statistics_to(head_of(self.federation.model).statistics)
-        problem = _fault_of_arrays(reply.content[HEAD_STATISTICS], expected)
-        return problem or _fault_of_metrics(reply)
+        problem = fault_of_arrays(reply.content[HEAD_STATISTICS], expected)
+        return problem or fault_of_metrics(reply)
 
 
 def strategy_of(federation: Federation) -> Any:
@@ -344,60 +334,6 @@ def strategy_of(federation: Federation) -> Any:
         min_available_nodes=plan.clients,
         **options,
     )
-
-
-def _fault_of_arrays(record: Any, expected: dict[str, np.ndarray]) -> str | None:
-    """What is wrong with arrays; ``None`` if nothing."""
-    if set(record) != set(expected):
-        return f"sent arrays named {sorted(record)}, expected {sorted(expected)}"
-    for name, like in expected.items():
-        try:
-            array = record[name].numpy()
-        except Exception as error:  # whatever a damaged buffer raises
-            return f"sent an array {name!r} that cannot be read ({error})"
-        if array.shape != like.shape or array.dtype != like.dtype:
-            return (
-                f"sent {name!r} as {array.dtype} {array.shape}, expected {like.dtype} {like.shape}"
-            )
-        if not np.isfinite(array).all():
-            return f"sent {name!r} with numbers that are not finite"
-    return None
-
-
-def _fault_of_metrics(reply: Any) -> str | None:
-    if list(reply.content.metric_records) != [METRICS]:
-        return f"sent the metrics {list(reply.content.metric_records)}, expected {[METRICS]}"
-    metrics = reply.content[METRICS]
-    for name in (EXAMPLES, CLIENT):
-        problem = _fault_of_number(metrics, name)
-        if problem is not None:
-            return problem
-        if metrics[name] < 0:
-            return f"sent {name!r} as {metrics[name]!r}, expected 0 or more"
-    return None
-
-
-def _fault_of_evaluation(reply: Any) -> str | None:
-    return _fault_of_metrics(reply) or _fault_of_number(reply.content[METRICS], VALUE)
-
-
-def _fault_of_number(metrics: Any, name: str) -> str | None:
-    value = metrics.get(name)
-    if not isinstance(value, (int, float)) or not math.isfinite(value):
-        return f"sent {name!r} as {value!r}, expected a finite number"
-    return None
-
-
-def _drop_unknown(reply: Any) -> None:
-    """Leave known metrics: Flower's strategies refuse a round whose replies name different ones."""
-    metrics = reply.content[METRICS]
-    kept = {name: metrics[name] for name in (EXAMPLES, CLIENT, VALUE, LOSS) if name in metrics}
-    kept[ERROR] = float(metrics[ERROR]) if _fault_of_number(metrics, ERROR) is None else 0.0
-    reply.content[METRICS] = flower().MetricRecord(kept)
-
-
-def _examples(reply: Any) -> float:
-    return float(reply.content[METRICS][EXAMPLES])
 
 
 @contextmanager

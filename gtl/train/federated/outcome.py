@@ -16,10 +16,10 @@ from gtl.report.compare import spread
 from gtl.run_folder import RunFolder
 from gtl.train.evaluate import raw_outputs, value_on
 from gtl.train.federated.client_app import client_app
+from gtl.train.federated.division import Parts, parts_of
 from gtl.train.federated.federation import Client, Federation
 from gtl.train.federated.flower import flower, identity, quiet
 from gtl.train.federated.grid import InProcessGrid
-from gtl.train.federated.partitions import Parts, parts_of
 from gtl.train.federated.server_app import Record, server_app
 
 log = logging.getLogger(__name__)
@@ -170,7 +170,7 @@ def _whole(federation: Federation, record: Record, data: Dataset) -> float | Non
 
 
 def _kept(record: Record, number: int) -> np.ndarray | None:
-    return record.kept.get(number + 1)
+    return record.kept.get(number)
 
 
 def _count(data: Dataset, part: str) -> int:

@@ -105,12 +105,15 @@ def strategy_of(given: Any) -> dict[str, Any]:
     """Name and all options of a strategy.
 
     Raises:
+        ConfigError: If it is neither a name nor a mapping.
         UnknownPartError: If the name or an option is unknown.
 
     Example:
         >>> strategy_of("fedprox")
         {'name': 'fedprox', 'proximal_mu': 0.01}
     """
+    if not isinstance(given, (str, Mapping)):
+        raise ConfigError(f"`strategy` is {given!r}, expected a name, or a mapping with `name`")
     options = {"name": given} if isinstance(given, str) else dict(given)
     name = options.pop("name", None)
     if name not in STRATEGIES:

@@ -20,7 +20,8 @@ from gtl.run_folder import RunFolder
 from gtl.train.federated.client_app import KEPT, kept_by
 from gtl.train.federated.federation import Federation
 from gtl.train.federated.flower import flower, record_of
-from gtl.train.federated.guard import Guard, Round
+from gtl.train.federated.guard import Guard
+from gtl.train.federated.rounds import Round
 from gtl.train.model import TARGET
 
 log = logging.getLogger(__name__)
@@ -86,7 +87,8 @@ def run_rounds(
         state, frozen = federation.model.state_dict(), frozen_names(federation.model)
         folder.save_frozen({name: value for name, value in state.items() if name in frozen})
         record = _resumed(folder, federation, contexts)
-    guard = Guard(federation, len(record.lines))
+    nodes = {node: _number(context) for node, context in contexts.items()}
+    guard = Guard(federation, len(record.lines), nodes)
     guard.restore(record.strategy)
     total = federation.plan.rounds
     title = f"federate {federation.plan.strategy['name']}"
@@ -154,8 +156,8 @@ def line_of(found: Round, seconds: float) -> dict[str, Any]:
 
 
 def _kept(contexts: Mapping[int, Any]) -> dict[int, np.ndarray]:
-    found = {node: kept_by(context) for node, context in contexts.items()}
-    return {node: own for node, own in found.items() if own is not None}
+    found = {_number(context): kept_by(context) for context in contexts.values()}
+    return {number: own for number, own in found.items() if own is not None}
 
 
 def _state(record: Record, federation: Federation, contexts: Mapping[int, Any]) -> dict[str, Any]:
@@ -174,11 +176,11 @@ def _state(record: Record, federation: Federation, contexts: Mapping[int, Any]) 
             "valid": record.valid,
             "model": model,
             "vector": torch.tensor(record.best),
-            "kept": {str(node): torch.tensor(own) for node, own in record.kept.items()},
+            "kept": {str(k): federation.kept.unpack(own) for k, own in record.kept.items()},
             "statistics": None if statistics is None else list(vars(statistics).values()),
         },
         "strategy": record.strategy,
-        "kept": {str(node): torch.tensor(own) for node, own in _kept(contexts).items()},
+        "kept": {str(k): torch.tensor(own) for k, own in _kept(contexts).items()},
     }
 
 
@@ -189,8 +191,10 @@ def _resumed(folder: RunFolder, federation: Federation, contexts: Mapping[int, A
         folder.keep_epochs(0)
         return Record(federation.start, federation.start)
     folder.keep_epochs(state["epoch"])
-    for node, own in state["kept"].items():
-        contexts[int(node)].state[KEPT] = record_of({KEPT: own.numpy()})
+    for context in contexts.values():
+        own = state["kept"].get(str(_number(context)))
+        if own is not None:
+            context.state[KEPT] = record_of({KEPT: own.numpy()})
     best = state["best"]
     statistics = best["statistics"]
     log.info("continuing %s after round %d", folder.path, state["epoch"])
@@ -200,8 +204,12 @@ def _resumed(folder: RunFolder, federation: Federation, contexts: Mapping[int, A
         best["epoch"],
         best["valid"],
         folder.read_metrics(),
-        {int(node): own.numpy() for node, own in best["kept"].items()},
+        {int(k): federation.kept.pack(own) for k, own in best["kept"].items()},
         None if statistics is None else ClassStatistics(*statistics),
         state["strategy"],
         state["seconds"],
     )
+
+
+def _number(context: Any) -> int:
+    return int(context.node_config["partition-id"])
