@@ -139,8 +139,8 @@ def _settings() -> Iterator[None]:
     """Names may contain dollar signs, as SMILES do; SVG text stays text, its ids are the same."""
     from matplotlib import rc_context
 
-    same = {"svg.hashsalt": "gtl", "svg.fonttype": "none", "text.parse_math": False}
-    with rc_context({**same, "font.family": "sans-serif"}):
+    same: Any = {"svg.hashsalt": "gtl", "svg.fonttype": "none", "text.parse_math": False}
+    with rc_context(same):
         yield
 
 
@@ -171,10 +171,9 @@ def _legend(axes: list[Axes]) -> tuple[Key, ...]:
         handles, labels = ax.get_legend_handles_labels()
         for label, handle in zip(labels, handles):
             found.setdefault(" ".join(label.split()), handle)
-        if ax.get_legend() is not None:
-            ax.get_legend().remove()
-        for legend in list(ax.figure.legends):
-            legend.remove()
+        for legend in (ax.get_legend(), *ax.figure.legends):
+            if legend is not None:
+                legend.remove()
     return tuple(_key(label, handle) for label, handle in found.items())
 
 
