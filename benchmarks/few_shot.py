@@ -32,8 +32,8 @@ import gtl
 from gtl.data import CategoryGraph
 from gtl.data.agreement import Agreement
 from gtl.fewshot.features import as_samples
-from gtl.report.few_shot import FewShotResult
 from gtl.report.drawing import panels
+from gtl.report.few_shot import FewShotResult
 
 OUT = Path("runs") / "few_shot"
 REFERENCE = "prototype, cosine"

@@ -25,7 +25,6 @@ COSTS = {
     "communicated_bytes": "bytes sent",
     "flops": "operations of a prediction",
     "latency_p50_ms": "milliseconds of a prediction",
-    "peak_memory_bytes": "peak memory in bytes",
     "seconds": "seconds of training",
 }
 _LOG = 8  # from the least cost to the most, by which factor on the axis is logarithmic
@@ -119,6 +118,8 @@ def draw_front(points: Sequence[Point], metric: str, part: str) -> Drawing | Non
 
 
 def _draw(ax: Axes, points: Sequence[Point], key: str, better: str) -> None:
+    from matplotlib.ticker import EngFormatter  # which needs no mathematical text
+
     known = [(i, point) for i, point in enumerate(points) if key in point.costs]
     many = len(points) > _NAMED
     for i, point in known:
@@ -139,4 +140,9 @@ def _draw(ax: Axes, points: Sequence[Point], key: str, better: str) -> None:
     ax.plot(*zip(*line), color="0.6", linewidth=1, linestyle="--", zorder=0, drawstyle="steps-post")
     costs = [point.costs[key] for _, point in known]
     if min(costs) > 0 and max(costs) / min(costs) > _LOG:
-        ax.set_xscale("log")
+        ax.set_xscale("log", subs=[2, 5])
+        ax.xaxis.set_minor_formatter(EngFormatter(sep=""))
+    else:
+        ax.xaxis.get_major_locator().set_params(nbins=5)
+    ax.xaxis.set_major_formatter(EngFormatter(sep=""))
+    ax.tick_params(axis="x", which="minor", labelsize="small")

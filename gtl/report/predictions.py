@@ -132,7 +132,8 @@ def draw_components(tables: Mapping[str, Sequence[PredictionTable]]) -> Drawing 
             _scatter(ax, table.components[chosen], np.asarray(table.colors(what))[chosen])
             ax.set_title(wrapped(f"{title}, by {what}", 40), fontsize="medium")
             ax.set(xlabel="component 1", ylabel="component 2", xticks=[], yticks=[])
-        axes[0].legend(fontsize="small", frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+        if axes[0].get_legend_handles_labels()[0]:  # numbers have a scale and no legend
+            axes[0].legend(fontsize="small", frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
 
     return Drawing("components", draw, len(shown))
 
