@@ -16,7 +16,7 @@ from gtl.report.sections import Part, Picture, Section
 from gtl.report.tables import footprint_table, tables
 
 # What a loop draws of its own metrics: the report draws them, too, for all runs together.
-_DRAWN_HERE = {"learning_curves", "few_shot", *SERIES}
+_DRAWN_HERE = {"learning_curves", "few_shot", "pareto", *SERIES}
 _BANDS = "Lines are means over seeds, bands reach from the lowest to the highest."
 
 

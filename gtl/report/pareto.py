@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gtl.metrics import direction
 from gtl.report.comparison import DataSet
@@ -83,6 +83,20 @@ def points_of(data: DataSet) -> list[Point]:
             Point(method.title, fmean(values), costs, (spread.std or 0.0) if spread else 0.0)
         )
     return found
+
+
+def trial_points(results: Mapping[str, Any]) -> list[Point]:
+    """The complete trials of a search; none where its footprint did not count.
+
+    Args:
+        results: What ``results.json`` of :func:`gtl.search` holds.
+    """
+    name = results["objective"]
+    return [
+        Point(f"trial {trial['number']}", trial["valid"], {name: trial["footprint"]})
+        for trial in results["trials"]
+        if name is not None and trial["state"] == "complete"
+    ]
 
 
 def draw_front(points: Sequence[Point], metric: str, part: str) -> Drawing | None:
