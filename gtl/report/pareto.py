@@ -157,6 +157,6 @@ def _draw(ax: Axes, points: Sequence[Point], key: str, better: str) -> None:
         ax.set_xscale("log", subs=[2, 5])
         ax.xaxis.set_minor_formatter(EngFormatter(sep=""))
     else:
-        ax.xaxis.get_major_locator().set_params(nbins=5)
+        ax.locator_params(axis="x", nbins=5)
     ax.xaxis.set_major_formatter(EngFormatter(sep=""))
     ax.tick_params(axis="x", which="minor", labelsize="small")

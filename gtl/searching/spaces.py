@@ -97,10 +97,12 @@ def search_space(
     if isinstance(adapter, (str, Mapping)):
         found |= _declared(ADAPTERS, adapter, "adapter")
     for key, values in given.items():
-        found |= {} if values is None else _named(key, as_space(key, values), encoders)
+        for name in _names(key, encoders):
+            found[name] = as_space(key, [None] if values is None else values)
     # options of an argument, such as weight_decay.first, stand in the place of its one value
     found = {key: v for key, v in found.items() if not any(k.startswith(f"{key}.") for k in given)}
-    left_out = {key for key, values in given.items() if values is None} | set(fixed)
+    taken_out = {n for key, v in given.items() if v is None for n in _names(key, encoders)}
+    left_out = taken_out | set(fixed)
     titles = {title_of(part) for part in encoders}
     if len(titles) < len(encoders):
         raise ConfigError(f"`encoder` names one of {', '.join(sorted(titles))} twice; name it once")
@@ -132,12 +134,12 @@ def _declared(registry: Any, part: Any, prefix: str) -> dict[str, Space]:
     return {f"{prefix}.{key}": space for key, space in declared.items() if key not in fixed}
 
 
-def _named(key: str, space: Space, encoders: Sequence[Any]) -> dict[str, Space]:
+def _names(key: str, encoders: Sequence[Any]) -> list[str]:
     """``encoder.width`` counts for each of the encoders."""
     part, _, option = key.partition(".")
     if part == "encoder" and option:
-        return {f"{title_of(encoder)}.{option}": space for encoder in encoders}
-    return {key: space}
+        return [f"{title_of(encoder)}.{option}" for encoder in encoders]
+    return [key]
 
 
 def _mapping(part: Any) -> dict[str, Any]:
