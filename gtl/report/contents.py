@@ -41,7 +41,7 @@ def contents_of(
     found = [_results(comparison, footprint, plots)]
     found += own
     for data in comparison.data_sets:
-        found.append(_costs(data, plots))
+        found.append(_costs(data, table=not footprint, plots=plots))
         if plots:
             found.append(_training(data))
             shown = prediction_section(data, predictions, data.title)
@@ -64,8 +64,8 @@ def _results(comparison: Comparison, footprint: bool, plots: bool) -> Section:
     return Section("Results", parts, note if parts else "", is_brief=True)
 
 
-def _costs(data: DataSet, plots: bool) -> Section:
-    parts: list[Part] = [footprint_table(data)]
+def _costs(data: DataSet, table: bool, plots: bool) -> Section:
+    parts: list[Part] = [footprint_table(data)] if table else []
     drawing = draw_front(points_of(data), data.metric, data.part) if plots else None
     parts += [] if drawing is None else [drawing]
     note = "" if drawing is None else "The dashed line is the Pareto front: no method beats it."

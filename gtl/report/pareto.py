@@ -28,6 +28,7 @@ COSTS = {
     "seconds": "seconds of training",
 }
 _LOG = 8  # from the least cost to the most, by which factor on the axis is logarithmic
+_NARROW = 100  # below which a logarithmic axis has numbers between the powers of ten
 _NAMED = 12  # with more points no legend can tell them apart
 
 
@@ -132,7 +133,7 @@ def draw_front(points: Sequence[Point], metric: str, part: str) -> Drawing | Non
 
 
 def _draw(ax: Axes, points: Sequence[Point], key: str, better: str) -> None:
-    from matplotlib.ticker import EngFormatter  # which needs no mathematical text
+    from matplotlib.ticker import EngFormatter, NullFormatter  # without mathematical text
 
     known = [(i, point) for i, point in enumerate(points) if key in point.costs]
     many = len(points) > _NAMED
@@ -155,7 +156,8 @@ def _draw(ax: Axes, points: Sequence[Point], key: str, better: str) -> None:
     costs = [point.costs[key] for _, point in known]
     if min(costs) > 0 and max(costs) / min(costs) > _LOG:
         ax.set_xscale("log", subs=[2, 5])
-        ax.xaxis.set_minor_formatter(EngFormatter(sep=""))
+        few = max(costs) / min(costs) < _NARROW
+        ax.xaxis.set_minor_formatter(EngFormatter(sep="") if few else NullFormatter())
     else:
         ax.locator_params(axis="x", nbins=5)
     ax.xaxis.set_major_formatter(EngFormatter(sep=""))
