@@ -28,7 +28,6 @@ COSTS = {
     "seconds": "seconds of training",
 }
 _LOG = 8  # from the least cost to the most, by which factor on the axis is logarithmic
-_NARROW = 100  # below which a logarithmic axis has numbers between the powers of ten
 _NAMED = 12  # with more points no legend can tell them apart
 
 
@@ -76,7 +75,7 @@ def points_of(data: DataSet) -> list[Point]:
         values = list(method.values(data.part).values())
         if not values:
             continue
-        runs = [(run.results or {}).get("footprint") or {} for run in method.runs]
+        runs = [_costs(run.results or {}) for run in method.runs]
         known = {key: [cost[key] for cost in runs if cost.get(key)] for key in COSTS}
         costs = {key: fmean(numbers) for key, numbers in known.items() if numbers}
         spread = method.test if data.part == "test" else method.valid
@@ -84,6 +83,13 @@ def points_of(data: DataSet) -> list[Point]:
             Point(method.title, fmean(values), costs, (spread.std or 0.0) if spread else 0.0)
         )
     return found
+
+
+def _costs(results: Mapping[str, Any]) -> dict[str, float]:
+    """What a run cost, the bytes of a federated training included."""
+    costs = results.get("footprint") or {}
+    sent = (results.get("bytes") or {}).get("training") or costs.get("communicated_bytes")
+    return {**costs, "communicated_bytes": sent}
 
 
 def trial_points(results: Mapping[str, Any]) -> list[Point]:
@@ -133,7 +139,7 @@ def draw_front(points: Sequence[Point], metric: str, part: str) -> Drawing | Non
 
 
 def _draw(ax: Axes, points: Sequence[Point], key: str, better: str) -> None:
-    from matplotlib.ticker import EngFormatter, NullFormatter  # without mathematical text
+    from matplotlib.ticker import EngFormatter
 
     known = [(i, point) for i, point in enumerate(points) if key in point.costs]
     many = len(points) > _NAMED
@@ -155,10 +161,7 @@ def _draw(ax: Axes, points: Sequence[Point], key: str, better: str) -> None:
     ax.plot(*zip(*line), color="0.6", linewidth=1, linestyle="--", zorder=0, drawstyle="steps-post")
     costs = [point.costs[key] for _, point in known]
     if min(costs) > 0 and max(costs) / min(costs) > _LOG:
-        ax.set_xscale("log", subs=[2, 5])
-        few = max(costs) / min(costs) < _NARROW
-        ax.xaxis.set_minor_formatter(EngFormatter(sep="") if few else NullFormatter())
+        ax.set_xscale("log")
     else:
         ax.locator_params(axis="x", nbins=5)
-    ax.xaxis.set_major_formatter(EngFormatter(sep=""))
-    ax.tick_params(axis="x", which="minor", labelsize="small")
+        ax.xaxis.set_major_formatter(EngFormatter(sep=""))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from gtl.checkpoint import read_json
 from gtl.report.drawing import COLUMNS, Drawing, wrapped
+from gtl.report.drawing import panels as panels  # which loops import from here
 from gtl.run_folder import read_metrics
 
 if TYPE_CHECKING:
