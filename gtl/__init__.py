@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from gtl.forecasting.forecast import forecast
     from gtl.graph.convert import as_graph
     from gtl.run_kinds import load_run
+    from gtl.searching.search import search
     from gtl.train.adapt_domain import adapt_domain
     from gtl.train.blend import blend
     from gtl.train.comparison import compare
@@ -63,6 +64,7 @@ _MODULES = {
     "gtl.forecasting.forecast": ("forecast",),
     "gtl.graph.convert": ("as_graph",),
     "gtl.run_kinds": ("load_run",),
+    "gtl.searching.search": ("search",),
     "gtl.train.adapt_domain": ("adapt_domain",),
     "gtl.train.blend": ("blend",),
     "gtl.train.comparison": ("compare",),
@@ -87,6 +89,7 @@ _PACKAGES = (
     "forecasting",
     "heads",
     "report",
+    "searching",
     "sklearn",
     "tasks",
     "testing",
@@ -146,6 +149,7 @@ __all__ = [
     "register_task",
     "register_triple_score",
     "register_weighting",
+    "search",
 ]
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import gtl
 from gtl.efficiency.command import compress
 from gtl.errors import ConfigError, GtlError, GtlWarning
 from gtl.run_options import spelled_out as _spelled_out
@@ -78,8 +79,6 @@ def _typed(spec: str, options: Mapping[str, Any]) -> dict[str, Any]:
 
 def pretrain(data: Any, root: Path | None, **options: Any) -> str:
     """Train an encoder on unlabeled graphs."""
-    import gtl
-
     graphs = read(data, root, options["seed"])
     options["out"] = options["out"] or _default_folder("pretrain", graphs.spec, options["seed"])
     run = gtl.pretrain(data=graphs, **options)
@@ -89,8 +88,6 @@ def pretrain(data: Any, root: Path | None, **options: Any) -> str:
 
 def finetune(data: Any, root: Path | None, loop: str = "finetune", **options: Any) -> str:
     """Train on a labeled target, with auxiliary tasks if wanted."""
-    import gtl
-
     dataset = read(data, root, options["seed"])
     options["out"] = options["out"] or _default_folder(loop, dataset.spec, options["seed"])
     results = getattr(gtl, loop)(dataset=dataset, **options).results
@@ -115,8 +112,6 @@ def _values(results: Mapping[str, Any]) -> str:
 
 def probe(data: Any, root: Path | None, **options: Any) -> str:
     """Fit a forest, boosting or a linear model to frozen vectors or properties of graphs."""
-    import gtl
-
     dataset = read(data, root, options["seed"])
     options["out"] = options["out"] or _default_folder("probe", dataset.spec, options["seed"])
     options["encoder"] = options["encoder"] or None
@@ -127,17 +122,20 @@ def probe(data: Any, root: Path | None, **options: Any) -> str:
 
 def compare(data: Any, root: Path | None, **options: Any) -> str:
     """Train forests, a probe, fine-tuning and their blend, and choose one by validation data."""
-    import gtl
-
     dataset = read(data, root, options["seed"])
     options["out"] = options["out"] or _default_folder("compare", dataset.spec, options["seed"])
     return f"{gtl.compare(dataset=dataset, **options)}\nrun folder: {options['out']}"
 
 
+def search(data: Any, root: Path | None, **options: Any) -> str:
+    """Search settings of a fine-tuning that are good on validation data and cost little."""
+    dataset = read(data, root, options["seed"])
+    options["out"] = options["out"] or _default_folder("search", dataset.spec, options["seed"])
+    return f"{gtl.search(dataset=dataset, **options)}\nrun folder: {options['out']}"
+
+
 def adapt(data: Any, root: Path | None, **options: Any) -> str:
     """Adapt from a labeled source domain to a target with few labels."""
-    import gtl
-
     target, seed = read(data, root, options["seed"]), options["seed"]
     for name in ("source", "corpus", "unlabeled"):
         given = options[name]
@@ -148,8 +146,6 @@ def adapt(data: Any, root: Path | None, **options: Any) -> str:
 
 def fewshot(data: Any, root: Path | None, **options: Any) -> str:
     """Compare methods on classes with few samples, on frozen features."""
-    import gtl
-
     dataset = read(data, root, options["seed"])
     options["out"] = options["out"] or _default_folder("fewshot", dataset.spec, options["seed"])
     found = gtl.few_shot(dataset, **options)
@@ -158,7 +154,6 @@ def fewshot(data: Any, root: Path | None, **options: Any) -> str:
 
 def forecast(data: Any, root: Path | None, **options: Any) -> str:
     """Train a model of the values to come on a graph over time."""
-    import gtl
     from gtl.data import Series
 
     series = read(data, root, options["seed"])
@@ -260,6 +255,7 @@ _VERBS: Mapping[str, Callable[..., str]] = {
     "federate": federate,
     "probe": probe,
     "compare": compare,
+    "search": search,
     "adapt": adapt,
     "compress": compress,
     "fewshot": fewshot,
@@ -301,6 +297,7 @@ def _parser() -> Any:
         "federate": (gtl.federate, "dataset"),
         "probe": (gtl.probe, "dataset"),
         "compare": (gtl.compare, "dataset"),
+        "search": (gtl.search, "dataset"),
         "adapt": (gtl.adapt_domain, "target"),
         "fewshot": (gtl.few_shot, "data"),
         "forecast": (gtl.forecast, "series"),
@@ -308,7 +305,7 @@ def _parser() -> Any:
     for name, (loop, data) in loops.items():
         add_data(subs[name], "what to read: a spec, or a mapping of spec and reader's options")
         add_loop(subs[name], loop, data)
-    for name in ("pretrain", "finetune", "federate", "compare", "adapt", "forecast"):
+    for name in ("pretrain", "finetune", "federate", "compare", "search", "adapt", "forecast"):
         subs[name].set_defaults(encoder="gin")
     subs["probe"].set_defaults(encoder={})  # none: properties can stand alone
     for name, part in (("evaluate", "test"), ("predict", "all")):

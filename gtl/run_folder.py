@@ -14,6 +14,7 @@ from torch import Tensor
 from gtl import checkpoint
 from gtl.checkpoint import read_json
 from gtl.errors import CheckpointError
+from gtl.event_log import EventLog, event_log
 from gtl.run_kinds import kind_of
 from gtl.version import __version__
 
@@ -39,6 +40,7 @@ class RunFolder:
 
     def __init__(self, path: Path | str, config: Mapping[str, Any], resume: bool = False):
         self.path = Path(path)
+        self._events: EventLog | None = None
         config = json.loads(json.dumps({**config, "versions": versions()}))
         if self.path.exists() and not self.path.is_dir():
             raise CheckpointError(f"{self.path} is a file; choose another folder for the run")
@@ -91,11 +93,14 @@ class RunFolder:
         lines = self.read_metrics()[:epochs]
         text = "".join(json.dumps(line) + "\n" for line in lines)
         checkpoint.write_text(self.path / "metrics.jsonl", text)
+        self._events = event_log(self.path, epochs)
 
     def log(self, line: Mapping[str, Any]) -> None:
-        """Append one epoch to ``metrics.jsonl``."""
+        """Append one epoch to ``metrics.jsonl``, and to the events for TensorBoard if wanted."""
         with open(self.path / "metrics.jsonl", "a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
+        if self._events is not None:
+            self._events.add(line)
 
     def take(self, metrics: RunFolder, weights: RunFolder) -> None:
         """Take over the metrics of one run and the weights of another, below this one."""

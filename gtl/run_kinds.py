@@ -19,14 +19,15 @@ from gtl.suggest import nearest
 if TYPE_CHECKING:
     from gtl.forecasting.forecaster import Forecaster
     from gtl.report.few_shot import FewShotResult
+    from gtl.searching.result import SearchResult
     from gtl.train.model import Model
     from gtl.train.predicting import Predicting
     from gtl.train.run import Run
 
-    Loaded: TypeAlias = Run | Model | Predicting | Forecaster | FewShotResult
+    Loaded: TypeAlias = Run | Model | Predicting | Forecaster | FewShotResult | SearchResult
 
 Role = Literal[
-    "method", "pretraining", "few-shot comparison", "forecast", "comparison", "adaptation"
+    "method", "pretraining", "few-shot comparison", "forecast", "comparison", "adaptation", "search"
 ]
 MODEL = "gtl.train.model:Model.load"
 ENCODER_AND_TASKS = "gtl.train.run:Run.load"
@@ -45,7 +46,8 @@ class RunKind:
         loader: Function that opens a folder, as ``"module:attribute.path"``.
         role: Place in a report: ``"method"`` and ``"forecast"`` have values on a target, by which
             they are compared; ``"pretraining"`` has no target; a ``"few-shot comparison"`` and a
-            ``"comparison"`` have tables of their own, and so has an ``"adaptation"``.
+            ``"comparison"`` have tables of their own, and so have an ``"adaptation"`` and a
+            ``"search"``.
         may_change: Settings that a resumed run may have different from those it began with.
     """
 
@@ -96,6 +98,13 @@ _KINDS = (
     RunKind("blend", "a blend", BLEND, "method"),
     RunKind("adapt", "a domain adaptation", ADAPTATION, "adaptation", ("stages", "labels")),
     RunKind("compare", "a comparison of methods", COMPARISON, "comparison"),
+    RunKind(
+        "search",
+        "a search of settings",
+        "gtl.searching.result:SearchResult.load",
+        "search",
+        ("trials", "budget"),
+    ),
     RunKind(
         "fewshot",
         "a few-shot comparison",
@@ -152,7 +161,8 @@ def load_run(folder: Path | str) -> Loaded:
         What the folder holds: a :class:`gtl.Run` of ``pretrain``, a :class:`gtl.Model` of
         ``finetune``, ``finetune_by_episodes`` and ``federate`` (of a knowledge graph a
         :class:`gtl.train.ranker.Ranker`), a :class:`gtl.forecasting.forecaster.Forecaster`
-        of ``forecast``, a :class:`gtl.report.few_shot.FewShotResult` of ``fewshot``, and a
+        of ``forecast``, a :class:`gtl.report.few_shot.FewShotResult` of ``fewshot``, a
+        :class:`gtl.searching.result.SearchResult` of ``search``, and a
         :class:`gtl.train.predicting.Predicting` of ``probe``, ``blend``, ``compare`` and
         ``adapt``.
 

@@ -36,20 +36,27 @@ def with_run_config(words: Sequence[str]) -> list[str]:
         path = Path(words[place + 1])
         if word == "--config" and path.name == "config.json":
             others = [*words[1:place], *words[place + 2 :]]
-            return [words[0], *_options_of(read_json(path), words[0]), *others]
+            starts_anew = any(other.partition("=")[0] == "--encoder" for other in others)
+            return [words[0], *_options_of(read_json(path), words[0], starts_anew), *others]
     return list(words)
 
 
-def _options_of(config: Mapping[str, Any], verb: str) -> list[str]:
-    """The words that start a run like the one with this configuration."""
+def _options_of(config: Mapping[str, Any], verb: str, starts_anew: bool = False) -> list[str]:
+    """The words that start a run like the one with this configuration.
+
+    Args:
+        config: Contents of its ``config.json``.
+        verb: What is to be run.
+        starts_anew: Whether other words name the encoder to start from.
+    """
     import gtl
 
     if config.get("command") != verb:
         raise ConfigError(f"that is the config.json of gtl {config.get('command')}, not of {verb}")
-    if config.get("pretrained") is not None:
+    if config.get("pretrained") is not None and not starts_anew:
         raise ConfigError(
             f"that run began with the encoder of {config['pretrained']!r}, which its config.json "
-            "does not hold; name its folder or file: --encoder PATH, and the other options"
+            "does not hold; name its folder or file beside --config: --encoder PATH"
         )
     names = {"tasks": "tasks" if verb == "pretrain" else "auxiliary", "baseline": "encoder"}
     names["compression"] = "method"
@@ -57,6 +64,8 @@ def _options_of(config: Mapping[str, Any], verb: str) -> list[str]:
     words = []
     for key, value in config.items():
         name = names.get(key, key)
+        if name == "encoder" and starts_anew:
+            continue
         if name not in known or key.startswith("data") or value in (None, {}):
             continue  # what a run records beside its options: versions, checksums, label names
         value = list(value.values()) if key == "tasks" else value

@@ -119,7 +119,9 @@ def test_report_compares_what_finetune_left(tmp_path, capsys):
     out = tmp_path / "out"
     assert _run("report", runs, "--label", label, "--reference", "helped", "--out", out) == 0
     assert capsys.readouterr().out.splitlines()[2].startswith("helped ")
-    assert (out / "plots" / "differences.png").exists()
+    assert (out / "plots" / "differences.png").exists() and (out / "report.html").exists()
+    assert _run("report", runs / "alone-0", runs / "helped-0", "--out", tmp_path / "two") == 0
+    assert "target only" in capsys.readouterr().out
     assert "methods: equal, target only" in _refusal(capsys, "report", runs, "--reference", "equl")
 
 
@@ -189,6 +191,23 @@ def test_the_config_of_a_run_starts_it_again(table, tmp_path):
         json.loads((tmp_path / name / "results.json").read_text()) for name in ("first", "again")
     )
     assert first["selection"] == again["selection"] and first["test"] == again["test"]
+
+
+def test_a_run_that_began_with_another_is_repeated_when_that_is_named(table, tmp_path, capsys):
+    data = ["--data", f"smiles:{table}", "--data.target", "ring"]
+    first = ["pretrain", *data[:2], *SMALL, "--tasks", "[infomax]", "--out", tmp_path / "pre"]
+    assert _run(*first) == 0
+    start = ["--encoder", tmp_path / "pre", "--epochs", 1]
+    assert _run("finetune", *data, *start, "--out", tmp_path / "first") == 0
+    config = ["--config", tmp_path / "first" / "config.json"]
+    capsys.readouterr()
+    assert "name its folder" in _refusal(capsys, "finetune", *config, "--out", tmp_path / "no")
+    again = ["--encoder", tmp_path / "pre", "--out", tmp_path / "again"]
+    assert _run("finetune", *config, *again) == 0
+    results = [
+        json.loads((tmp_path / name / "results.json").read_text()) for name in ("first", "again")
+    ]
+    assert results[0]["valid"] == results[1]["valid"] and results[0]["test"] == results[1]["test"]
 
 
 def test_the_config_of_a_baseline_repeats_it_and_records_are_no_options():

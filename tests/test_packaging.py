@@ -166,6 +166,7 @@ INTRUDERS = {
     "torchjd": ("gtl/train/intruder_4.py", "def f():\n    from torchjd import aggregation"),
     "molecules": ("gtl/encoders/intruder.py", "from rdkit import Chem"),
     "plots": ("gtl/train/intruder_2.py", "import matplotlib.pyplot"),
+    "optuna": ("gtl/train/intruder_5.py", "def f():\n    import optuna"),
     "flower": ("gtl/train/intruder_3.py", "import flwr"),
 }
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from gtl.adapters.bottleneck_map import NORMS, BottleneckMap, check_bottleneck
 from gtl.errors import ConfigError
-from gtl.roles import Adapter, Sites
+from gtl.roles import Adapter, Choice, Sites
 
 
 class Bottleneck(Adapter):
@@ -33,6 +33,8 @@ class Bottleneck(Adapter):
     Raises:
         ConfigError: If an option is outside its range.
     """
+
+    search_space = {"hidden": Choice((4, 8, 16, 32, 64))}
 
     def __init__(
         self,

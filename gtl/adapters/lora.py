@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from gtl.adapters.module_views import Call
 from gtl.adapters.weights import all_matrices, call_changed, merge_matrices
 from gtl.errors import ConfigError
-from gtl.roles import Adapter, Sites
+from gtl.roles import Adapter, Choice, Sites
 
 
 class LoRA(Adapter):
@@ -31,6 +31,8 @@ class LoRA(Adapter):
     Raises:
         ConfigError: If an option is outside its range.
     """
+
+    search_space = {"rank": Choice((1, 2, 4, 8, 16))}
 
     mergeable = True
 

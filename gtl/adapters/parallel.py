@@ -18,7 +18,7 @@ from gtl.adapters.module_views import Call
 from gtl.adapters.sites import vectors_of
 from gtl.adapters.weights import all_matrices, call_changed, merge_matrices
 from gtl.errors import ConfigError
-from gtl.roles import Adapter, Sites
+from gtl.roles import Adapter, Choice, Sites
 
 KINDS = ("linear", "bottleneck")
 
@@ -46,6 +46,8 @@ class Parallel(Adapter):
     Raises:
         ConfigError: If an option is outside its range.
     """
+
+    search_space = {"groups": Choice((2, 4, 8, 16))}
 
     def __init__(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 from xml.etree import ElementTree
 
 _SVG = "http://www.w3.org/2000/svg"
@@ -27,19 +28,16 @@ def draw_structure(smiles: str, width: int = 220, height: int = 160) -> str | No
         The element, or ``None`` where the text is no molecule or RDKit is not installed.
     """
     try:
-        from rdkit import Chem, RDLogger
+        from rdkit import Chem, rdBase
         from rdkit.Chem.Draw import rdMolDraw2D
     except ImportError:
         return None
-    RDLogger.DisableLog("rdApp.*")
-    try:
+    with rdBase.BlockLogs():
         molecule = Chem.MolFromSmiles(smiles)
-    finally:
-        RDLogger.EnableLog("rdApp.error")
     if molecule is None or not molecule.GetNumAtoms():
         return None
     drawer = rdMolDraw2D.MolDraw2DSVG(width, height)
-    options = drawer.drawOptions()
+    options: Any = drawer.drawOptions()
     options.clearBackground = False
     options.updateAtomPalette(_PALETTE)
     rdMolDraw2D.PrepareAndDrawMolecule(drawer, molecule)

@@ -17,7 +17,7 @@ from gtl.encoders.features import RawFeatures, SparseRows, drop, has_features, s
 from gtl.encoders.inputs import node_input
 from gtl.errors import ConfigError
 from gtl.graph import Graph, Schema
-from gtl.roles import Encoder
+from gtl.roles import Choice, Encoder, Range
 
 NORMS = ("batch", "layer", None)
 EMBEDDINGS = ("learned", None)
@@ -157,6 +157,12 @@ class Stack(Layered):
     Raises:
         ConfigError: If an option is outside its range.
     """
+
+    search_space = {
+        "width": Choice((32, 64, 128, 256)),
+        "depth": Range(2, 5),
+        "dropout": Choice((0.0, 0.2, 0.5)),
+    }
 
     def __init__(
         self,

@@ -21,6 +21,7 @@ from gtl.encoders.typed import (
 )
 from gtl.graph import Graph, Schema, ops
 from gtl.graph.graph import STRUCTURE
+from gtl.roles import Choice, Range
 
 NORMS = ("layer", None)
 
@@ -58,6 +59,12 @@ class HGT(Layered):
     Raises:
         ConfigError: If an option is outside its range or ``heads`` do not share ``width`` evenly.
     """
+
+    search_space = {
+        "width": Choice((32, 64, 128, 256)),
+        "depth": Range(1, 3),
+        "dropout": Choice((0.0, 0.2, 0.5)),
+    }
 
     def __init__(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from gtl.report.bytes_plot import draw_bytes
 from gtl.report.comparison import Comparison, DataSet
 from gtl.report.difference_plot import draw_differences
 from gtl.report.pareto import draw_front, points_of
@@ -16,7 +17,7 @@ from gtl.report.sections import Part, Picture, Section
 from gtl.report.tables import footprint_table, tables
 
 # What a loop draws of its own metrics: the report draws them, too, for all runs together.
-_DRAWN_HERE = {"learning_curves", "few_shot", *SERIES}
+_DRAWN_HERE = {"learning_curves", "few_shot", "pareto", "bytes", *SERIES}
 _BANDS = "Lines are means over seeds, bands reach from the lowest to the highest."
 
 
@@ -41,7 +42,7 @@ def contents_of(
     found = [_results(comparison, footprint, plots)]
     found += own
     for data in comparison.data_sets:
-        found.append(_costs(data, plots))
+        found.append(_costs(data, table=not footprint, plots=plots))
         if plots:
             found.append(_training(data))
             shown = prediction_section(data, predictions, data.title)
@@ -64,8 +65,8 @@ def _results(comparison: Comparison, footprint: bool, plots: bool) -> Section:
     return Section("Results", parts, note if parts else "", is_brief=True)
 
 
-def _costs(data: DataSet, plots: bool) -> Section:
-    parts: list[Part] = [footprint_table(data)]
+def _costs(data: DataSet, table: bool, plots: bool) -> Section:
+    parts: list[Part] = [footprint_table(data)] if table else []
     drawing = draw_front(points_of(data), data.metric, data.part) if plots else None
     parts += [] if drawing is None else [drawing]
     note = "" if drawing is None else "The dashed line is the Pareto front: no method beats it."
@@ -76,6 +77,8 @@ def _training(data: DataSet) -> Section:
     runs = {m.title: [run.path for run in m.runs if run.epochs] for m in data.methods}
     runs = {title: folders for title, folders in runs.items() if folders}
     parts = draw_runs(runs) if runs else []
+    sent = draw_bytes(runs, data.metric)
+    parts += [] if sent is None else [sent]
     return Section("Training", parts, _BANDS, data.title, subtitle=data.title)
 
 

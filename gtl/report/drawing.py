@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 COLUMNS = 3
 _SIZE = (4.4, 3.0)  # of a panel in a page, in inches
 _SVG, _LINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
+_NARROW = 100  # below which a logarithmic axis has numbers between the powers of ten
 _INK = {"#000000", "#333333"}  # what a page replaces by its text color
 CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffe\uffff]")  # no XML may contain these
 _DASHES = {"-": "", "--": "5 3", ":": "1 3", "-.": "6 2 1 2"}
@@ -89,6 +90,7 @@ class Drawing:
             shown = axes[: self.count]
             _without_frame(shown)
             self.draw(*shown)
+            _write_plain_numbers(shown)
             figure.savefig(file, dpi=120)
         return file
 
@@ -104,6 +106,7 @@ class Drawing:
             axes = [figure.subplots() for figure in figures]
             _without_frame(axes)
             self.draw(*axes)
+            _write_plain_numbers(axes)
             if self.options.get("sharey"):
                 _share(axes)
             legend = _legend(axes)
@@ -139,8 +142,8 @@ def _settings() -> Iterator[None]:
     """Names may contain dollar signs, as SMILES do; SVG text stays text, its ids are the same."""
     from matplotlib import rc_context
 
-    same = {"svg.hashsalt": "gtl", "svg.fonttype": "none", "text.parse_math": False}
-    with rc_context({**same, "font.family": "sans-serif"}):
+    same: Any = {"svg.hashsalt": "gtl", "svg.fonttype": "none", "text.parse_math": False}
+    with rc_context(same):
         yield
 
 
@@ -158,6 +161,21 @@ def _without_frame(axes: Any) -> None:
         ax.spines[["top", "right"]].set_visible(False)
 
 
+def _write_plain_numbers(axes: Any) -> None:
+    """Numbers of logarithmic axes as 20k and 1M: powers of ten would be mathematical text."""
+    from matplotlib.ticker import EngFormatter, NullFormatter
+
+    for ax in axes:
+        for axis in (ax.xaxis, ax.yaxis):
+            if axis.get_scale() == "log":
+                low, high = sorted(axis.get_view_interval())
+                few = high < _NARROW * low
+                axis.set_major_formatter(EngFormatter(sep=""))
+                axis.set_minor_formatter(EngFormatter(sep="") if few else NullFormatter())
+                axis.get_minor_locator().set_params(subs=(2.0, 5.0))
+                axis.set_tick_params(which="minor", labelsize="small")
+
+
 def _share(axes: list[Axes]) -> None:
     limits = [ax.get_ylim() for ax in axes]
     for ax in axes:
@@ -171,10 +189,9 @@ def _legend(axes: list[Axes]) -> tuple[Key, ...]:
         handles, labels = ax.get_legend_handles_labels()
         for label, handle in zip(labels, handles):
             found.setdefault(" ".join(label.split()), handle)
-        if ax.get_legend() is not None:
-            ax.get_legend().remove()
-        for legend in list(ax.figure.legends):
-            legend.remove()
+        for legend in (ax.get_legend(), *ax.figure.legends):
+            if legend is not None:
+                legend.remove()
     return tuple(_key(label, handle) for label, handle in found.items())
 
 

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from gtl.report.drawing import CONTROL
 from gtl.report.tables import Table, number_columns
 
 _MARKS = {
     **{mark: f"\\{mark}" for mark in "&%$#_{}"},
     **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
     **{"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}"},
-    **{"±": r"$\pm$", "−": r"$-$", "≥": r"$\geq$", "≤": r"$\leq$", "–": "--", "…": r"\ldots{}"},
+    **{
+        "±": r"$\pm$",
+        "\u2212": r"$-$",
+        "≥": r"$\geq$",
+        "≤": r"$\leq$",
+        "\u2013": "--",
+        "…": r"\ldots{}",
+    },
     **{'"': "''", "\n": " "},
 }
 
@@ -28,7 +36,7 @@ def escaped(text: str) -> str:
         >>> escaped("50 % of a_b")
         '50 \\% of a\\_b'
     """
-    return "".join(_MARKS.get(mark, mark) for mark in text)
+    return "".join(_MARKS.get(mark, mark) for mark in CONTROL.sub("", text))
 
 
 def _one(table: Table) -> str:

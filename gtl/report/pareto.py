@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gtl.metrics import direction
 from gtl.report.comparison import DataSet
@@ -25,7 +25,6 @@ COSTS = {
     "communicated_bytes": "bytes sent",
     "flops": "operations of a prediction",
     "latency_p50_ms": "milliseconds of a prediction",
-    "peak_memory_bytes": "peak memory in bytes",
     "seconds": "seconds of training",
 }
 _LOG = 8  # from the least cost to the most, by which factor on the axis is logarithmic
@@ -76,7 +75,7 @@ def points_of(data: DataSet) -> list[Point]:
         values = list(method.values(data.part).values())
         if not values:
             continue
-        runs = [(run.results or {}).get("footprint") or {} for run in method.runs]
+        runs = [_costs(run.results or {}) for run in method.runs]
         known = {key: [cost[key] for cost in runs if cost.get(key)] for key in COSTS}
         costs = {key: fmean(numbers) for key, numbers in known.items() if numbers}
         spread = method.test if data.part == "test" else method.valid
@@ -84,6 +83,27 @@ def points_of(data: DataSet) -> list[Point]:
             Point(method.title, fmean(values), costs, (spread.std or 0.0) if spread else 0.0)
         )
     return found
+
+
+def _costs(results: Mapping[str, Any]) -> dict[str, float]:
+    """What a run cost, the bytes of a federated training included."""
+    costs = results.get("footprint") or {}
+    sent = (results.get("bytes") or {}).get("training") or costs.get("communicated_bytes")
+    return {**costs, "communicated_bytes": sent}
+
+
+def trial_points(results: Mapping[str, Any]) -> list[Point]:
+    """The complete trials of a search; none where its footprint did not count.
+
+    Args:
+        results: What ``results.json`` of :func:`gtl.search` holds.
+    """
+    name = results["objective"]
+    return [
+        Point(f"trial {trial['number']}", trial["valid"], {name: trial["footprint"]})
+        for trial in results["trials"]
+        if name is not None and trial["state"] == "complete"
+    ]
 
 
 def draw_front(points: Sequence[Point], metric: str, part: str) -> Drawing | None:
@@ -119,6 +139,8 @@ def draw_front(points: Sequence[Point], metric: str, part: str) -> Drawing | Non
 
 
 def _draw(ax: Axes, points: Sequence[Point], key: str, better: str) -> None:
+    from matplotlib.ticker import EngFormatter
+
     known = [(i, point) for i, point in enumerate(points) if key in point.costs]
     many = len(points) > _NAMED
     for i, point in known:
@@ -140,3 +162,6 @@ def _draw(ax: Axes, points: Sequence[Point], key: str, better: str) -> None:
     costs = [point.costs[key] for _, point in known]
     if min(costs) > 0 and max(costs) / min(costs) > _LOG:
         ax.set_xscale("log")
+    else:
+        ax.locator_params(axis="x", nbins=5)
+        ax.xaxis.set_major_formatter(EngFormatter(sep=""))

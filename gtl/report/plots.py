@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from gtl.checkpoint import read_json
 from gtl.report.drawing import COLUMNS, Drawing, wrapped
+from gtl.report.drawing import panels as panels  # which loops import from here
 from gtl.run_folder import read_metrics
 
 if TYPE_CHECKING:
@@ -86,9 +87,11 @@ def _draw_curves(groups: Mapping[str, Sequence[History]], metric: str) -> Drawin
             if right is not None:
                 _band(right, runs, lambda line: line["valid"], wrapped(title, 40), look)
         left.set(xlabel="epoch", ylabel="training loss")
+        _whole_epochs(left)
         _legend(right or left)
         if right is not None:
             right.set(xlabel="epoch", ylabel=f"validation {metric}")
+            _whole_epochs(right)
 
     height = max(3.4, 0.8 + 0.2 * len(groups))
     return Drawing("learning_curves", draw, 2 if with_valid else 1, height)
@@ -111,11 +114,18 @@ def _draw_tasks(groups: Mapping[str, Sequence[History]], key: str, label: str) -
             elif ax.get_ylim()[0] > 0:
                 ax.set_ylim(bottom=0)
             ax.set(xlabel="epoch", ylabel=label)
+            _whole_epochs(ax)
             ax.set_title(wrapped(title, 40) if len(groups) > 1 else "", fontsize="medium")
         _legend_of_all(axes)
 
     height = 3.4 if len(shown) < COLUMNS else 2.8
     return Drawing(key, draw, len(shown), height, {"sharey": key == "consistency"})
+
+
+def _whole_epochs(ax: Axes) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def _legend(ax: Axes) -> None:

@@ -113,7 +113,7 @@ def read_predictions(file: Path) -> PredictionTable | None:
 def _table(rows: pd.DataFrame) -> PredictionTable:
     title = next((name for name in ("smiles", "item") if name in rows), None)
     names = [str(number) for number in range(len(rows))] if title is None else rows[title]
-    has_names = title is not None and not np.issubdtype(rows[title].dtype, np.number)
+    has_names = title is not None and rows[title].dtype.kind not in "iuf"
     classes, own = None, None
     if "probability" in rows:
         classes = _texts(rows["label"]), _texts(rows["predicted"])

@@ -78,9 +78,9 @@ def calibration_table(tables: Mapping[str, Sequence[PredictionTable]]) -> Table:
         chance, happened = _joined(group)
         gap = chance - happened
         if values:
-            cells = (f"{gap.mean():+.4g}", f"{np.abs(gap).mean():.4g}", f"{gap.std():.4g}")
+            cells = [f"{gap.mean():+.4g}", f"{np.abs(gap).mean():.4g}", f"{gap.std():.4g}"]
         else:
-            cells = (f"{calibration_error(chance, happened):.4f}", f"{(gap**2).mean():.4f}")
+            cells = [f"{calibration_error(chance, happened):.4f}", f"{(gap**2).mean():.4f}"]
         rows.append((title, str(len(chance)), *cells))
     if values:
         header = ("method", "predictions", "mean error", "mean absolute", "deviation of the error")
@@ -132,7 +132,8 @@ def draw_components(tables: Mapping[str, Sequence[PredictionTable]]) -> Drawing 
             _scatter(ax, table.components[chosen], np.asarray(table.colors(what))[chosen])
             ax.set_title(wrapped(f"{title}, by {what}", 40), fontsize="medium")
             ax.set(xlabel="component 1", ylabel="component 2", xticks=[], yticks=[])
-        axes[0].legend(fontsize="small", frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+        if axes[0].get_legend_handles_labels()[0]:  # numbers have a scale and no legend
+            axes[0].legend(fontsize="small", frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
 
     return Drawing("components", draw, len(shown))
 
@@ -173,12 +174,20 @@ def _scatter(ax: Axes, points: np.ndarray, colors: np.ndarray) -> None:
 
         low, high = np.percentile(colors, [2, 98])
         shades = colormaps["viridis"](np.clip((colors - low) / max(high - low, 1e-12), 0, 1))
-        ax.scatter(*points.T, s=8, c=shades, linewidths=0)
+        ax.scatter(points[:, 0], points[:, 1], s=8, c=shades, linewidths=0)
         return
     for number, name in enumerate(sorted(set(colors.tolist()), key=str)):
         of_name = points[colors == name]
         label = f"{name:g}" if isinstance(name, float) else str(name)
-        ax.scatter(*of_name.T, s=8, color=f"C{number % 10}", linewidths=0, alpha=0.7, label=label)
+        ax.scatter(
+            of_name[:, 0],
+            of_name[:, 1],
+            s=8,
+            color=f"C{number % 10}",
+            linewidths=0,
+            alpha=0.7,
+            label=label,
+        )
 
 
 def _joined(group: Sequence[PredictionTable]) -> tuple[np.ndarray, np.ndarray]:

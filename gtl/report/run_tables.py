@@ -13,7 +13,7 @@ from gtl.report.compare import Difference, decimals, spread
 from gtl.report.drawing import Drawing
 from gtl.report.few_shot import FewShotResult
 from gtl.report.few_shot_plot import draw_shots
-from gtl.report.pareto import Point, draw_front
+from gtl.report.pareto import Point, draw_front, trial_points
 from gtl.report.runs import RunRecord
 from gtl.report.sections import Part, Section
 from gtl.report.tables import Table
@@ -145,12 +145,7 @@ def _adaptation(run: RunRecord, results: Mapping[str, Any]) -> Iterable[Part]:
 
 def _search(run: RunRecord, results: Mapping[str, Any]) -> Iterable[Part]:
     yield search_table(results)
-    name = results["objective"]
-    points = [
-        Point(f"trial {number}", trial["valid"], {name: trial["footprint"]})
-        for number, trial in enumerate(results["trials"])
-        if name is not None and trial["state"] == "complete"
-    ]
+    points = trial_points(results)
     yield from _drawn(points, results["metric"], "valid")
 
 

@@ -10,6 +10,7 @@ from gtl.roles.few_shot_method import FewShotMethod, Scorer
 from gtl.roles.head import Head
 from gtl.roles.readout import Readout
 from gtl.roles.recorded import Recorded
+from gtl.roles.search_space import Choice, Range, Space
 from gtl.roles.task import Batch, Gate, Task, View
 from gtl.roles.triple_score import TripleScore
 from gtl.roles.weighting import Step, Weighting
@@ -17,15 +18,18 @@ from gtl.roles.weighting import Step, Weighting
 __all__ = [
     "Adapter",
     "Batch",
+    "Choice",
     "Encoder",
     "FewShotMethod",
     "Gate",
     "Head",
+    "Range",
     "Readout",
     "Recorded",
     "Scorer",
     "Site",
     "Sites",
+    "Space",
     "Step",
     "Task",
     "TripleScore",

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from gtl.renamed import present_options
+from gtl.roles.search_space import Space
 
 
 class Recorded:
@@ -13,9 +15,11 @@ class Recorded:
 
     Attributes:
         arguments: What the part was built with, by name; defaults that were not given are absent.
+        search_space: Options that :func:`gtl.search` tries, with the values that they may have.
     """
 
     arguments: dict[str, Any]
+    search_space: ClassVar[Mapping[str, Space]] = {}
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Recorded:
         """Record, then construct as usual."""

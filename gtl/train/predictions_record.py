@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gtl.data.dataset import Dataset
+from gtl.data.dataset import KINDS, Dataset
 from gtl.train.evaluate import embed, predict
 from gtl.train.labels import LabelNames
 from gtl.train.model import Model
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FILE = "predictions.csv"
-LIMIT = 200_000  # predicted numbers; more are no table that somebody reads
+LEVELS = ("graph", "node", "edge")  # of items that have labels, one or several each
+LIMIT = 100_000  # labels; more are no table that somebody reads
 
 
 def write_test_predictions(
@@ -38,11 +39,11 @@ def write_test_predictions(
         dataset: Its target.
 
     Returns:
-        The file, or ``None`` where there is no labeled test item or more than
-        :data:`LIMIT` numbers.
+        The file, or ``None`` where there are no test items or more than :data:`LIMIT` labels.
     """
     items = dataset.split.get("test", torch.empty(0, dtype=torch.int64))
-    if dataset.labels is None or not len(items) or len(items) * dataset.num_outputs > LIMIT:
+    is_known = dataset.level in LEVELS and dataset.kind in KINDS
+    if dataset.labels is None or not is_known or not 0 < dataset.labels[items].numel() <= LIMIT:
         return None
     predicted, labels = predict(model, dataset, "test"), dataset.labels[items]
     table = _identity(dataset, items)

@@ -9,11 +9,14 @@ from __future__ import annotations
 import csv
 import json
 import statistics
+from dataclasses import replace
 
 import pytest
 
-from gtl.report import difference_plot, few_shot_plot, forecast_plot, plots, report
+from gtl.report import report
 from gtl.report.compare import paired
+from gtl.report.difference_plot import draw_differences
+from gtl.report.drawing import Drawing
 from gtl.report.few_shot import FewShotResult, advice
 from gtl.report.few_shot_plot import plot_shots
 from gtl.report.forecast_plot import plot_forecasts
@@ -69,15 +72,13 @@ def found(write_run, tmp_path):
 @pytest.fixture
 def axes(monkeypatch):
     """What is drawn: the panels of all pictures, in order."""
-    drawn = []
+    drawn, save = [], Drawing.save
 
-    def keep(draw, count, file, *more, **options):
-        return plots.panels(
-            lambda *shown: (drawn.extend(shown), draw(*shown)), count, file, *more, **options
-        )
+    def keep(drawing, file):
+        watched = lambda *shown: (drawn.extend(shown), drawing.draw(*shown))  # noqa: E731
+        return save(replace(drawing, draw=watched), file)
 
-    for module in (difference_plot, few_shot_plot, forecast_plot):
-        monkeypatch.setattr(module, "panels", keep)
+    monkeypatch.setattr(Drawing, "save", keep)
     return drawn
 
 
@@ -221,7 +222,7 @@ def test_notes_name_the_run_that_counts_and_the_seed_of_other_data(found, write_
 
 
 def test_the_picture_of_differences_has_their_sign_interval_and_color(found, axes, tmp_path):
-    difference_plot.plot_differences(found.comparison.data_sets, tmp_path / "d.png")
+    draw_differences(found.comparison.data_sets).save(tmp_path / "d.png")
     for ax, data, good in zip(axes, found.comparison.data_sets, ("right", "left")):
         assert f"({good} is better)" in ax.get_xlabel().replace("\n", " ")
         assert ax.get_xlabel().startswith(f"test {data.metric}")
@@ -246,14 +247,12 @@ def test_the_picture_of_differences_shows_validation_where_that_is_compared(
         write_run(f"a{seed}", seed, None, valid=0.5 + seed / 100)
         write_run(f"b{seed}", seed, None, valid=0.6 + seed**2 / 1000, tasks=("motif",))
     found = report(tmp_path / "runs", plots=False)
-    difference_plot.plot_differences(found.comparison.data_sets, tmp_path / "d.png")
+    draw_differences(found.comparison.data_sets).save(tmp_path / "d.png")
     assert axes[0].get_xlabel().startswith("valid rocauc")
     assert len(axes[0].collections[0].get_offsets()) == 3
 
 
-def test_learning_curves_show_losses_and_validation_values_with_mean_and_extremes(
-    tmp_path, monkeypatch, axes
-):
+def test_learning_curves_show_losses_and_validation_values_with_mean_and_extremes(tmp_path, axes):
     for seed, loss in enumerate((1.0, 2.0, 6.0)):
         folder = tmp_path / str(seed)
         folder.mkdir()
@@ -269,14 +268,6 @@ def test_learning_curves_show_losses_and_validation_values_with_mean_and_extreme
             for epoch in range(2)
         ]
         (folder / "metrics.jsonl").write_text("".join(json.dumps(x) + "\n" for x in lines))
-    original = plots.panels
-
-    def keep(draw, count, file, *more, **options):
-        return original(
-            lambda *shown: (axes.extend(shown), draw(*shown)), count, file, *more, **options
-        )
-
-    monkeypatch.setattr(plots, "panels", keep)
     plot_runs({"mine": [tmp_path / str(seed) for seed in range(3)]}, tmp_path / "out")
     losses, valid, weights, consistency = axes
     assert list(losses.lines[0].get_ydata()) == [3.0, 4.0]

@@ -12,6 +12,7 @@ from gtl.errors import CheckpointError, ConfigError, GtlWarning
 from gtl.report import report
 from gtl.report.compare import paired
 
+FILES = ["report.md", "report.html", "report.tex", "report.json", "runs.csv"]
 ALONE = {0: 0.70, 1: 0.72, 2: 0.68}
 HELPED = {0: 0.75, 1: 0.78, 2: 0.74}
 
@@ -29,11 +30,100 @@ def _methods(found, place=0):
     return {method.title: method for method in found.comparison.data_sets[place].methods}
 
 
-def test_few_shot_runs_are_passed_over_and_change_no_title(write_run, tmp_path):
+def _write_few_shot(write_run, name="shots", **values):
+    values = values or {"linear": 0.5, "prototype": 0.7}
+    folder = write_run(name, metric=None, valid=None, test=None, command="fewshot")
+    results = {
+        **{"metric": None, "valid": None, "test": None, "protocol": "k_shot", "notes": []},
+        **{"reference": "linear", "agreement": None},
+        "values": {
+            name: {"1": {"accuracy_top1": [value, value + 0.1, value + 0.03]}}
+            for name, value in values.items()
+        },
+    }
+    (folder / "results.json").write_text(json.dumps(results))
+    return folder
+
+
+def test_few_shot_comparisons_have_tables_of_their_own_and_change_no_title(write_run, tmp_path):
     write_run("alone")
-    before = str(report(tmp_path / "runs", out=tmp_path / "one"))
-    write_run("shots", metric=None, valid=None, test=None, command="fewshot", protocol="k_shot")
-    assert str(report(tmp_path / "runs", out=tmp_path / "two")) == before
+    before = str(report(tmp_path / "runs", out=tmp_path / "one", plots=False))
+    _write_few_shot(write_run)
+    found = str(report(tmp_path / "runs", out=tmp_path / "two", plots=False))
+    assert found.startswith(before)
+    rest = found.removeprefix(before)
+    assert "demo:shapes, k-shot, accuracy top1: percent, mean of 3 splits" in rest
+    assert "prototype  74.3 ± 12.7 +" in rest
+    assert "prototype  +20.0 ± 0.0 better" in rest
+
+
+def test_a_few_shot_comparison_alone_has_a_report_too(write_run, tmp_path):
+    _write_few_shot(write_run)
+    assert "prototype" in str(report(tmp_path / "runs", plots=False))
+
+
+def test_results_of_another_form_are_named_and_left_out(write_run, tmp_path):
+    write_run("alone")
+    write_run("shots", metric=None, valid=None, test=None, command="fewshot")
+    with pytest.warns(GtlWarning, match="shots/results.json"):
+        found = report(tmp_path / "runs", plots=False)
+    assert "shot" not in str(found)
+
+
+def test_adaptations_show_what_their_stages_measured(write_run, tmp_path):
+    folder = write_run("adapted", command="adapt", test=0.81, metric="acc")
+    results = json.loads((folder / "results.json").read_text())
+    stages = {
+        "start": {"valid": 0.5, "measured": "linear probe"},
+        "joint": {"valid": 0.62, "measured": "linear probe", "source_valid": 0.93},
+        "adapt": {"valid": 0.7, "measured": "model", "test": 0.81},
+    }
+    more = {"data": "demo:shapes", "source": "demo:other", "method": "joint", "stages": stages}
+    (folder / "results.json").write_text(json.dumps({**results, **more}))
+    found = report(tmp_path / "runs", plots=False)
+    lines = str(found).splitlines()
+    assert lines[0] == "demo:shapes: acc, from demo:other by joint; test acc 0.8100"
+    assert [line.split() for line in lines[2:5]] == [
+        ["start", "0.5", "linear", "probe"],
+        ["joint", "0.62", "linear", "probe", "0.93"],
+        ["adapt", "0.7", "model", "0.81"],
+    ]
+    assert "| joint | 0.62 | linear probe | 0.93 |  |" in (found.folder / "report.md").read_text()
+
+
+def test_comparisons_show_their_methods_and_the_one_that_was_chosen(write_run, tmp_path):
+    folder = write_run("compared", command="compare", metric="rmse")
+    gap = {"mean": -0.2, "low": -0.3, "high": -0.1, "n": 3, "p": 0.01}
+    results = {
+        **{"metric": "rmse", "valid": 0.8, "test": 0.9, "data": "demo:x", "reference": "forest"},
+        "selection": {"selected": "probe", "candidates": {}},
+        "methods": {
+            "forest": {
+                "valid": [1, 1.2],
+                "test": [1.1, 1.3],
+                "seconds": [1, 1],
+                "difference": None,
+            },
+            "probe": {"valid": [0.7, 0.9], "test": [0.9, 1], "seconds": [2, 2], "difference": gap},
+        },
+    }
+    (folder / "results.json").write_text(json.dumps(results))
+    lines = str(report(tmp_path / "runs", plots=False)).splitlines()
+    assert lines[0].startswith("demo:x: lower rmse is better; difference to forest")
+    assert lines[3].startswith("* probe") and lines[3].endswith("-0.200 [-0.300, -0.100] better")
+
+
+def test_several_folders_are_read_as_one(write_run, tmp_path):
+    for seed in range(2):
+        write_run(f"one/a{seed}", seed, 0.5)
+        write_run(f"two/b{seed}", seed, 0.6, tasks=("motif",))
+    tops = [tmp_path / "runs" / name for name in ("one", "two")]
+    found = report([*tops, tops[0] / "a0"], plots=False)
+    assert found.folder == tops[0] / "report"
+    names = [run.name for method in _methods(found).values() for run in method.runs]
+    assert names == ["one/a0", "one/a1", "two/b0", "two/b1"]
+    with pytest.raises(CheckpointError, match=r"there is no folder .*three"):
+        report([*tops, tmp_path / "three"])
 
 
 def test_runs_are_grouped_and_compared_over_their_seeds(runs):
@@ -328,7 +418,7 @@ def test_data_sets_of_one_spec_are_told_apart_by_their_options(write_run, tmp_pa
 
 def test_files_hold_the_raw_numbers(several):
     found = report(several, plots=False)
-    assert [file.name for file in found.files] == ["report.md", "report.json", "runs.csv"]
+    assert [file.name for file in found.files] == FILES
     assert found.folder == several / "report"
     numbers = json.loads((found.folder / "report.json").read_text())
     x = numbers["data_sets"][0]
@@ -367,7 +457,9 @@ def test_pictures_are_drawn_for_each_data_set(write_run, tmp_path):
         write_run(f"{name[1]}0", 0, 0.5, data=name)
         write_run(f"{name[1]}1", 0, 0.6, data=name, tasks=("motif",))
     found = report(tmp_path / "runs", out=tmp_path / "elsewhere")
-    pictures = {file.relative_to(found.folder).as_posix(): file for file in found.files[3:]}
+    pictures = {
+        file.relative_to(found.folder).as_posix(): file for file in found.files[len(FILES) :]
+    }
     kinds = ("learning_curves", "weights", "consistency")
     folders = ("a_x", "a_x_2")  # never one picture for two data sets
     assert list(pictures) == [

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from gtl.errors import GtlWarning
-from gtl.report import difference_plot, plots, report
+from gtl.report import plots, report
+from gtl.report.difference_plot import draw_differences
+from gtl.report.drawing import panels
 from gtl.report.plots import plot_runs, write_plots
 
 
@@ -65,7 +68,7 @@ def test_many_methods_stay_in_the_picture_and_look_different(tmp_path):
     looks = [plots._look(i) for i in range(40)]
     assert len({(look["color"], look["linestyle"]) for look in looks}) == 40
     seen = []
-    plots.panels(lambda *axes: seen.extend(axes), 7, tmp_path / "seven.png")
+    panels(lambda *axes: seen.extend(axes), 7, tmp_path / "seven.png")
     (figure,) = {ax.figure for ax in seen}
     assert len(seen) == len(figure.axes) == 7
     width, height = figure.get_size_inches()
@@ -86,15 +89,10 @@ def test_no_text_is_cut_off(tmp_path, write_run):
     found = report(tmp_path / "runs", label={"equal": long}, plots=False)
     figures = []
 
-    def keep(draw, count, file, *more):
-        plots.panels(
-            lambda *axes: (draw(*axes), figures.append(axes[0].figure)), count, file, *more
-        )
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(difference_plot, "panels", keep)
-        difference_plot.plot_differences(found.comparison.data_sets, tmp_path / "d.png")
-    (figure,) = figures
+    drawing = draw_differences(found.comparison.data_sets)
+    watched = replace(drawing, draw=lambda *axes: (drawing.draw(*axes), figures.append(axes[0])))
+    watched.save(tmp_path / "d.png")
+    (figure,) = {ax.figure for ax in figures}
     figure.draw_without_rendering()
     for ax in figure.axes:
         for text in (ax.title, ax.xaxis.label, *ax.get_yticklabels()):

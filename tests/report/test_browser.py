@@ -1,14 +1,22 @@
-"""A headless browser that shows a page at a size and in a color scheme, by its debugging pipe."""
+"""A browser shows the page of a report on a phone and on a desk, in light and in dark colors.
+
+Chromium is driven through its debugging pipe, which needs no other package.
+"""
 
 from __future__ import annotations
 
 import base64
 import json
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
+
+import pytest
+
+from gtl.report import report
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 _FLAGS = (
@@ -113,3 +121,39 @@ class Browser:
         if found.get("method") == "Network.requestWillBeSent":
             self.requests.append(found["params"]["request"]["url"])
         return found
+
+
+@pytest.fixture
+def page(write_run, tmp_path):
+    """A report of two methods with long names."""
+    for seed in range(3):
+        write_run(f"alone-{seed}", seed, 0.7 + seed / 100, data="smiles:" + "long/" * 30)
+        write_run(f"helped-{seed}", seed, 0.8, tasks=("motif",), data="smiles:" + "long/" * 30)
+    return report(tmp_path / "runs", label={"equal": "unbroken" * 30}).folder / "report.html"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_page_fits_the_window_and_can_be_read_in_both_schemes(page, tmp_path, width, scheme):
+    path = find_browser()
+    if path is None:
+        pytest.skip("no Chromium is installed; on Debian: apt-get install chromium")
+    with Browser(path, tmp_path / "browser") as browser:
+        browser.show(page, width, 844, scheme)
+        assert browser.value("document.documentElement.scrollWidth") == width
+        ink = browser.value("getComputedStyle(document.body).color")
+        paper = browser.value("getComputedStyle(document.body).backgroundColor")
+        text = "document.querySelector('.panel svg text')"
+        assert browser.value(f"getComputedStyle({text}).fill") == ink
+        dark, light = sorted(_brightness(color) for color in (ink, paper))
+        assert light - dark > 450
+        assert (_brightness(paper) == light) == (scheme == "light")
+        widths = "[...document.querySelectorAll('.panel svg')].map(e => e.clientWidth)"
+        assert 280 < browser.value(f"Math.min(...{widths})") <= width
+        assert {url.partition(":")[0] for url in browser.requests} <= {"file", "data"}
+        assert browser.screenshot(tmp_path / "shot.png").stat().st_size > 10_000
+
+
+def _brightness(color):
+    return sum(map(int, re.findall(r"\d+", color)[:3]))
