@@ -11,4 +11,15 @@ from gtl.encoders.relation_transfer import with_relations
 from gtl.encoders.rgcn import RGCN
 from gtl.encoders.sage import SAGE
 
-__all__ = ["EARL", "GAT", "GCN", "GIN", "HGT", "MLP", "RGCN", "SAGE", "load_pretrained", "with_relations"]
+__all__ = [
+    "EARL",
+    "GAT",
+    "GCN",
+    "GIN",
+    "HGT",
+    "MLP",
+    "RGCN",
+    "SAGE",
+    "load_pretrained",
+    "with_relations",
+]

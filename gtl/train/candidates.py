@@ -151,7 +151,7 @@ def _validate(job: Job, dataset: Dataset, other: OtherData) -> None:
     if other.validation is None:
         job.validate = lambda: evaluate(candidate, dataset, "valid")[dataset.metric]
         return
-    validation = other.validation(candidate)
+    validation = other.validation(candidate)  # type: ignore[arg-type]  # of labels alone
     job.validate, job.observed = validation.value, validation.seen
 
 

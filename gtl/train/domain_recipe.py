@@ -62,7 +62,7 @@ def pre_trained(last: Any, domains: Domains, plan: Plan) -> Run:
 
 def adapted(last: Any, domains: Domains, plan: Plan) -> Model:
     """Adapters and a head on the few labels of the target, on the frozen encoder."""
-    return finetune(
+    found: Model = finetune(
         encoder_of(last),
         domains.target,
         adapter=plan.adapter,
@@ -70,6 +70,7 @@ def adapted(last: Any, domains: Domains, plan: Plan) -> Model:
         readout=plan.readout,
         **plan.options("adapt"),
     )
+    return found
 
 
 def encoder_of(stage: Any) -> Any:

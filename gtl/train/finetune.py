@@ -275,7 +275,8 @@ def fine_tuned(
         tuned.results = session.close(results, tuned, dataset)
     if isinstance(base, AdaptedEncoder):
         base.forget()
-    return tuned.eval()
+    found: Model = tuned.eval()
+    return found
 
 
 def settings_of(

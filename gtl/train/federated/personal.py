@@ -33,4 +33,5 @@ def client_model(folder: Path | str, client: int) -> Model:
     start = f"tasks.{TARGET}."
     own = {name.replace(start, "target.", 1): value for name, value in kept[str(client)].items()}
     model.load_state_dict({**model.state_dict(), **own})
-    return model.eval()
+    found: Model = model.eval()
+    return found
