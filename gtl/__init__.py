@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from gtl.train.adapt_domain import adapt_domain
     from gtl.train.blend import blend
     from gtl.train.comparison import compare
+    from gtl.train.completion import complete
     from gtl.train.episodes import finetune_by_episodes
     from gtl.train.evaluate import embed, evaluate, predict
     from gtl.train.finetune import finetune
@@ -62,6 +63,7 @@ _MODULES = {
     "gtl.train.adapt_domain": ("adapt_domain",),
     "gtl.train.blend": ("blend",),
     "gtl.train.comparison": ("compare",),
+    "gtl.train.completion": ("complete",),
     "gtl.train.episodes": ("finetune_by_episodes",),
     "gtl.train.evaluate": ("embed", "evaluate", "predict"),
     "gtl.train.finetune": ("finetune",),
@@ -116,6 +118,7 @@ __all__ = [
     "attach",
     "blend",
     "compare",
+    "complete",
     "detach",
     "embed",
     "evaluate",

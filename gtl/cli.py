@@ -191,7 +191,6 @@ def predict(
 ) -> str:
     """Write a run's predictions as CSV."""
     import gtl
-    from gtl.train.completion import complete
     from gtl.train.ensemble import Ensemble
     from gtl.train.evaluate import as_model
     from gtl.train.prediction_table import prediction_table
@@ -203,7 +202,7 @@ def predict(
     model, dataset = as_model(run), _read_for(run, data, root)
     if queries is not None:
         asked = _listed(queries)
-        table = complete(model, dataset, asked, top=top, facts=facts)
+        table = gtl.complete(model, dataset, asked, top=top, facts=facts)
         table.to_csv(out, index=False)
         return f"{table.to_string(index=False, max_rows=20)}\n{len(table)} answers: {out}"
     if facts is not None:

@@ -148,7 +148,8 @@ def load_run(folder: Path | str) -> Loaded:
 
     Returns:
         What the folder holds: a :class:`gtl.Run` of ``pretrain``, a :class:`gtl.Model` of
-        ``finetune`` and ``finetune_by_episodes``, a :class:`gtl.forecasting.forecaster.Forecaster`
+        ``finetune`` and ``finetune_by_episodes`` (of a knowledge graph a
+        :class:`gtl.train.ranker.Ranker`), a :class:`gtl.forecasting.forecaster.Forecaster`
         of ``forecast``, a :class:`gtl.report.few_shot.FewShotResult` of ``fewshot``, and a
         :class:`gtl.train.predicting.Predicting` of ``probe``, ``blend``, ``compare`` and
         ``adapt``.

@@ -20,6 +20,7 @@ from gtl.catalog import (
     HEADS,
     READOUTS,
     TASKS,
+    TRIPLE_SCORES,
     WEIGHTINGS,
     Registry,
 )
@@ -239,7 +240,7 @@ def test_a_few_shot_method_is_compared_by_name(add_site, tmp_path):
 
 @pytest.mark.parametrize(
     "parts",
-    [ENCODERS, WEIGHTINGS, HEADS, READOUTS, FEW_SHOT_METHODS],
+    [ENCODERS, WEIGHTINGS, HEADS, READOUTS, FEW_SHOT_METHODS, TRIPLE_SCORES],
     ids=lambda parts: parts.role,
 )
 def test_a_part_of_another_role_is_skipped(parts, add_site, tmp_path):

@@ -164,7 +164,8 @@ def test_the_entry_point_groups_are_the_plurals_of_the_roles(monkeypatch):
     asked = []
     monkeypatch.setattr(registry, "entry_points", lambda group: asked.append(group) or [])
     roles = ("encoder", "task", "weighting", "adapter", "head", "readout", "few-shot method")
+    roles = (*roles, "triple score")
     for role in roles:
         Registry(role, {}).names()
     names = ("encoders", "tasks", "weightings", "adapters", "heads", "readouts", "few_shot_methods")
-    assert asked == [f"gtl.{name}" for name in names]
+    assert asked == [f"gtl.{name}" for name in (*names, "triple_scores")]

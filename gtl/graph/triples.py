@@ -14,7 +14,6 @@ from torch import Tensor
 
 from gtl.errors import DataError
 from gtl.graph.graph import Graph
-from gtl.graph.sample import edges_into
 
 _LARGEST = 2**63 - 1
 FIELDS = ("src", "dst", "num_nodes", "edge_type")  # what the index of a graph is read from
@@ -24,12 +23,12 @@ FIELDS = ("src", "dst", "num_nodes", "edge_type")  # what the index of a graph i
 class Completions:
     """Known completions of the queries of one side.
 
+    Queries are numbered ``entity * relations + relation``. Memory is that of the triples, whatever
+    the number of queries.
+
     Attributes:
         keys: The triples as numbers, ``query * entities + completion``, ascending and distinct,
             int64 ``(m,)``.
-        starts: Where the completions of each query begin, int64 ``(q + 1,)``; queries are numbered
-            ``entity * relations + relation``.
-        values: The completions, int64 ``(m,)``, ascending within a query.
         gaps: ``query * entities`` plus the completion minus its place among those of its query:
             how many other entities are smaller. See :meth:`draw_others`.
         entities: Number of entities ``e``.
@@ -37,8 +36,6 @@ class Completions:
     """
 
     keys: Tensor
-    starts: Tensor
-    values: Tensor
     gaps: Tensor
     entities: int
     relations: int
@@ -65,11 +62,9 @@ class Completions:
                 "cannot be numbered by 64 bits; leave out entities without triples"
             )
         keys = torch.unique((given * relations + relation) * entities + found)
-        query, values = keys // max(entities, 1), keys % max(entities, 1)
-        starts = torch.zeros(entities * relations + 1, dtype=torch.int64, device=keys.device)
-        starts[1:] = torch.bincount(query, minlength=entities * relations).cumsum(0)
-        place = torch.arange(len(keys), device=keys.device) - starts[query]
-        return Completions(keys, starts, values, keys - place, entities, relations)
+        first = torch.searchsorted(keys, keys - keys % max(entities, 1))  # of the same query
+        place = torch.arange(len(keys), device=keys.device) - first
+        return Completions(keys, keys - place, entities, relations)
 
     def queries(self, given: Tensor, relation: Tensor) -> Tensor:
         """Numbers of queries, int64 ``(b,)``."""
@@ -77,12 +72,20 @@ class Completions:
 
     def counts(self, queries: Tensor) -> Tensor:
         """Number of known completions of each query, int64 ``(b,)``."""
-        return self.starts[queries + 1] - self.starts[queries]
+        first, last = self._spans(queries)
+        return last - first
 
     def known(self, queries: Tensor) -> tuple[Tensor, Tensor]:
-        """All completions of some queries: the row of each one's query, and the entity."""
-        place, row = edges_into(self.starts, queries)
-        return row, self.values[place]
+        """All completions of some queries: the row of each one's query, and the entity.
+
+        Those of a query are in ascending order.
+        """
+        first, last = self._spans(queries)
+        counts = last - first
+        row = torch.arange(len(queries), device=queries.device).repeat_interleave(counts)
+        before = counts.cumsum(0) - counts
+        place = torch.arange(len(row), device=queries.device) + (first - before)[row]
+        return row, self.keys[place] % max(self.entities, 1)
 
     def draw_others(
         self, queries: Tensor, each: int, rng: torch.Generator
@@ -108,14 +111,20 @@ class Completions:
             >>> sorted(set(drawn[0].tolist())), some.tolist()
             ([2, 4], [True])
         """
-        others = (self.entities - self.counts(queries)).unsqueeze(1)
+        first, last = self._spans(queries)
+        others = (self.entities - (last - first)).unsqueeze(1)
         places = torch.rand(len(queries), each, generator=rng, dtype=torch.float64)
         drawn = (places.to(queries.device) * others).long()
         wanted = (queries * self.entities).unsqueeze(1) + drawn
         before = torch.searchsorted(self.gaps, wanted.flatten(), right=True).view_as(drawn)
-        drawn += before - self.starts[queries].unsqueeze(1)
+        drawn += before - first.unsqueeze(1)
         some = others.squeeze(1) > 0
         return drawn.masked_fill_(~some.unsqueeze(1), 0), some
+
+    def _spans(self, queries: Tensor) -> tuple[Tensor, Tensor]:
+        """Where the keys of each query begin and end, int64 ``(b,)`` each."""
+        first = torch.searchsorted(self.keys, queries * self.entities)
+        return first, torch.searchsorted(self.keys, (queries + 1) * self.entities)
 
 
 @dataclass(frozen=True)
@@ -174,11 +183,26 @@ def without_triples(graph: Graph, triples: Tensor) -> Graph:
         triples: Head, relation and tail, int64 ``(b, 3)``; those that are no edge are nothing to
             remove.
     """
-    if not len(triples) or not graph.num_edges:
-        return graph
-    relations = int(torch.maximum(relations_of(graph).amax(), triples[:, 1].amax())) + 1
+    order, keys, relations = _sorted_edges(graph)
+    head, relation, tail = triples[triples[:, 1] < relations].unbind(1)
+    wanted = (head * relations + relation) * graph.num_nodes + tail
+    first = torch.searchsorted(keys, wanted)
+    last = torch.searchsorted(keys, wanted, right=True)
+    drop = torch.zeros(graph.num_edges, dtype=torch.bool, device=graph.device)
+    while bool((first < last).any()):  # once, and again for parallel edges
+        drop[order[first[first < last]]] = True
+        first = first + 1
+    return graph.drop_edges(drop)
 
-    def keys_of(rows: Tensor) -> Tensor:
-        return (rows[:, 0] * relations + rows[:, 1]) * graph.num_nodes + rows[:, 2]
 
-    return graph.drop_edges(torch.isin(keys_of(triples_of(graph)), keys_of(triples)))
+def _sorted_edges(graph: Graph) -> tuple[Tensor, Tensor, int]:
+    """Edges in the order of their triples, these as ascending numbers, and the relations."""
+
+    def make() -> tuple[Tensor, Tensor, int]:
+        relation = relations_of(graph)
+        relations = int(relation.max()) + 1 if len(relation) else 1
+        keys = (graph.src * relations + relation) * graph.num_nodes + graph.dst
+        keys, order = keys.sort()
+        return order, keys, relations
+
+    return graph.remember("sorted_triples", make, FIELDS)

@@ -63,6 +63,7 @@ class _Distances(torch.autograd.Function):
         ctx: Any, queries: Tensor, vectors: Tensor, candidates: Tensor | None, pairs: bool
     ) -> Tensor:
         ctx.save_for_backward(queries, vectors, candidates)
+        ctx.save_for_forward(queries, vectors, candidates)
         ctx.pairs = pairs
         if candidates is None:
             return _from_all(queries, vectors, pairs)
@@ -70,6 +71,22 @@ class _Distances(torch.autograd.Function):
 
         def block(rows: slice, part: slice, difference: Tensor) -> None:
             torch.sum(_absolute(difference, pairs), -1, out=out[rows, part])
+
+        _each_block(queries, vectors, candidates, block)
+        return out
+
+    @staticmethod
+    def jvp(ctx: Any, of_queries: Tensor | None, of_vectors: Tensor | None, *_: Any) -> Tensor:
+        queries, vectors, candidates = ctx.saved_tensors
+        moved = torch.zeros_like(queries) if of_queries is None else of_queries
+        others = torch.zeros_like(vectors) if of_vectors is None else of_vectors
+        columns = len(vectors) if candidates is None else candidates.shape[1]
+        out = queries.new_empty(len(queries), columns)
+
+        def block(rows: slice, part: slice, difference: Tensor) -> None:
+            ends = others[part] if candidates is None else others[candidates[rows]]
+            change = ends - moved[rows].unsqueeze(1)
+            out[rows, part] = (_slopes(difference, ctx.pairs) * change).sum(-1)
 
         _each_block(queries, vectors, candidates, block)
         return out

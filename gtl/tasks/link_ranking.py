@@ -117,12 +117,14 @@ class LinkRanking(Task):
         r = self.relation_vectors(targets).index_select(0, relation)  # (b, k)
         # Both sides together: each gradient at the vectors of all entities is a large tensor.
         h, t = nodes.index_select(0, torch.cat([head, tail])).chunk(2)  # (b, width)
-        queries = torch.cat([score.tail_queries(h, r), score.head_queries(t, r)])
+        by_tail = score.tail_queries(h, r)
+        queries = torch.cat([by_tail, score.head_queries(t, r)])
         candidates = torch.cat([targets["tails"], targets["heads"]])
         scores = score.against_each(queries, nodes, candidates)  # (2 b, negatives)
         none = torch.cat([targets["no_tail"], targets["no_head"]])
-        by_tail, by_head = self._of_negatives(scores, none).chunk(2)
-        return F.softplus(-score(h, r, t)) / 2 + (by_tail + by_head) / 4
+        own = torch.arange(len(t), device=t.device).unsqueeze(1)
+        right = F.softplus(-score.against_each(by_tail, t, own)).squeeze(1)
+        return right / 2 + torch.stack(self._of_negatives(scores, none).chunk(2)).sum(0) / 4
 
     def relation_vectors(self, targets: Mapping[str, Any]) -> Tensor:
         """Vectors of the relations ``(r, k)``: the score's own, or those of the encoder.

@@ -26,7 +26,7 @@ from gtl.train.ensemble import Ensemble, Predictions, mean_output
 from gtl.train.labels import Aligned, LabelNames
 from gtl.train.model import Model, build_target
 from gtl.train.predicting import Predicting, probabilities
-from gtl.train.ranker import Ranker, is_ranking
+from gtl.train.ranker import Ranker
 from gtl.train.resolve import as_dataset, check_fan_out
 from gtl.train.run import Run
 from gtl.train.shipped import SHIPPED, load_shipped
@@ -241,9 +241,7 @@ def as_model(model: Any) -> Any:
     if isinstance(model, (str, Path)):
         folder = Path(model)
         kind = kind_of(read_json(folder / "config.json"), folder)
-        if is_ranking(read_json(folder / "config.json")):
-            return Ranker.load(folder)
-        loaded: Model | Predicting = (kind.load if kind.predicts else Model.load)(folder)
+        loaded: Model | Predicting | Ranker = (kind.load if kind.predicts else Model.load)(folder)
         return loaded
     if not isinstance(model, (Model, Predicting, Ranker)):
         raise ConfigError(

@@ -167,8 +167,12 @@ class Model(nn.Module):
         return write_model(self, folder)
 
     @staticmethod
-    def load(folder: Path | str) -> Model:
+    def load(folder: Path | str) -> Any:
         """The model of a run folder, at its best epoch on validation data.
+
+        Returns:
+            A :class:`Model`; of an ensemble a :class:`gtl.train.ensemble.Ensemble`, of a knowledge
+            graph a :class:`gtl.train.ranker.Ranker`.
 
         Raises:
             CheckpointError: If the folder is not a finished or interrupted fine-tuning run, or its
@@ -179,6 +183,10 @@ class Model(nn.Module):
         kind = kind_of(config, folder)
         if not kind.holds_model:
             raise CheckpointError(f"{folder} is {kind.what}, not a fine-tuning run")
+        if kind_of_target(config) == "ranking":
+            from gtl.train.ranker import Ranker  # which is made of the same parts
+
+            return Ranker.load(folder)
         members = config.get("members") or 1
         if not (folder / "results.json").is_file():
             below = (folder / CANDIDATES).is_dir() or (folder / "race").is_dir()
@@ -197,6 +205,11 @@ class Model(nn.Module):
 
         others = [Model.load(member_folder(folder, i)) for i in range(1, members)]
         return Ensemble([model, *others]).eval()
+
+
+def kind_of_target(config: Mapping[str, Any]) -> str:
+    """What a run was trained for, by its ``config.json``: ``ranking``, or a kind of labels."""
+    return str((config.get("target") or {}).get("kind", ""))
 
 
 def write_model(model: Model, folder: Path | str, members: int = 1) -> RunFolder:

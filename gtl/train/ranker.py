@@ -24,7 +24,14 @@ from gtl.roles import Encoder, TripleScore
 from gtl.run_folder import RunFolder, best_weights, read_metrics
 from gtl.tasks.link_ranking import LinkRanking
 from gtl.train.device import module_device
-from gtl.train.model import TARGET, Model, encoder_config, encoder_from_config, load_part
+from gtl.train.model import (
+    TARGET,
+    Model,
+    encoder_config,
+    encoder_from_config,
+    kind_of_target,
+    load_part,
+)
 from gtl.train.predicting import trained_on
 from gtl.train.ranking import Ranks, ranks_of
 from gtl.train.related import related
@@ -215,7 +222,7 @@ class Ranker(nn.Module):
         """
         folder = Path(folder)
         config = read_json(folder / "config.json")
-        if not is_ranking(config):
+        if kind_of_target(config) != "ranking":
             raise CheckpointError(f"{folder} is no run on a knowledge graph; use gtl.Model.load")
         weights = best_weights(folder)
         encoder = encoder_from_config(config, folder)
@@ -237,12 +244,6 @@ def model_of(encoder: Encoder, target: Any, *args: Any, **kwargs: Any) -> Model 
     if isinstance(target, LinkRanking):
         return Ranker(encoder, target)
     return Model(encoder, target, *args, **kwargs)
-
-
-def is_ranking(config: Mapping[str, Any]) -> bool:
-    """Whether a ``config.json`` is of a run on a knowledge graph."""
-    target = config.get("target")
-    return isinstance(target, Mapping) and target.get("level") == TripleItems.level
 
 
 def items_of(data: Dataset) -> TripleItems:

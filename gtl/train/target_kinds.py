@@ -82,9 +82,9 @@ def target_for(
         options = link_options(links, dataset, train, batch_size)
         how = (head, readout, options, class_weights, properties)
         return target_task(encoder, dataset, train, *how)
-    options = _ranking_options(links, dataset)
     table = any(isinstance(module, NodeTable) for module in encoder.modules())
     reads_edges = bool(len(encoder.blocks)) or not table
+    options = _ranking_options(links, dataset, reads_edges)
     if options["remove"] != "none" and reads_edges and not 0 < batch_size < len(train):
         raise ConfigError(
             "a batch of all training triples leaves no edge in the graph to learn from; use a "
@@ -109,11 +109,13 @@ def model_for(
     return Model(encoder, target, labels=labels, fan_out=fan_out)  # type: ignore[arg-type]
 
 
-def _ranking_options(links: Mapping[str, Any] | None, dataset: Dataset) -> dict[str, Any]:
+def _ranking_options(
+    links: Mapping[str, Any] | None, dataset: Dataset, reads_edges: bool
+) -> dict[str, Any]:
     """Options of the ranking, completed to suit the data.
 
     Where training triples are there in both directions, each is an edge that gives the other away:
-    both are taken out.
+    both are taken out. A table of vectors reads no edges, and none need be taken out.
     """
     for name in links or {}:
         if name not in _LINKS:
@@ -121,5 +123,5 @@ def _ranking_options(links: Mapping[str, Any] | None, dataset: Dataset) -> dict[
                 f"links of triples have no option {name!r}; they have: {', '.join(_LINKS)}"
             )
     both = dataset.vocabulary is not None and dataset.vocabulary.has_inverses
-    usual = "pairs" if both else "triples"
+    usual = "none" if not reads_edges else "pairs" if both else "triples"
     return {"remove": usual, **(links or {})}

@@ -16,8 +16,6 @@ from gtl.data.readers.kg import load_kg
 from gtl.errors import CheckpointError, ConfigError, DataError
 from gtl.graph import ops
 from gtl.roles import Encoder
-from gtl.train.completion import complete
-from gtl.train.evaluate import as_model
 from gtl.train.ranker import Ranker
 
 TABLE = {"name": "embedding", "width": 16}
@@ -99,7 +97,7 @@ def test_probabilities_are_those_of_the_scores(data):
 )
 def test_every_score_trains_and_comes_back_from_its_folder(data, tmp_path, score):
     model = gtl.finetune(TABLE, data, head=score, epochs=2, out=tmp_path / "run", **FAST)
-    back = as_model(tmp_path / "run")
+    back = gtl.load_run(tmp_path / "run")
     assert isinstance(back, Ranker) and back.results == model.results
     assert gtl.evaluate(back, data) == gtl.evaluate(model, data)
     model.save(tmp_path / "copy")
@@ -164,12 +162,12 @@ def test_link_ranking_helps_nodes_of_a_typed_graph_as_an_auxiliary_task(data):
 
 def test_answers_come_with_names_best_first_and_without_what_is_known(data):
     model = gtl.finetune(TABLE, data, epochs=5, **FAST)
-    table = complete(model, data, [("e00", "next", "?"), (None, "next", "e01")], top=3)
+    table = gtl.complete(model, data, [("e00", "next", "?"), (None, "next", "e01")], top=3)
     assert list(table.columns) == ["head", "relation", "tail", "score", "rank", "known"]
     assert table["rank"].tolist() == [1, 2, 3] * 2 and not table["known"].any()
     assert table["head"][:3].eq("e00").all() and table["tail"][3:].eq("e01").all()
     assert "e01" not in table["tail"][:3].tolist() and table["score"][:3].is_monotonic_decreasing
-    every = complete(model, data, ("e00", "next", "?"), top=99, known=True)
+    every = gtl.complete(model, data, ("e00", "next", "?"), top=99, known=True)
     assert len(every) == 12 and every.loc[every["known"], "tail"].tolist() == ["e01"]
     batch = replace(data, triples=torch.tensor([[0, 1, 1]]), split={"all": torch.arange(1)})
     assert every.loc[every["tail"] == "e01", "score"].item() == pytest.approx(
@@ -181,18 +179,18 @@ def test_queries_that_cannot_be_answered_are_refused(data):
     model = gtl.finetune(TABLE, data, epochs=1, **FAST)
     for query in (("e00", "next", "e01"), ("?", "next", "?"), ("e00", "?", "e01"), ("e00", "next")):
         with pytest.raises(DataError, match="has not one missing entity"):
-            complete(model, data, [query])
+            gtl.complete(model, data, [query])
     with pytest.raises(DataError, match="no entity 'e99'"):
-        complete(model, data, ("e99", "next", "?"))
+        gtl.complete(model, data, ("e99", "next", "?"))
 
 
 def test_unseen_entities_are_ranked_from_their_new_triples_alone(data, tmp_path):
     model = gtl.finetune(Degrees(data.schema), data, epochs=3, **FAST)
     assert model.target.relations == "encoder" and not list(model.target.parameters())
     facts = [("zoe", "next", "e00"), ("e11", "after next", "zoe")]
-    table = complete(model, data, ("zoe", "after next", "?"), facts=facts, top=2)
+    table = gtl.complete(model, data, ("zoe", "after next", "?"), facts=facts, top=2)
     assert len(table) == 2 and table["head"].eq("zoe").all()
-    answers = complete(model, data, ("e00", "next", "?"), facts=facts, top=99)
+    answers = gtl.complete(model, data, ("e00", "next", "?"), facts=facts, top=99)
     assert "zoe" in answers["tail"].tolist()
     # Another folder: other entities, fewer relations in another order.
     other = tmp_path / "other"
@@ -207,7 +205,7 @@ def test_unseen_entities_are_ranked_from_their_new_triples_alone(data, tmp_path)
 def test_what_a_model_cannot_rank_is_refused(data, tmp_path):
     model = gtl.finetune(TABLE, data, epochs=1, **FAST)
     with pytest.raises(DataError, match="learned a vector each"):
-        complete(model, data, ("zoe", "next", "?"), facts=[("zoe", "next", "e00")])
+        gtl.complete(model, data, ("zoe", "next", "?"), facts=[("zoe", "next", "e00")])
     renamed = replace(data.vocabulary, relations=("after next", "follows"))
     with pytest.raises(DataError, match="was not trained on: 'follows'"):
         gtl.evaluate(model, replace(data, vocabulary=renamed), allow_changed=True)
