@@ -39,12 +39,24 @@ from typing import Any
 import numpy as np
 import torch
 from _measure import write_results
-from _seeds import add_seeds, described, finished, keep, parsed, parser_of, place, run_all, table
+from _seeds import (
+    add_seeds,
+    described,
+    finished,
+    interval,
+    keep,
+    parsed,
+    parser_of,
+    place,
+    run_all,
+    table,
+)
 
 import gtl
 from gtl.data import Dataset
 from gtl.graph import Columns, Schema
 from gtl.graph.pack import PackedGraphs
+from gtl.report.compare import paired
 from gtl.train.context_features import context_means
 
 OUT = Path("runs") / "domain_adaptation"
@@ -232,7 +244,8 @@ def main() -> None:
     print(markdown(found))
     if not options.no_write:
         how = {"encoder": GCN, "training": TRAINING, "rates": RATES, "strengths": STRENGTHS}
-        write_results("domain_adaptation", {**how, "sets": found})
+        payload = {**how, "over the citation pairs": over_pairs(found), "sets": found}
+        write_results("domain_adaptation", payload)
 
 
 def work(name: str, method: str, seed: int, root: str, out: Path, one: bool) -> None:
@@ -344,6 +357,26 @@ def collect(out: Path) -> dict[str, Any]:
             entry[method]["settings"] = {str(s): run["setting"] for s, run in by_seed.items()}
         found[name] = entry
     return found
+
+
+def over_pairs(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Of methods with all citation pairs: mean values, and the gain over source only by pair."""
+    pairs = [name for name in SETS if name.split(" to ")[0] in CITATION]
+    rows = {}
+    for method in (*METHODS, BEST):
+        entries = [found.get(name, {}).get(method) for name in pairs]
+        if any(entry is None for entry in entries):
+            continue
+        tests, base = (
+            {i: each["test"] for i, each in enumerate(side)}
+            for side in (entries, [found[name][REFERENCE] for name in pairs])
+        )
+        means = {part: np.mean([e[part] for e in entries]) for part in ("test", "macro", "at 0.5")}
+        gain = paired(tests, base)
+        rows[method] = {part: round(float(value), 4) for part, value in means.items()}
+        rows[method] |= {"gain": round(gain.mean, 4), "interval": interval(gain.low, gain.high)}
+        rows[method]["seeds"] = min(entry["seeds"] for entry in entries)
+    return rows
 
 
 def best_of(runs: Mapping[str, Mapping[int, Any]]) -> dict[int, Any]:

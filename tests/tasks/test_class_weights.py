@@ -79,3 +79,14 @@ def test_weights_are_those_of_the_training_part_and_are_kept_in_a_run_folder(sha
     loaded = gtl.Model.load(tmp_path / "run")
     assert torch.equal(loaded.target.weight_of_class, model.target.weight_of_class)
     assert torch.equal(gtl.predict(loaded, data), gtl.predict(model, data))
+
+
+def test_columns_of_binary_labels_may_have_weights_of_their_own():
+    y, predictions = torch.tensor([[0.0, 1.0]]), torch.randn(1, 2)
+    how = {"kind": "binary", "outputs": 2}
+    each = torch.nn.functional.binary_cross_entropy_with_logits(predictions, y, reduction="none")
+    task = Supervised(**how, class_weights=[[1.0, 2.0], [3.0, 4.0]])
+    expected = (each * torch.tensor([[1.0, 4.0]])).mean(1)  # a zero, then a one
+    assert torch.allclose(losses_of(task, predictions, y), expected)
+    with pytest.raises(ConfigError, match=r"lists of \[1, 2\] numbers"):
+        Supervised(**how, class_weights=[[1.0], [3.0, 4.0]])
