@@ -47,7 +47,7 @@ from gtl.tasks import RandomQuantizer
 OUT = Path("runs") / "random_quantizer"
 REFERENCE = "random quantizer"
 MEASURES = ("linear probe", "fine-tuning")
-TRIAL = 3  # epochs of the training that measures what an epoch costs
+TRIAL = 10  # epochs of the training that measures what an epoch costs
 
 
 class RandomLabels(RandomQuantizer):
@@ -137,7 +137,7 @@ def work(name: str, task: str, seed: int, seconds: float, root: str, out: Path) 
         start, found = pretrained(target, data, TASKS[task], seconds, seed)
     else:
         torch.manual_seed(seed)
-        start = ENCODERS.build(start, schema=data.schema)
+        start = ENCODERS.build(start, data.schema)
     probed = gtl.probe(start, data, model="linear", seed=seed).results
     tuned = gtl.finetune(start, data, seed=seed, **(target.training or {})).results
     values = {"linear probe": probed["test"], "fine-tuning": tuned["test"]}
@@ -155,9 +155,11 @@ def pretrained(
         run = gtl.pretrain(dict(target.encoder), bare(data), [task()], epochs=epochs, **how)
         return run, time.process_time() - started
 
-    _, one = trained(1)  # set-up included
+    trained(1)  # what only the first training of a process costs
+    _, one = trained(1)
     _, several = trained(1 + TRIAL)
-    epochs = max(1, round(seconds / max((several - one) / TRIAL, 1e-4)))
+    epoch = (several - one) / TRIAL if several > one else several / (1 + TRIAL)
+    epochs = max(1, round(seconds / epoch))
     run, taken = trained(epochs)
     measures = run.history[-1].get("measures", {})
     return run, {"epochs": epochs, "seconds": round(taken, 1), "measures": measures}
