@@ -131,14 +131,9 @@ def main() -> None:
 
 def methods_of(name: str) -> tuple[str, ...]:
     """Methods of a set, in order; further sizes come last."""
-    setup = SETS[name]
-    more = [
-        f"{kind}, width {width}" for width in setup.widths for kind in ("EARL", "RotatE equal to")
-    ]
-    return (
-        *setup.methods,
-        *(title.replace("RotatE equal to,", "RotatE equal to") for title in more),
-    )
+    titles = ("EARL, width {}", "RotatE, equal to EARL of width {}")
+    more = [title.format(width) for width in SETS[name].widths for title in titles]
+    return (*SETS[name].methods, *more)
 
 
 def work(name: str, method: str, seed: int, root: str, out: Path) -> None:
