@@ -49,11 +49,11 @@ class _InBlocks(torch.autograd.Function):
         ctx.save_for_backward(x, y, widths)
         ctx.save_for_forward(x, y, widths)
         ctx.diagonal = diagonal
-        sums, back = [], y.new_zeros(len(y))
-        for _, kernel, _ in _blocks(x, y, widths, diagonal):
-            sums.append(kernel.sum(1))
+        sums, back = x.new_empty(len(x)), y.new_zeros(len(y))
+        for rows, kernel, _ in _blocks(x, y, widths, diagonal):
+            sums[rows] = kernel.sum(1)
             back += kernel.sum(0)
-        return torch.cat(sums), back
+        return sums, back
 
     @staticmethod
     def backward(

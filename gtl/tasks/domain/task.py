@@ -94,7 +94,7 @@ class DomainTask(ModelTask):
 
     def __init__(self, warmup: int = 0):
         super().__init__(warmup)
-        self.beside: Beside | None = None
+        self._made_for: tuple[int, str | None, int] | None = None
         self.register_buffer("progress", torch.zeros(()))
         self.register_buffer("measured", torch.zeros(len(self.quantities) + 1))
         self._view: View | None = None
@@ -139,17 +139,17 @@ class DomainTask(ModelTask):
             return
         width = _width(encoder, target.predictor)
         beside = Beside(encoder, width, target.kind, target.outputs or 1)
-        known = self.beside
-        if known is None:
+        shape = beside.width, beside.kind, beside.outputs
+        if self._made_for is None:
             self._require_classes(target.kind)
             self.make(beside)
-            beside = Beside(nn.Module(), width, target.kind, beside.outputs)
-            self.beside = beside
-        elif (known.width, known.kind, known.outputs) != (width, beside.kind, beside.outputs):
+            self._made_for = shape
+        elif self._made_for != shape:
+            known = self._made_for
             raise ConfigError(
-                f"{type(self).__name__} was made for a target with vectors of width {known.width}, "
-                f"kind {known.kind!r} and {known.outputs} outputs, now for {width}, "
-                f"{beside.kind!r} and {beside.outputs}; make a new task for this target"
+                f"{type(self).__name__} was made for a target with vectors of width {known[0]}, "
+                f"kind {known[1]!r} and {known[2]} outputs, now for {shape[0]}, {shape[1]!r} and "
+                f"{shape[2]}; make a new task for this target"
             )
 
     @final

@@ -207,7 +207,7 @@ def test_a_task_without_a_labeled_target_says_so(domains):
 
 def test_a_task_is_made_for_one_target(train):
     task = train("cdan").tasks["task"]
-    with pytest.raises(ConfigError, match="2 outputs, now for 3"):
+    with pytest.raises(ConfigError, match="2 outputs, now for 3, 'multiclass' and 3"):
         train(task, outputs=3)
 
 
