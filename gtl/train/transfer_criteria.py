@@ -150,16 +150,21 @@ def density_ratio(outputs: Outputs) -> Tensor:
     """How much more frequent vectors like those of validation items are in the target, ``(v,)``.
 
     The odds of a logistic regression of the domain on standardized vectors, fitted to training
-    items of the source and items of the target, at most 500 each; their mean is one.
+    items of the source and items of the target, at most 500 each; their mean over these training
+    items is one.
     """
     one, other = _spaced(outputs.training_vectors), _spaced(outputs.target_vectors)
     both = torch.cat([one, other]).double()
     mean, spread = both.mean(0), both.std(0).clamp(min=1e-6)
     domain = torch.cat([torch.zeros(len(one)), torch.ones(len(other))]).double().to(both)
     weights = logistic_regression((both - mean) / spread, domain)
-    rows = (outputs.source_vectors.double() - mean) / spread
-    odds = (_with_one(rows) @ weights).clamp(-20, 20).exp() * (len(one) / len(other))
-    return odds / odds.mean().clamp(min=_TINY)
+    # The mean is one over training items: over validation items it is not, and that is what the
+    # control variate of deep embedded validation corrects.
+    odds, usual = (
+        (_with_one((rows.double() - mean) / spread) @ weights).clamp(-20, 20).exp()
+        for rows in (outputs.source_vectors, one)
+    )
+    return odds / usual.mean().clamp(min=_TINY)
 
 
 def logistic_regression(rows: Tensor, labels: Tensor, penalty: float = 1.0) -> Tensor:

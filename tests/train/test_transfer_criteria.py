@@ -82,9 +82,12 @@ def test_losses_count_more_where_the_target_has_more_items():
 
 
 def test_the_control_variate_takes_out_what_weights_explain():
-    source = torch.linspace(-1, 1, 50).unsqueeze(1)
-    target = source + 0.5
-    constant = Outputs("binary", 0.5, torch.full((50,), 0.3), source, source, target, source)
+    train = torch.linspace(-1, 1, 50).unsqueeze(1)
+    valid, target = train[::3] + 0.1, train + 0.5
+    losses = torch.full((len(valid),), 0.3)
+    constant = Outputs("binary", 0.5, losses, valid, train, target, train)
+    assert abs(float(constant.weights.mean()) - 1) > 0.05
+    assert importance_weighted(constant) != pytest.approx(-0.3, abs=1e-2)
     assert deep_embedded(constant) == pytest.approx(-0.3, abs=1e-6)
 
 
