@@ -2,12 +2,12 @@
 
 Three targets: 300 labeled molecules from the encoder that comes with gtl, nodes of Cora, and graphs
 of a TU set; two more, Photo and CS, show how fast a student without edges is where nodes have many
-neighbors, and whether features suffice. Every method starts from the fine-tuned model of its seed (``full``), except for
-``adapter``, which trains an adapter of the pre-trained encoder. Options were fixed before, the
-same for all seeds. Differences of test values are paired by seed with ``full``. Latency is that of
-the models of the first seed, in processor time of one thread, which take turns: of 16 items, their
-neighbors fetched, and of a whole test split. Memory is the largest sum of all tensors that the
-prediction of a test split makes.
+neighbors, and whether features suffice. Every method starts from the fine-tuned model of its seed
+(``full``), except for ``adapter``, which trains an adapter of the pre-trained encoder. Options were
+fixed before, the same for all seeds. Differences of test values are paired by seed with ``full``.
+Latency is that of the models of the first seed, in processor time of one thread, which take turns:
+of 16 items, their neighbors fetched, and of a whole test split. Memory is the largest sum of all
+tensors that the prediction of a test split makes.
 
     OMP_NUM_THREADS=1 python benchmarks/compression.py --root path/to/data
 
