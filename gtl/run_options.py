@@ -53,13 +53,14 @@ def _options_of(config: Mapping[str, Any], verb: str, starts_anew: bool = False)
 
     if config.get("command") != verb:
         raise ConfigError(f"that is the config.json of gtl {config.get('command')}, not of {verb}")
-    if config.get("pretrained") is not None and not starts_anew:
+    told = starts_anew or verb == "compress"
+    if config.get("pretrained") is not None and not told:
         raise ConfigError(
             f"that run began with the encoder of {config['pretrained']!r}, which its config.json "
             "does not hold; name its folder or file beside --config: --encoder PATH"
         )
     names = {"tasks": "tasks" if verb == "pretrain" else "auxiliary", "baseline": "encoder"}
-    names["compression"] = "method"
+    names |= {"compression": "method"}
     known = inspect.signature(getattr(gtl, _LOOPS.get(verb, verb))).parameters
     words = []
     for key, value in config.items():
@@ -70,6 +71,8 @@ def _options_of(config: Mapping[str, Any], verb: str, starts_anew: bool = False)
             continue  # what a run records beside its options: versions, checksums, label names
         value = list(value.values()) if key == "tasks" else value
         words += [f"--{name}", value if isinstance(value, str) else json.dumps(value)]
+    if "data" not in config:  # a model from memory was compressed
+        return words
     data = {"spec": config["data"], **config["data_options"]}
     root = config.get("data_root")
     return ["--data", json.dumps(data), *(["--root", root] if root else []), *words]

@@ -25,7 +25,7 @@ from gtl.forecasting.horizons import errors, mean_of, windows_of
 from gtl.run_folder import RunFolder
 from gtl.train.footprint import footprint
 from gtl.train.inference_cost import ITEMS
-from gtl.train.loop import Job
+from gtl.train.loop import History, Job
 from gtl.train.loop import train as train_job
 from gtl.train.model import TARGET
 from gtl.train.session import Session
@@ -150,15 +150,7 @@ def forecast(
             {
                 **_results(forecaster.errors(series, windows["test"]), done.best["valid"]),
                 "epoch": done.best["epoch"],
-                "footprint": footprint(
-                    forecaster,
-                    done.seconds,
-                    optimizer=job.optimizer,
-                    epochs=done.epochs,
-                    metric=items.metric,
-                    samples=len(items),
-                    predict=_prediction_of(forecaster, series, windows["test"]),
-                ),
+                "footprint": _cost(forecaster, job, done, series, windows["test"]),
             }
         )
     return forecaster.eval()
@@ -288,6 +280,21 @@ def _fit(
     cost = footprint(weights, seconds, predict=_prediction_of(fitted, series, test))
     fitted.results = session.close({**found, "epoch": None, "footprint": cost})
     return fitted
+
+
+def _cost(
+    forecaster: Forecaster, job: Job, done: History, series: Series, windows: Windows
+) -> dict[str, Any]:
+    """The footprint of a training."""
+    return footprint(
+        forecaster,
+        done.seconds,
+        optimizer=job.optimizer,
+        epochs=done.epochs,
+        metric=job.data.metric,
+        samples=len(job.items),
+        predict=_prediction_of(forecaster, series, windows),
+    )
 
 
 def _prediction_of(

@@ -62,6 +62,9 @@ def sample_neighbors(
     _require(graph, seeds, fan_outs, rng)
     starts, _, senders = incoming(graph)
     first, seeds = distinct(seeds)
+    if not fan_outs:  # an encoder that does not read edges
+        none = first[:0]
+        return _cut(graph, first, none, none, none).replace(seeds=seeds)
     hops, seen, count = [first], first.sort().values, 0
     drawn, sent, received = [first[:0]], [first[:0]], [first[:0]]
     for fan_out in fan_outs:

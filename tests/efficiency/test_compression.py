@@ -149,6 +149,9 @@ def test_the_command_line_compresses_evaluates_and_predicts(tmp_path, capsys):
     assert cli.main(["predict", str(small), "--out", str(tmp_path / "x.csv")]) == 0
     assert cli.main(["compress", str(run)]) == 0  # beside the run
     assert (tmp_path / "run-int8" / "results.json").exists()
+    again = ["compress", str(run), "--config", str(small / "config.json"), "--out"]
+    assert cli.main([*again, str(tmp_path / "again")]) == 0
+    shutil.rmtree(tmp_path / "again")
     text = report(tmp_path, plots=False, footprint=True).text
     assert "compression=prune + int8" in text and "compression=int8" in text
     assert "command" not in text and "FLOPs" in text

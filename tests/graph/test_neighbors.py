@@ -188,3 +188,11 @@ def test_wrong_arguments_are_named() -> None:
         sample_neighbors(graph, torch.tensor([5]), [None])
     with pytest.raises(ShapeError, match="one-dimensional int64"):
         sample_neighbors(graph, torch.tensor([1.0]), [None])
+
+
+def test_without_hops_the_seeds_alone_are_fetched():
+    graph = Graph(torch.tensor([0, 1, 2]), torch.tensor([1, 2, 3]), 4, torch.rand(4, 2))
+    part = sample_neighbors(graph, torch.tensor([3, 1, 3]), [])
+    assert part.origin.tolist() == [3, 1] and part.seeds.tolist() == [0, 1, 0]
+    assert part.num_edges == 0 and part.undrawn.tolist() == [1, 1]
+    assert torch.equal(part.x, graph.x[[3, 1]])
