@@ -194,10 +194,12 @@ class Guard:
             return []
         encoded = self.codec.encode(self._vector)
         self._sent = self.codec.decode(encoded)
-        content = messages[0].content  # all messages share one
-        content[ARRAYS] = record_of(encoded)
+        records = {ARRAYS: record_of(encoded)}
         if self.statistics is not None:
-            content[HEAD_STATISTICS] = record_of(statistics_to(self.statistics))
+            records[HEAD_STATISTICS] = record_of(statistics_to(self.statistics))
+        for message in messages:  # in Flower's strategies all share one content
+            for name, record in records.items():
+                message.content[name] = record
         self._count(counted, bytes_of(messages[0]) * len(messages))
         return messages
 
