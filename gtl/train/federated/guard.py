@@ -22,7 +22,7 @@ from gtl.heads.class_statistics import ClassStatistics
 from gtl.train.federated.federation import (
     STATISTICS,
     Federation,
-    _seed,
+    seed_of,
     statistics_from,
     statistics_to,
     sum_of,
@@ -342,7 +342,7 @@ def strategy_of(federation: Federation) -> Any:
 def _sampling(seed: int, number: int) -> Iterator[None]:
     """Seed what Flower samples clients with, Python's own generator, and restore it."""
     before = random.getstate()
-    random.seed(_seed(seed, number, 1 << 31))
+    random.seed(seed_of(seed, number, 1 << 31))
     try:
         yield
     finally:
