@@ -103,7 +103,13 @@ def titles(groups: Sequence[Sequence[Settings]]) -> list[list[str]]:
 
 def is_target_only(method: Settings) -> bool:
     """Whether a method trains a model on the target without auxiliary tasks."""
-    return not method.get("tasks") and not is_forecast(method)
+    alone = not method.get("tasks") and not is_federated(method)
+    return alone and not is_forecast(method)
+
+
+def is_federated(method: Settings) -> bool:
+    """Whether a method trains on data of several clients."""
+    return "local_epochs" in method
 
 
 def is_forecast(method: Settings) -> bool:
@@ -238,7 +244,9 @@ def _base(method: Settings, several: bool) -> str:
     if "pretrained" in method:
         origin = f" ({method['pretrained']})" if several else ""
         words.append(f"pre-trained{origin}")
-    if not is_target_only(method):
+    if is_federated(method):
+        words.append("federated")
+    elif not is_target_only(method):
         words.append(str(method.get("weighting", "auxiliary tasks")))
     return " + ".join(words) or "target only"
 

@@ -369,6 +369,16 @@ def test_a_run_folder_holds_the_global_model_and_the_plot(communities, tmp_path)
     assert results["bytes"]["training"] == results["bytes"]["up"] + results["bytes"]["down"] > 0
 
 
+def test_a_report_compares_federated_runs_with_fine_tuning(communities, tmp_path):
+    from gtl.report import report
+
+    gtl.federate(SMALL, communities, adapter="film", out=tmp_path / "a", **QUICK)
+    how = {"epochs": 2, "guard": False, "seed": 0}
+    gtl.finetune(SMALL, communities, adapter="film", out=tmp_path / "b", **how)
+    text = str(report(tmp_path))
+    assert "difference to target only" in text and "\nfederated" in text
+
+
 # -- results ---------------------------------------------------------------------------------------
 
 

@@ -161,7 +161,7 @@ class Client:
         shared, items = self.federation, labeled_items(self.data)
         with (
             shared.at(vector, own, statistics),
-            seeded(_seed(shared.plan.seed, turn, self.number)) as rng,
+            seeded(seed_of(shared.plan.seed, turn, self.number)) as rng,
         ):
             model, loss = shared.model, None
             moves = any(parameter.requires_grad for parameter in model.parameters())
@@ -248,7 +248,7 @@ def _fields(statistics: ClassStatistics) -> list[Tensor]:
     return [getattr(statistics, name) for name in STATISTICS]
 
 
-def _seed(seed: int, turn: int, client: int) -> int:
+def seed_of(seed: int, turn: int, client: int) -> int:
     """A seed for each round and client, the same in every process."""
     draws = np.random.SeedSequence([abs(seed), turn, client]).generate_state(1)
     return int(draws[0])

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from gtl.train.federated.federation import Federation, _seed
+from gtl.train.federated.federation import Federation, seed_of
 from gtl.train.federated.flower import flower, transmitted
 
 _FAILED = 1  # Flower's error code of a ClientApp that raised
@@ -72,5 +72,5 @@ class InProcessGrid:
         if not self.plan.drop_out:
             return False
         turn = int(message.content["config"]["server-round"])
-        draw = np.random.default_rng(_seed(self.plan.seed + 1, turn, node)).random()
+        draw = np.random.default_rng(seed_of(self.plan.seed + 1, turn, node)).random()
         return bool(draw < self.plan.drop_out)

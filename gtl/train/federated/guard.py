@@ -22,7 +22,7 @@ from gtl.heads.class_statistics import ClassStatistics
 from gtl.train.federated.federation import (
     STATISTICS,
     Federation,
-    _seed,
+    seed_of,
     statistics_from,
     statistics_to,
     sum_of,
@@ -194,10 +194,12 @@ class Guard:
             return []
         encoded = self.codec.encode(self._vector)
         self._sent = self.codec.decode(encoded)
-        content = messages[0].content  # all messages share one
-        content[ARRAYS] = record_of(encoded)
+        records = {ARRAYS: record_of(encoded)}
         if self.statistics is not None:
-            content[HEAD_STATISTICS] = record_of(statistics_to(self.statistics))
+            records[HEAD_STATISTICS] = record_of(statistics_to(self.statistics))
+        for message in messages:  # in Flower's strategies all share one content
+            for name, record in records.items():
+                message.content[name] = record
         self._count(counted, bytes_of(messages[0]) * len(messages))
         return messages
 
@@ -340,7 +342,7 @@ def strategy_of(federation: Federation) -> Any:
 def _sampling(seed: int, number: int) -> Iterator[None]:
     """Seed what Flower samples clients with, Python's own generator, and restore it."""
     before = random.getstate()
-    random.seed(_seed(seed, number, 1 << 31))
+    random.seed(seed_of(seed, number, 1 << 31))
     try:
         yield
     finally:
