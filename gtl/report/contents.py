@@ -85,8 +85,8 @@ def _training(data: DataSet) -> Section:
 def _pretraining(runs: Iterable[RunRecord]) -> Iterator[Section]:
     for run in runs:
         if run.kind.role == "pretraining" and run.epochs:
-            drawings = draw_runs({run.name: [run.path]})
-            yield Section("Pre-training", drawings, folder=run.name, subtitle=run.name)
+            drawings = draw_runs({run.title: [run.path]})
+            yield Section("Pre-training", drawings, folder=run.title, subtitle=run.title)
 
 
 def _pictures(runs: Iterable[RunRecord]) -> Iterator[Section]:
@@ -94,9 +94,9 @@ def _pictures(runs: Iterable[RunRecord]) -> Iterator[Section]:
     for run in runs:
         files = sorted((run.path / "plots").glob("*.png"))
         parts = [
-            Picture(file, f"{run.name}: {file.stem.replace('_', ' ')}")
+            Picture(file, f"{run.title}: {file.stem.replace('_', ' ')}")
             for file in files
             if file.stem not in _DRAWN_HERE
         ]
         if parts:
-            yield Section("Plots of the run", parts, subtitle=run.name)
+            yield Section("Plots of the run", parts, subtitle=run.title)

@@ -23,7 +23,7 @@ def reproduction(runs: Sequence[RunRecord]) -> Section:
         "elsewhere. The same versions on the same machine give the same numbers bit for bit."
     )
     listings = [
-        Listing(run.name, command(run), json.dumps(run.config, indent=1, ensure_ascii=False))
+        Listing(run.title, command(run), json.dumps(run.config, indent=1, ensure_ascii=False))
         for run in runs
     ]
     return Section("Reproduction", listings, note)

@@ -47,7 +47,7 @@ def own_sections(runs: Sequence[RunRecord]) -> list[Section]:
             damaged.append(f"{run.path / 'results.json'} ({error!r})")
             continue
         title = run.kind.role.capitalize()
-        found.append(Section(title, parts, folder=run.name, is_brief=True, subtitle=run.name))
+        found.append(Section(title, parts, folder=run.title, is_brief=True, subtitle=run.title))
     if damaged:
         text = f"results of an unknown form were left out: {'; '.join(damaged)}"
         warnings.warn(text, GtlWarning, stacklevel=3)

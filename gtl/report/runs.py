@@ -47,6 +47,11 @@ class RunRecord:
         return RUN_KINDS[self.config["command"]]
 
     @property
+    def title(self) -> str:
+        """Its name, or that of its folder where that is the one that was searched."""
+        return self.path.resolve().name if self.name == "." else self.name
+
+    @property
     def repetition(self) -> Repetition:
         """Seed of the run, and seed and fold of its data: what runs share that are compared."""
         seed = self.config.get("seed", 0)

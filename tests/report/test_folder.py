@@ -480,6 +480,7 @@ def test_a_second_report_replaces_the_first_and_is_no_run(runs):
 def test_a_single_run_has_a_report_too(write_run):
     found = report(write_run("one"), plots=False)
     assert "target only  1" in found.text
+    assert "<summary>one</summary>" in (found.folder / "report.html").read_text("utf-8")
 
 
 @pytest.mark.parametrize(

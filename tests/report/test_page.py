@@ -185,3 +185,20 @@ def test_predictions_may_come_from_other_files(write_run, tmp_path):
         report(tmp_path / "runs", predictions={"one": other}).folder / "report.html"
     ).read_text()
     assert "Brier" in page and "mean absolute" not in page
+
+
+def test_vectors_are_colored_by_label_and_by_domain_where_these_are_known(write_run, tmp_path):
+    folder = write_run("one")
+    rows = [
+        {"item": i, "label": f"class {i % 3}", "predicted": "class 0", "probability": 0.5}
+        | {"probability of the label": 0.4, "domain": ("old", "new")[i % 2]}
+        | {"component 1": i, "component 2": -i}
+        for i in range(12)
+    ]
+    _write_predictions(folder, rows)
+    root = ElementTree.parse(report(tmp_path / "runs").folder / "report.html").getroot()
+    titles = [text for text in _texts(root, f"{SVG}text") if text.startswith("target only, by")]
+    assert titles == ["target only, by label", "target only, by domain"]
+    legends = [e for e in root.iter(f"{HTML}ul") if e.get("class") == "legend"]
+    names = [_texts(legend, f"{HTML}li") for legend in legends]
+    assert ["class 0", "class 1", "class 2", "new", "old"] in names
