@@ -75,10 +75,12 @@ class PseudoLabel(ModelTask):
         return {"": Gate(values, self.threshold, "confidence", at_least=True)}
 
     def losses(self, nodes: Tensor, view: View) -> Tensor:
-        """Loss of each unlabeled item, ``(b,)``."""
+        """Loss of each unlabeled item, ``(b,)``; empty in a step where none is certain."""
         found = view.targets
         scores = self.target.scores(found["items"], nodes)
         certain, labels = found["confidence"] >= self.threshold, found["labels"]
+        if not bool(certain.any()):
+            return scores.sum(1)[:0]
         if certain.dim() == 1:
             each = F.cross_entropy(scores, labels, reduction="none") * certain
         else:
