@@ -124,9 +124,8 @@ def forecast(
         forecaster.target.standardize(items.labels())
         model = session.placed(TaskModel(body, {TARGET: forecaster.target}))
         settings.check(model)
-        folder = session.open(
-            {**forecaster.config(), "frozen": frozen, **shape, **_training(settings)}
-        )
+        config = {**forecaster.config(), "frozen": frozen, **shape, **_training(settings)}
+        folder = session.open(config)
         how = WEIGHTINGS.build("equal")
         how.setup([TARGET], TARGET)
         job = Job(
