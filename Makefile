@@ -54,5 +54,5 @@ bench: .venv/compared
 	@test -n '$(PYTHON)' || { echo 'no Python from 3.10 to 3.13 found; give one: make PYTHON=...'; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install -q -c constraints.txt torch
-	$(BIN)/python -m pip install -q -c constraints.txt -e '.[chem,dev]'
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[chem,dev,federated,search]'
 	@touch $@
