@@ -360,7 +360,7 @@ def results_of(
         "footprint": footprint(
             model,
             sum(c.training.history.seconds for c in candidates),
-            parts=parts_of(job.model),
+            parts={k: v for c in (*candidates, best) for k, v in parts_of(c.model).items()},
             optimizer=job.optimizer,
             epochs=best.training.history.epochs,
             metric=dataset.metric,

@@ -75,6 +75,11 @@ class Candidate:
     name: str
     training: Training
 
+    @property
+    def model(self) -> TaskModel:
+        """Encoder and tasks."""
+        return self.training.job.model
+
     def best_value(self, epochs: int) -> float | None:
         """Best validation value of the first ``epochs`` epochs; ``None`` without validation."""
         best = None
