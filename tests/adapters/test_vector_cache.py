@@ -82,7 +82,13 @@ def test_a_copy_and_learned_features_are_computed_for_themselves(encoder, graph,
     assert not torch.equal(twin(graph), adapted(graph))
 
 
-def test_training_a_head_on_one_graph_encodes_it_once(communities):
+@pytest.fixture
+def unmeasured(monkeypatch):
+    """Footprints without latency, for which predictions are made again and again."""
+    monkeypatch.setattr("gtl.train.footprint.inference_cost", lambda call: {})
+
+
+def test_training_a_head_on_one_graph_encodes_it_once(communities, unmeasured):
     torch.manual_seed(0)
     encoder = ENCODERS.build({"name": "gcn", "width": 8, "depth": 2}, communities.schema)
     passes = []
@@ -277,7 +283,9 @@ def test_training_on_cached_vectors_is_resumed_bit_for_bit(tmp_path, options):
     assert all(torch.equal(one[name], two[name]) for name in one)
 
 
-def test_looking_ahead_and_trainings_side_by_side_share_what_is_encoded(shapes, shapes_encoder):
+def test_looking_ahead_and_trainings_side_by_side_share_what_is_encoded(
+    shapes, shapes_encoder, unmeasured
+):
     encoded = []
 
     def count(module, inputs, out):
