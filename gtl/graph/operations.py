@@ -26,6 +26,7 @@ class Counter:
 
         self.messages = 0
         self._torch = FlopCounterMode(display=False)
+        self._torch.mod_tracker = _OneModule()  # type: ignore[assignment]
         self._within = 0
 
     @property
@@ -45,6 +46,22 @@ class Counter:
         self._within += int(self._torch.get_total_flops() - before)
         self.messages += operations
         return out
+
+
+class _OneModule:
+    """Everything counts as one module.
+
+    Torch's tracker of modules fails where a module gets a parameter while no gradients are
+    recorded; counts of each module are not needed.
+    """
+
+    parents = frozenset({"Global"})
+
+    def __enter__(self) -> _OneModule:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        return None
 
 
 _active: ContextVar[Counter | None] = ContextVar("gtl_operations", default=None)

@@ -91,6 +91,13 @@ def test_sparse_features_cost_a_product_for_each_value():
     assert counter.total == 2 * 3 * H
 
 
+def test_a_module_that_gets_a_parameter_without_gradients_is_counted():
+    layer, vectors = torch.nn.Linear(3, 2), torch.nn.Parameter(torch.ones(5, 3))
+    with torch.no_grad(), counted_operations() as counter:
+        layer(vectors)
+    assert counter.total == 2 * 5 * 3 * 2
+
+
 def test_counting_changes_no_value_and_ends_with_the_block():
     graph, encoder = _graph(), _encoder("gcn")
     before = encoder(graph)
