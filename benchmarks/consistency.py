@@ -265,7 +265,8 @@ def plot(found: Mapping[str, Any], file: Path) -> None:
                 known = [each for each in sets if method in found[each]]
                 values = [100 * found[each][method]["test"] for each in known]
                 places = [labels_of(each) for each in known]
-                ax.plot(places, values, "o-", color=f"C{color}", label=method, markersize=3)
+                if known or any(method in rows for rows in found.values()):
+                    ax.plot(places, values, "o-", color=f"C{color}", label=method, markersize=3)
             ax.set_xscale("log")
             ax.set_xticks([labels_of(each) for each in sets])
             ax.set_xticklabels([str(labels_of(each)) for each in sets])

@@ -163,7 +163,7 @@ def _without_frame(axes: Any) -> None:
 
 def _write_plain_numbers(axes: Any) -> None:
     """Numbers of logarithmic axes as 20k and 1M: powers of ten would be mathematical text."""
-    from matplotlib.ticker import EngFormatter, NullFormatter
+    from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
     for ax in axes:
         for axis in (ax.xaxis, ax.yaxis):
@@ -172,7 +172,9 @@ def _write_plain_numbers(axes: Any) -> None:
                 few = high < _NARROW * low
                 axis.set_major_formatter(EngFormatter(sep=""))
                 axis.set_minor_formatter(EngFormatter(sep="") if few else NullFormatter())
-                axis.get_minor_locator().set_params(subs=(2.0, 5.0))
+                minor = axis.get_minor_locator()
+                if isinstance(minor, LogLocator):  # none where a figure has no minor ticks
+                    minor.set_params(subs=(2.0, 5.0))
                 axis.set_tick_params(which="minor", labelsize="small")
 
 
