@@ -121,8 +121,7 @@ def test_the_run_folder_holds_all_that_is_promised(shapes, tmp_path):
     results = json.loads((folder / "results.json").read_text())
     assert results == model.results
     cost = results["footprint"]
-    alone = results["selection"]["selected"] == "target only"
-    assert set(cost["parts"]) == {"encoder", "supervised", *(() if alone else AUXILIARY)}
+    assert set(cost["parts"]) == {"encoder", "supervised", *AUXILIARY}
     assert cost["checkpoint_bytes"] > cost["stored_bytes"] > 0 and cost["seconds"] > 0
     for name in ("learning_curves", "weights", "consistency"):
         assert (folder / "plots" / f"{name}.png").stat().st_size > 5000
