@@ -1,8 +1,8 @@
 """What compression costs in quality: the Pareto front of one target (Menghani 2023).
 
 Trains a model on nodes or graphs, compresses it in several ways and draws the metric on test data
-against bytes of the weights and latency of a prediction. Methods on the front, those that no other
-beats in both, are filled in the picture and marked with a star in the table, which has the metric
+against bytes of the weights and latency of a prediction. A line in the picture joins the methods
+on the front, those that no other beats in both; the table marks them with a star and has the metric
 as mean and standard deviation over seeds. On nodes the distilled student is an MLP that reads no
 neighbors (Zhang et al. 2022).
 
@@ -19,7 +19,7 @@ from statistics import median
 import gtl
 from gtl.metrics import direction
 from gtl.report.compare import spread
-from gtl.report.pareto_plot import Point, front, plot_front
+from gtl.report.pareto import Point, draw_front, front
 
 COSTS = {"bytes": "kB of weights", "latency_p50_ms": "ms for 16 items"}
 UNITS = {"bytes": 1000, "latency_p50_ms": 1}
@@ -45,21 +45,26 @@ def main() -> None:
             tests[name].append(ends["test"])
             for cost, title in COSTS.items():
                 costs[name][title].append(ends[cost] / UNITS[cost])
-    points = {
-        name: Point(
-            spread(values).mean, {t: median(v) for t, v in costs[name].items()}, spread(values).std
-        )
-        for name, values in tests.items()
-    }
+    points = []
+    for name, values in tests.items():
+        middle = spread(values)
+        medians = {title: median(found) for title, found in costs[name].items()}
+        points.append(Point(name, middle.mean, medians, middle.std or 0.0))
     better = direction(data.metric) or "higher"
-    fronts = {title: front(points, title, better) for title in COSTS.values()}
-    for name, point in points.items():
+    fronts = {
+        title: front([(point.costs[title], point.value) for point in points], better)
+        for title in COSTS.values()
+    }
+    for number, point in enumerate(points):
         cells = [
-            f"{value:9.3g} {title}{'*' if name in fronts[title] else ' '}"
+            f"{value:9.3g} {title}{'*' if number in fronts[title] else ' '}"
             for title, value in point.costs.items()
         ]
-        print(f"{name:32} test {data.metric} {spread(tests[name]).text()} {''.join(cells)}")
-    print(f"picture: {plot_front(points, list(COSTS.values()), data.metric, options.out, better)}")
+        text = spread(tests[point.name]).text()
+        print(f"{point.name:32} test {data.metric} {text} {''.join(cells)}")
+    picture = draw_front(points, data.metric, "test")
+    if picture is not None:
+        print(f"picture: {picture.save(options.out)}")
 
 
 def both_ends(model: gtl.Model, data: gtl.Dataset, epochs: int, seed: int) -> dict[str, dict]:
