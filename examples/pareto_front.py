@@ -64,6 +64,7 @@ def main() -> None:
         print(f"{point.name:32} test {data.metric} {text} {''.join(cells)}")
     picture = draw_front(points, data.metric, "test")
     if picture is not None:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
         print(f"picture: {picture.save(options.out)}")
 
 
