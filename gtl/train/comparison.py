@@ -1,4 +1,4 @@
-"""Comparison of methods on labeled data: forests, probe, fine-tuning and their blend.
+"""Comparison of methods on labeled data: forests, probes, fine-tuning and their blend.
 
 Which of them is to be used is chosen by validation data; the test split says what the choice was
 worth, and is read by nothing else.
@@ -42,6 +42,7 @@ from gtl.train.target import check_labels, shape_of
 log = logging.getLogger(__name__)
 Fit: TypeAlias = Callable[..., "Model | Predicting"]
 FOREST, BOTH = "forest on fingerprints", "forest on fingerprints and descriptors"
+PROCESS = "Gaussian process on descriptors"
 PROBE, TUNED, HELPED = "probe", "fine-tuning", "fine-tuning with aux_ts"
 AUXILIARY = ("attribute_masking", "edge_prediction", "infomax")
 CHEMISTRY = ("descriptors", "fingerprint", "attribute_masking")
@@ -119,10 +120,10 @@ def compare(
 ) -> Comparison:
     """Train forests, a probe, fine-tuning and their blend, and choose one by validation data.
 
-    For molecules the rivals are a random forest on Morgan fingerprints, and on those and RDKit's
-    descriptors; for nodes a linear model on propagated features, label propagation and
-    closed-form linear solutions. Beside them are a linear probe of the encoder, fine-tuning, the
-    same with auxiliary tasks under ``aux_ts``, and the blend of all.
+    For molecules the rivals are a random forest on Morgan fingerprints, one on those and RDKit's
+    descriptors, and a Gaussian process on the descriptors; for nodes a linear model on propagated
+    features, label propagation and closed-form linear solutions. Beside them are a linear probe of
+    the encoder, fine-tuning, the same with auxiliary tasks under ``aux_ts``, and the blend of all.
 
     All are trained on several divisions of the training and validation items; the first is the
     given one. The best mean on validation data is chosen, or the blend where it is worse by less
@@ -226,6 +227,8 @@ def fits_of(
     elif chemistry:
         for name, columns in ((FOREST, ["morgan"]), (BOTH, ["morgan", "descriptors"])):
             fits[name] = partial(_probe, None, properties=columns, workers=workers)
+        process = partial(_probe, None, model="gaussian_process", workers=workers)
+        fits[PROCESS] = partial(process, properties=["descriptors"])
     own = {"readout": tuning["readout"], "device": tuning["device"]}
     fits[PROBE] = partial(_probe, encoder, model="linear", **own)
     fits[TUNED] = partial(_finetune, encoder, **tuning)

@@ -1,4 +1,4 @@
-"""Fitted tables of numbers: linear maps and decision trees as plain arrays.
+"""Fitted tables of numbers: linear maps, decision trees and kernels as plain arrays.
 
 What scikit-learn fitted is kept as arrays and not as its objects: those could be stored by a pickle
 only, and fitting them again would take the time of the fit and give another model with another
@@ -164,7 +164,68 @@ class Trees(Fitted):
             node = after
 
 
-FITTED: dict[str, type[Fitted]] = {"constant": Constant, "linear": Linear, "trees": Trees}
+@dataclass(frozen=True, eq=False)
+class Kernel(Fitted):
+    """Gaussian processes with Matern kernels (3/2) of standardized features, one per output.
+
+    The kernel of output ``c`` is ``amplitude[c] (1 + s) exp(-s) + offset[c]``, where ``s`` is the
+    distance of two rows times the square root of 3 over ``length[c]``.
+
+    Attributes:
+        low: Least value of each feature, float64 ``(d,)``; smaller ones are raised to it.
+        high: Largest, likewise.
+        mean: What is subtracted, float64 ``(d,)``.
+        scale: What that is divided by, float64 ``(d,)``.
+        rows: Standardized training rows, float64 ``(n, d)``.
+        amplitude: Float64 ``(c,)``.
+        length: Float64 ``(c,)``.
+        offset: Float64 ``(c,)``.
+        weight: Of each training row, float64 ``(c, n)``.
+        bias: Float64 ``(c,)``.
+        spread: What the training rows take from the prior variance of a logit, float32 ``(n, n)``;
+            ``(0, 0)`` where outputs are posterior means alone.
+    """
+
+    low: Array
+    high: Array
+    mean: Array
+    scale: Array
+    rows: Array
+    amplitude: Array
+    length: Array
+    offset: Array
+    weight: Array
+    bias: Array
+    spread: Array
+
+    def __call__(self, x: Array) -> Array:
+        """See :class:`Fitted`."""
+        scores = (x.astype(np.float64).clip(self.low, self.high) - self.mean) / self.scale
+        size = max(1, _CELLS // max(len(self.rows), 1))
+        parts = [self._outputs(scores[i : i + size]) for i in range(0, len(x), size)]
+        return np.concatenate(parts) if parts else np.zeros((0, len(self.bias)))
+
+    def _outputs(self, scores: Array) -> Array:
+        squares = (scores**2).sum(1)[:, None] + (self.rows**2).sum(1) - 2 * scores @ self.rows.T
+        distances = np.sqrt(3 * squares.clip(0))
+        found = np.empty((len(scores), len(self.bias)))
+        for output, (amplitude, length) in enumerate(zip(self.amplitude, self.length)):
+            s = distances / length
+            kernel = amplitude * (1 + s) * np.exp(-s) + self.offset[output]
+            found[:, output] = kernel @ self.weight[output] + self.bias[output]
+            if self.spread.size:  # the logit of the mean probability (MacKay 1992)
+                known = ((kernel @ self.spread) * kernel).sum(1)
+                variance = amplitude + self.offset[output] - known
+                found[:, output] /= np.sqrt(1 + np.pi * variance.clip(0) / 8)
+        return found
+
+
+FITTED: dict[str, type[Fitted]] = {
+    "constant": Constant,
+    "linear": Linear,
+    "trees": Trees,
+    "kernel": Kernel,
+}
 
 
 def fitted_state(fitted: Fitted) -> dict[str, Any]:

@@ -157,10 +157,10 @@ def probe(
         encoder: As for :func:`gtl.finetune`; it is copied and stays as it is. ``None`` for none:
             properties alone, or the features of nodes as they are.
         dataset: Labeled graphs or nodes with the split ``train``.
-        model: ``"forest"``, ``"boosting"`` or ``"linear"`` (``"ridge"`` and ``"logistic"`` are the
-            same: the kind of labels decides), of nodes also ``"label_propagation"`` and
-            ``"linear_solutions"``; a mapping with options, or a list of those, of which validation
-            data choose one.
+        model: ``"forest"``, ``"boosting"``, ``"linear"`` (``"ridge"`` and ``"logistic"`` are the
+            same: the kind of labels decides) or ``"gaussian_process"``, of nodes also
+            ``"label_propagation"`` and ``"linear_solutions"``; a mapping with options, or a list of
+            those, of which validation data choose one.
         properties: Properties of the graphs beside the vectors: ``"descriptors"``, ``"morgan"``, or
             what the graphs carry.
         readout: Node vectors to graph vectors: a name, or several side by side, as

@@ -17,7 +17,8 @@ from gtl.train.fitted_arrays import Array, Fitted, Linear
 from gtl.train.predicting import logits
 from gtl.train.probe_columns import Columns, one_hot
 from gtl.train.probe_features import Features
-from gtl.train.probe_models import MODELS, LinearModel, ProbeModel, build_model
+from gtl.train.probe_model import ProbeModel
+from gtl.train.probe_models import MODELS, LinearModel, build_model
 from gtl.train.propagation import LINEAR_FILTERS, Filter, spread_labels
 
 _SHARES = (0.9, 0.5, 0.7, 0.8, 0.95, 0.99)  # of the neighbors, in label propagation

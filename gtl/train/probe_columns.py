@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from gtl.train.fitted_arrays import Array, Constant, Fitted, fitted_from, fitted_state
-from gtl.train.probe_models import ProbeModel
+from gtl.train.probe_model import ProbeModel
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,14 +1,14 @@
-"""Models of a probe: forest, boosting and linear model of scikit-learn.
+"""Models of a probe: forest, boosting and linear model of scikit-learn, and all by name.
 
 The strength of each is found inside the training split: of a forest by its out-of-bag predictions
 (Breiman 2001), of boosting and of a logistic regression by cross-validation, of a ridge regression
-by leave-one-out predictions in closed form (Golub et al. 1979).
+by leave-one-out predictions in closed form (Golub et al. 1979), of a Gaussian process by its
+marginal likelihood.
 """
 
 from __future__ import annotations
 
 import warnings
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -19,38 +19,14 @@ from gtl.checks import check_positive
 from gtl.errors import ConfigError
 from gtl.suggest import nearest
 from gtl.train.fitted_arrays import Array, Fitted, Linear, Trees
+from gtl.train.gaussian_process import GaussianProcess
+from gtl.train.probe_model import ProbeModel, standardized
 
 _TRIAL_TREES, _TRIAL_ROWS = 200, 2000
 _SHARES: tuple[str | float, ...] = ("sqrt", 0.1, 1 / 3)  # of the features that a split may use
 _MOST_FOLDS = 5
-_TAILS = (0.005, 0.995)  # quantiles at which linear models clip features
 _ALPHAS = np.logspace(-1, 6, 15)
 _STRENGTHS = np.logspace(-6, 1, 15)  # C of a logistic regression
-
-
-class ProbeModel(ABC):
-    """A model of features and the labels of one column, or of classes.
-
-    Attributes:
-        share: Whether the fitted arrays give shares of votes; if not, logits or values.
-    """
-
-    share: bool = False
-
-    @abstractmethod
-    def fit(self, x: Array, y: Array, classes: int, seed: int) -> Fitted:
-        """Fit to rows whose labels are all known.
-
-        Args:
-            x: Float32 ``(k, d)``, finite.
-            y: Values ``(k,)``, or classes from 0 to ``classes - 1``, each of which occurs.
-            classes: 0 for values.
-            seed: For random choices.
-
-        Returns:
-            Arrays that give values ``(k, 1)``; of two classes the logit, or the share, of the
-            second ``(k, 1)``; of more one of each ``(k, classes)``.
-        """
 
 
 @dataclass(frozen=True)
@@ -175,12 +151,7 @@ class LinearModel(ProbeModel):
 
     def fit(self, x: Array, y: Array, classes: int, seed: int) -> Linear:
         """See :class:`ProbeModel`."""
-        wide = x.astype(np.float64)
-        low, high = np.quantile(wide, _TAILS, axis=0)
-        wide = wide.clip(low, high)
-        mean, std = wide.mean(0), wide.std(0)
-        scale = np.where(std > 1e-12 * np.maximum(np.abs(mean), 1e-12), std, np.inf)
-        scores = (wide - mean) / scale
+        scores, low, high, mean, scale = standardized(x)
         weight, bias = (self._logistic if classes else self._ridge)(scores, y, classes, seed)
         weight = weight / scale[:, None]
         return Linear(low, high, weight, bias - mean @ weight)
@@ -214,6 +185,7 @@ MODELS: dict[str, Callable[..., ProbeModel]] = {
     "forest": Forest,
     "boosting": Boosting,
     "linear": LinearModel,
+    "gaussian_process": GaussianProcess,
 }
 SYNONYMS = {"ridge": "linear", "logistic": "linear"}  # the kind of labels decides which it is
 

@@ -20,6 +20,7 @@ SMALL = {"name": "gin", "width": 8, "depth": 1}
 FOREST = {"name": "forest", "trees": 20, "max_features": "sqrt"}
 BOOSTING = {"name": "boosting", "rounds": 10}
 LINEAR = {"name": "linear", "strength": 0.5}
+PROCESS = {"name": "gaussian_process"}
 
 
 def _with(dataset, properties, labels=None, **changes):
@@ -132,6 +133,85 @@ def test_a_ridge_regression_is_its_closed_form():
     assert np.allclose(found, z @ weight + y.mean(), atol=1e-8)
 
 
+@pytest.mark.parametrize("rows", [1000, 40])
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_a_gaussian_process_of_values_is_that_of_scikit_learn(rows):
+    from sklearn.gaussian_process import GaussianProcessRegressor
+    from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
+
+    from gtl.train.gaussian_process import GaussianProcess, _drawn
+
+    x, y = _waves(60)
+    found = GaussianProcess(rows=rows).fit(x, y, 0, 3)
+    read = _drawn(y, 0, rows, 3)
+    assert len(read) == min(rows, 60)
+    z = _scores(x[read], x)
+    kernel = ConstantKernel(1, (1e-2, 1e3)) * Matern(1, (0.1, 20), nu=1.5)
+    kernel += WhiteKernel(0.1, (1e-3, 10))
+    theirs = GaussianProcessRegressor(kernel, normalize_y=True).fit(z[read], y[read])
+    assert np.allclose(found(x)[:, 0], theirs.predict(z), atol=1e-6)
+    assert np.corrcoef(found(x)[:, 0], y)[0, 1] > 0.9
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_a_gaussian_process_of_classes_is_that_of_scikit_learn():
+    from sklearn.gaussian_process import GaussianProcessClassifier
+    from sklearn.gaussian_process.kernels import ConstantKernel, Matern
+
+    from gtl.train.gaussian_process import GaussianProcess
+
+    x, y = _waves(80)
+    truth = (y > 0).astype(int)
+    found = GaussianProcess().fit(x[:60], truth[:60], 2, 0)
+    z = _scores(x[:60], x)
+    kernel = ConstantKernel(1, (1e-2, 1e3)) * Matern(1, (0.1, 20), nu=1.5)
+    kernel += ConstantKernel(1, (1e-2, 1e2))
+    theirs = GaussianProcessClassifier(kernel).fit(z[:60], truth[:60]).predict_proba(z)[:, 1]
+    mine = 1 / (1 + np.exp(-found(x)[:, 0]))
+    assert np.abs(mine - theirs).max() < 0.03  # both approximate the mean of the posterior
+    assert ((mine > 0.5) == (theirs > 0.5)).all()
+    three = np.digitize(y, [-0.3, 0.3])
+    guess = GaussianProcess().fit(x[:60], three[:60], 3, 0)(x)
+    assert guess.shape == (80, 3) and (guess.argmax(1) == three).mean() > 0.8
+
+
+@pytest.mark.parametrize("classes", [0, 2])
+def test_numbers_of_a_kernel_from_some_rows_serve_for_all(classes, monkeypatch):
+    from gtl.train import gaussian_process
+
+    x, y = _waves(60)
+    y = (y > 0).astype(int) if classes else y
+    whole = gaussian_process.GaussianProcess().fit(x, y, classes, 0)
+    monkeypatch.setattr(gaussian_process, "_TRIAL_ROWS", 40)
+    found = gaussian_process.GaussianProcess().fit(x, y, classes, 0)
+    assert len(found.rows) == 60 and found.length != whole.length
+    close = np.corrcoef(found(x)[:, 0], whole(x)[:, 0])[0, 1]
+    assert close > 0.95
+
+
+def test_a_gaussian_process_reads_one_row_of_each_class():
+    from gtl.train.gaussian_process import _drawn
+
+    y = np.array([0] * 97 + [1, 1, 2])
+    for seed in range(5):
+        rows = _drawn(y, 3, 10, seed)
+        assert len(rows) == 10 and set(y[rows]) == {0, 1, 2}
+
+
+def _waves(count):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(count, 4)).astype(np.float32)
+    return x, np.sin(x[:, 0]) + x[:, 1] + 0.1 * rng.normal(size=count)
+
+
+def _scores(train, x):
+    """Features as a Gaussian process reads them."""
+    wide = train.astype(float)
+    low, high = np.quantile(wide, (0.005, 0.995), axis=0)
+    mean, std = wide.clip(low, high).mean(0), wide.clip(low, high).std(0)
+    return ((x.clip(low, high) - mean) / std).clip(-5, 5) / 2.0
+
+
 def test_thresholds_rounded_to_float32_decide_as_before():
     from gtl.train.fitted_arrays import Trees
 
@@ -177,7 +257,9 @@ def test_a_column_without_training_labels_is_undecided(numbers):
         assert torch.equal(found[:, 1], torch.full((60,), 0.5).double())
 
 
-@pytest.mark.parametrize("model", [FOREST, BOOSTING, LINEAR], ids=lambda model: model["name"])
+@pytest.mark.parametrize(
+    "model", [FOREST, BOOSTING, LINEAR, PROCESS], ids=lambda model: model["name"]
+)
 def test_a_class_that_training_lacks_has_a_small_finite_probability(numbers, model):
     labels = torch.arange(60) % 4
     data = _with(numbers, numbers.graphs.properties, labels)
@@ -193,7 +275,9 @@ def test_a_class_that_training_lacks_has_a_small_finite_probability(numbers, mod
 # -- a probe is a run ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("model", [FOREST, BOOSTING, LINEAR], ids=lambda model: model["name"])
+@pytest.mark.parametrize(
+    "model", [FOREST, BOOSTING, LINEAR, PROCESS], ids=lambda model: model["name"]
+)
 def test_a_probe_is_stored_and_read_bit_for_bit(numbers, model, tmp_path):
     options = {"model": model, "properties": ["own"], "readout": ["mean", "sum", "max"]}
     made = gtl.probe(SMALL, numbers, **options, seed=3, out=tmp_path / "a")
