@@ -143,19 +143,19 @@ def until_joint(
     starts: dict[str, Any],
     **options: Any,
 ) -> gtl.Model:
-    """The joint model of the recipe, of ``few`` target labels too if they are given.
+    """The joint model of the recipe, which learns the labels of ``few`` too if that is given.
 
     Encoders that were pre-trained before are in ``starts``.
     """
     how = {"task": task, "settings": {**STAGES, "joint": TRAINING}, "seed": seed}
-    target = replace(target, labels=None, split={})  # no stage needs them, nor is it probed then
+    if few is None:
+        target = replace(target, labels=None, split={})  # no stage needs them, nor is it probed
     name = str(task)
     if pretrain and name not in starts:
         found = gtl.adapt_domain(ENCODER, source, target, stages=["pretrain"], **how)
         starts[name] = found.stages["pretrain"]
     first = starts[name] if pretrain else ENCODER
-    labeled = source if few is None else joined(source, few)
-    found = gtl.adapt_domain(first, labeled, target, stages=["joint"], **how, **options)
+    found = gtl.adapt_domain(first, source, target, stages=["joint"], **how, **options)
     stage: gtl.Model = found.stages["joint"]
     return stage
 
@@ -171,18 +171,6 @@ def last_stage(
     head = copy.deepcopy(joint.predictor.head)
     how = {**TRAINING, **settings, "seed": seed, "adapter": adapter}
     return summary(gtl.finetune(gtl.Run(joint.encoder, {}), few, head=head, **how).results)
-
-
-def joined(source: Dataset, target: Dataset) -> Dataset:
-    """Both graphs as one, with the training and validation labels of both."""
-    assert source.graph is not None and target.graph is not None
-    split = {
-        part: torch.cat([source.split[part], target.split[part] + len(source)])
-        for part in ("train", "valid", "test")
-    }
-    graph = gtl.Graph.batch([source.graph, target.graph]).replace(sizes=None)
-    labels = torch.cat([source.labels, target.labels])
-    return replace(source, graph=graph, labels=labels, split=split)
 
 
 def ways(source: Dataset, target: Dataset, seed: int, budgets: tuple[str, ...]) -> dict[str, Any]:

@@ -48,6 +48,7 @@ LABELS = ("50", "100", "300", "all")
 REFERENCE = "forest, both"
 ENCODER, READOUT = "molecules", ["mean", "sum", "max"]
 CHEMISTRY = ["descriptors", "fingerprint", "attribute_masking"]
+PROCESS = "gtl Gaussian process, descriptors"
 PROBE, TUNED, BLEND = "gtl probe", "gtl fine-tuning", "gtl blend"
 HELPED, ENSEMBLE = "gtl fine-tuning + aux_ts", "gtl ensemble of 5"
 SCRATCH = "gtl from scratch"
@@ -211,14 +212,17 @@ def chemprop(*names: str) -> Callable[[Dataset, int], float]:
 # -- gtl ---------------------------------------------------------------------------------------
 
 
-def of_gtl(data: Dataset, seed: int) -> dict[str, Any]:
-    """Forests, the probe of the shipped encoder, its fine-tuning, and the blend of these."""
+def of_gtl(data: Dataset, seed: int, folder: Path) -> dict[str, Any]:
+    """Rivals of a comparison, the shipped encoder's probe and fine-tuning, and the blend of all."""
     read = {"model": "forest", "seed": seed}
     members = {
         "gtl forest, ECFP": gtl.probe(None, data, properties=["morgan"], **read),
         "gtl forest, both": gtl.probe(None, data, properties=["descriptors", "morgan"], **read),
+        PROCESS: gtl.probe(
+            None, data, model="gaussian_process", properties=["descriptors"], seed=seed
+        ),
         PROBE: gtl.probe(ENCODER, data, model="linear", readout=READOUT, seed=seed),
-        TUNED: gtl.finetune(ENCODER, data, seed=seed),
+        TUNED: gtl.finetune(ENCODER, data, seed=seed, out=folder, resume=folder.exists()),
     }
     members[BLEND] = gtl.blend(members, data, seed=seed)
     return {name: outcome(model) for name, model in members.items()}
@@ -230,22 +234,22 @@ def outcome(model: Any) -> dict[str, Any]:
     return {"test": model.results["test"], "valid": model.results["valid"], "seconds": seconds}
 
 
-def helped(data: Dataset, seed: int) -> dict[str, Any]:
+def helped(data: Dataset, seed: int, folder: Path) -> dict[str, Any]:
     """Fine-tuning with auxiliary tasks of chemistry under aux_ts, and the guard."""
     return {HELPED: outcome(gtl.finetune(ENCODER, data, auxiliary=CHEMISTRY, seed=seed))}
 
 
-def several(data: Dataset, seed: int) -> dict[str, Any]:
+def several(data: Dataset, seed: int, folder: Path) -> dict[str, Any]:
     """An ensemble of fine-tuned models."""
     return {ENSEMBLE: outcome(gtl.finetune(ENCODER, data, members=5, seed=seed))}
 
 
-def from_scratch(data: Dataset, seed: int) -> dict[str, Any]:
+def from_scratch(data: Dataset, seed: int, folder: Path) -> dict[str, Any]:
     """The same architecture without pre-training."""
     return {SCRATCH: outcome(gtl.finetune({"name": "gin", "width": 64}, data, seed=seed))}
 
 
-def adapted(data: Dataset, seed: int) -> dict[str, Any]:
+def adapted(data: Dataset, seed: int, folder: Path) -> dict[str, Any]:
     """Small adapters on the frozen encoder."""
     return {
         "gtl bottleneck + layerwise": outcome(
@@ -255,10 +259,10 @@ def adapted(data: Dataset, seed: int) -> dict[str, Any]:
     }
 
 
-def timed(run: Callable[[Dataset, int], float], name: str) -> Callable[[Dataset, int], Any]:
+def timed(run: Callable[[Dataset, int], float], name: str) -> Callable[[Dataset, int, Path], Any]:
     """A rival whose result is kept with the time that it took."""
 
-    def call(data: Dataset, seed: int) -> dict[str, Any]:
+    def call(data: Dataset, seed: int, folder: Path) -> dict[str, Any]:
         started = time.perf_counter()
         test = run(data, seed)
         return {name: {"test": test, "seconds": time.perf_counter() - started}}
@@ -276,8 +280,8 @@ RIVALS: dict[str, Callable[[Dataset, int], float]] = {
     "chemprop": chemprop(),
     "chemprop + descriptors": chemprop("descriptors"),
 }
-# What one job trains, by name; a job leaves the results of one method or of several.
-JOBS: dict[str, Callable[[Dataset, int], Any]] = {
+# What one job trains, by name. Fine-tuned models stay with the runs, for other members of a blend.
+JOBS: dict[str, Callable[[Dataset, int, Path], Any]] = {
     **{name: timed(run, name) for name, run in RIVALS.items()},
     "gtl": of_gtl,
     "scratch": from_scratch,
@@ -294,7 +298,8 @@ def work(name: str, labels: str, job: str, seed: int, root: str, out: Path) -> N
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     data = with_labels(load(name, root), labels, seed)
-    keep(JOBS[job](data, seed), out, name, labels, job, seed)
+    model = place(out, "models", name, labels, seed).with_suffix("")
+    keep(JOBS[job](data, seed, model), out, name, labels, job, seed)
 
 
 def collect(out: Path, sets: list[str]) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from gtl.train.domain_findings import alignment_results
 from gtl.train.domain_plan import Alignment, Plan, Stage
 from gtl.train.domain_recipe import STAGES, encoder_of, on_target, train_stages
 from gtl.train.domains import Domains, domains_of
+from gtl.train.evaluate import value_on
 from gtl.train.labels import LabelNames
 from gtl.train.model import Model, encoder_config
 from gtl.train.probe import probe
@@ -87,6 +88,7 @@ def adapt_domain(
     head: Any = "linear",
     readout: Any = None,
     keep_head: bool = True,
+    target_labels: bool = True,
     epochs: int | None = None,
     settings: Mapping[str, Mapping[str, Any]] | None = None,
     seed: int = 0,
@@ -98,8 +100,8 @@ def adapt_domain(
 
     The method ``joint`` has three stages (Li et al. 2023): ``pretrain`` trains the encoder on
     graphs without labels by a self-supervised task; ``joint`` trains it on the labels of the source
-    and, in the same steps, by that task on graphs of the target; ``adapt`` freezes it, and trains
-    adapters and a head on the labels of the target.
+    with the few of the target and, in the same steps, by that task on graphs of the target;
+    ``adapt`` freezes it, and trains adapters and a head on the labels of the target.
 
     The other methods align the vectors of both domains, and need no label of the target. Their
     stages are ``pretrain``, if wanted; ``source``, on the labels of the source alone; ``align``,
@@ -141,6 +143,8 @@ def adapt_domain(
         readout: Node vectors to graph vectors, for graph-level data.
         keep_head: Whether the target's head starts as the source's where kind, number and names of
             the labels agree.
+        target_labels: Whether ``joint`` learns the few labels of the target with those of the
+            source where these agree; validation items of both then choose its epoch.
         epochs: Passes of each stage; by default those of :func:`gtl.pretrain` and
             :func:`gtl.finetune`.
         settings: Further arguments of these, by stage: ``{"pretrain": {"epochs": 100}, "adapt":
@@ -164,12 +168,20 @@ def adapt_domain(
     if method not in METHODS:
         raise UnknownPartError(f"unknown method {method!r}; {nearest(method, METHODS)}")
     recipe, place = METHODS[method], None if out is None else Path(out)
-    how = (task, weighting, adapter, head, readout, keep_head, epochs, settings or {})
+    how = (task, weighting, adapter, head, readout, keep_head, target_labels, epochs)
     tried = [{"method": method, **each} for each in candidates or [{}]]
     alignment = Alignment(tried, criterion, guard, class_prior, edges)
     kept = _kept(recipe, stages, place if resume else None)
     plan = Plan(
-        recipe.stages, kept, *how, alignment, seed=seed, device=device, out=place, resume=resume
+        recipe.stages,
+        kept,
+        *how,
+        settings or {},
+        alignment,
+        seed=seed,
+        device=device,
+        out=place,
+        resume=resume,
     )
     features = {"feature_names": feature_names, "project": project, "context": context}
     domains = domains_of(source, target, corpus, unlabeled, feature_names, project, context)
@@ -322,6 +334,7 @@ def _config(
         "head": _plain(plan.head),
         "readout": _plain(plan.readout),
         "keep_head": plan.keep_head,
+        "target_labels": plan.target_labels,
         "epochs": plan.epochs,
         "settings": {stage: dict(given) for stage, given in plan.settings.items()},
     }
@@ -343,8 +356,9 @@ def _row(name: str, stage: Stage, domains: Domains, plan: Plan) -> dict[str, Any
         how = {"model": "linear", "readout": plan.readout, "seed": plan.seed}
         found = probe(run, domains.target, device=plan.device, **how).results
         row.update(valid=found["valid"], measured="linear probe")
-    if name == "joint":
-        row["source_metric"], row["source_valid"] = domains.source.metric, results["valid"]
+    if name == "joint" and isinstance(stage, Model):
+        row["source_metric"] = domains.source.metric
+        row["source_valid"] = value_on(stage, domains.source, "valid")
     if results:
         row["footprint"] = results["footprint"]
     if stage.__dict__.get("history"):

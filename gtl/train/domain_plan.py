@@ -63,6 +63,7 @@ class Plan:
         head: Vectors to predictions.
         readout: Node vectors to graph vectors.
         keep_head: Whether the target's head starts as the source's, where labels are the same.
+        target_labels: Whether ``joint`` learns labels of the target too, where they are the same.
         epochs: Passes of every stage; ``None`` for the defaults of each.
         settings: Further arguments of :func:`gtl.pretrain` or :func:`gtl.finetune`, by stage.
         alignment: For methods with the stage ``align``.
@@ -83,6 +84,7 @@ class Plan:
     head: Any
     readout: Any
     keep_head: bool = True
+    target_labels: bool = True
     epochs: int | None = None
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     alignment: Alignment = field(default_factory=Alignment)

@@ -8,10 +8,11 @@ from typing import Any
 from torch import nn
 
 from gtl.catalog import TASKS
+from gtl.data.dataset import Dataset
 from gtl.roles import Task
 from gtl.tasks.self_supervised.random_quantizer import RandomQuantizer
 from gtl.train.domain_plan import Plan, Stage
-from gtl.train.domains import Domains
+from gtl.train.domains import Domains, joined
 from gtl.train.finetune import finetune
 from gtl.train.labels import LabelNames
 from gtl.train.model import Model
@@ -41,7 +42,7 @@ def train_stages(start: Any, domains: Domains, plan: Plan) -> dict[str, Stage]:
     if "joint" in plan.stages:
         last = found["joint"] = finetune(
             encoder_of(last),
-            domains.source,
+            labeled_of(domains) if plan.target_labels else domains.source,
             auxiliary=[on_target(last, plan.task, domains)],
             weighting=plan.weighting,
             head=plan.head,
@@ -58,6 +59,17 @@ def pre_trained(last: Any, domains: Domains, plan: Plan) -> Run:
     """The encoder after self-supervised training on graphs of both domains."""
     task = copy.deepcopy(plan.task)
     return pretrain(encoder_of(last), domains.corpus, [task], **plan.options("pretrain"))
+
+
+def labeled_of(domains: Domains) -> Dataset:
+    """Source and target with their training and validation labels, as one data set.
+
+    It is the source alone where the target has no training labels, or labels of other meaning.
+    """
+    source, target = domains.source, domains.target
+    has_labels = target.labels is not None and len(target.split.get("train", ()))
+    same = has_labels and _meaning(LabelNames.of(source)) == _meaning(LabelNames.of(target))
+    return joined(source, target, domains.schema) if same and target.level != "edge" else source
 
 
 def adapted(last: Any, domains: Domains, plan: Plan) -> Model:

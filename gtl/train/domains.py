@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -124,6 +124,39 @@ def _unlabeled_part(data: Dataset) -> Dataset:
         )
     graphs = data.graphs.subset(free.nonzero().flatten())
     return Dataset(data.spec, graphs=graphs, options=data.options, root=data.root)
+
+
+def joined(source: Dataset, target: Dataset, schema: Schema) -> Dataset:
+    """Both domains as one data set, with the labels that training and validation may use.
+
+    Args:
+        source: Labeled.
+        target: With labels of the same meaning. Those outside ``train`` and ``valid`` become
+            missing.
+        schema: What the graphs of both fit.
+    """
+    assert source.labels is not None and target.labels is not None
+    parts = ("train", "valid")
+    used = {part: target.split[part] for part in parts if part in target.split}
+    hidden = torch.ones(len(target), dtype=torch.bool)
+    hidden[torch.cat([*used.values()])] = False
+    labels = target.labels.clone()
+    labels[hidden] = torch.nan if labels.is_floating_point() else -1
+    none = torch.empty(0, dtype=torch.int64)
+    split = {
+        part: torch.cat([source.split.get(part, none), used.get(part, none) + len(source)])
+        for part in parts
+    }
+    whole = _joined(without_labels(source), without_labels(target), schema)
+    meaning = ("kind", "metric", "class_names", "label_names")
+    return replace(
+        whole,
+        spec=f"{source.spec} and {target.spec}",
+        labels=torch.cat([source.labels, labels]),
+        split={part: items for part, items in split.items() if len(items)},
+        names=[*source.names, *target.names] if source.names and target.names else (),
+        **{name: getattr(source, name) for name in meaning},
+    )
 
 
 def _joined(one: Dataset, other: Dataset, schema: Schema) -> Dataset:

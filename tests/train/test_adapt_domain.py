@@ -14,6 +14,7 @@ from gtl import cli
 from gtl.errors import CheckpointError, ConfigError, DataError, UnknownPartError
 from gtl.graph import Columns, Graph, Schema
 from gtl.graph.pack import PackedGraphs
+from gtl.train.domain_recipe import labeled_of
 from gtl.train.domains import domains_of
 
 SMALL = {"name": "gin", "width": 8, "depth": 2}
@@ -183,6 +184,42 @@ def test_the_head_of_the_source_goes_on_where_the_labels_are_the_same():
     labels = (target.labels + 1) % 2
     other = replace(target, labels=labels, kind="", metric="")
     assert gtl.adapt_domain(gcn, source, other, **how).model.labels.outputs == 2
+
+
+@pytest.mark.parametrize("level", ["graph", "node"])
+def test_both_domains_with_labels_are_one_data_set_without_test_labels(domains, level):
+    pair = domains if level == "graph" else (graph_of_groups(0, 100), graph_of_groups(1, 12))
+    source, target = pair
+    whole = labeled_of(domains_of(source, target))
+    n = len(source)
+    assert len(whole) == n + len(target) and whole.kind == source.kind
+    for part in ("train", "valid"):
+        expected = torch.cat([source.split[part], target.split[part] + n])
+        assert torch.equal(whole.split[part], expected)
+        assert torch.equal(
+            whole.labels[whole.split[part][-5:]], target.labels[target.split[part][-5:]]
+        )
+    unseen = whole.labels[target.split["test"] + n]
+    assert (unseen.isnan() if level == "graph" else unseen == -1).all()
+    assert "test" not in whole.split
+    item = target.split["train"][:1]
+    if level == "graph":
+        assert torch.equal(whole.batch(item + n).x, target.batch(item).x)
+    else:
+        assert torch.equal(whole.graph.x[item + n], target.graph.x[item])
+        assert whole.graph.num_edges == source.graph.num_edges + target.graph.num_edges
+
+
+def test_labels_of_the_target_are_learned_jointly_unless_they_mean_something_else():
+    source, target = graph_of_groups(0, 100), graph_of_groups(1, 12, shift=0.5)
+    gcn = {"name": "gcn", "width": 8, "depth": 2}
+    how = {**QUICK, "stages": ["joint"]}
+    both = gtl.adapt_domain(gcn, source, target, **how)
+    alone = gtl.adapt_domain(gcn, source, target, target_labels=False, **how)
+    assert not same(both.model, alone.model)
+    assert both.results["stages"]["joint"]["source_valid"] is not None
+    other = replace(target, labels=target.labels % 2, kind="", metric="")
+    assert same(gtl.adapt_domain(gcn, source, other, **how).model, alone.model)
 
 
 def test_test_inputs_are_learned_from_only_where_that_is_asked_for(domains):
