@@ -109,7 +109,7 @@ class Training:
         for task in named.values():
             task.setup(schema, width)
         self.model = TaskModel(encoder, named)
-        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=1e-3)
+        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=1e-3, fused=True)
 
     def views(self, turn: int) -> dict[str, View]:
         graph = self.graphs[turn % len(self.graphs)]
@@ -181,7 +181,7 @@ def cosines_of(losses: dict[str, Tensor], shared: list[Tensor]) -> Tensor:
 def published(training: Training) -> Callable[[], None]:
     model, optimizer = training.model, training.optimizer
     mirror = copy.deepcopy(model)
-    other = torch.optim.Adam(mirror.parameters(), lr=1e-3)
+    other = torch.optim.Adam(mirror.parameters(), lr=1e-3, fused=True)
     count = len(model.tasks)
     network = WeightNetwork(2 * count)
     learner = torch.optim.Adam(network.parameters(), lr=1e-3)
