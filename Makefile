@@ -21,11 +21,11 @@ help:
 	@echo 'make bench   every claim in benchmarks/, measured again on this machine'
 
 # Threads that wait by spinning are many times slower as soon as anything else runs, and the
-# demo's batches are so small that a second thread costs more than it brings.
+# demo's batches are so small that a second thread costs more than it brings: processes share it.
 bench: export OMP_WAIT_POLICY = PASSIVE
 demo: export OMP_NUM_THREADS = 1
 demo: .venv/installed
-	$(BIN)/gtl demo
+	$(BIN)/gtl demo --workers $(WORKERS)
 
 # One thread a worker: the tensors of the tests are small and more threads only fight.
 test slow: export OMP_NUM_THREADS = 1

@@ -6,6 +6,7 @@ import gc
 import json
 import os
 import platform
+import random
 import resource
 import statistics
 import time
@@ -21,14 +22,20 @@ _PACKAGES = ("torch", "dgl", "torch_geometric", "numpy", "scipy", "scikit-learn"
 
 
 def compare(
-    sides: Mapping[str, Callable[[], Any]], repeats: int = 7, warmup: int = 1
+    sides: Mapping[str, Callable[[], Any]],
+    repeats: int = 7,
+    warmup: int = 1,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, Any]:
     """Time several ways of doing the same thing, turn by turn, so that a busy spell hits all.
+
+    In each turn the sides come in another order, the same in each run.
 
     Args:
         sides: What to call, by name; the first is what the others are compared with.
         repeats: Timed turns, at least 5.
         warmup: Turns before those that are not timed.
+        clock: What measures; ``time.process_time`` on machines that do other work as well.
 
     Returns:
         ``seconds``: median, lowest, highest of each side; ``ratio``: by how much each other side
@@ -40,9 +47,11 @@ def compare(
     if repeats < 5:
         raise ValueError(f"`repeats` is {repeats}, expected at least 5")
     taken: dict[str, list[float]] = {name: [] for name in sides}
+    order, draws = list(sides), random.Random(0)
     for turn in range(warmup + repeats):
-        for name, call in sides.items():
-            seconds = _time(call)
+        draws.shuffle(order)
+        for name in order:
+            seconds = _time(sides[name], clock)
             if turn >= warmup:
                 taken[name].append(seconds)
     first, *others = taken
@@ -51,6 +60,7 @@ def compare(
     }
     return {
         "repeats": repeats,
+        "clock": clock.__name__,
         "seconds": {name: _spread(values) for name, values in taken.items()},
         "ratio": {name: round(value, 3) for name, value in ratios.items()},
     }
@@ -98,13 +108,13 @@ def read_results(name: str, folder: Path = RESULTS) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
-def _time(call: Callable[[], Any]) -> float:
+def _time(call: Callable[[], Any], clock: Callable[[], float]) -> float:
     gc.collect()
     _synchronize()
-    start = time.perf_counter()
+    start = clock()
     call()
     _synchronize()
-    return time.perf_counter() - start
+    return clock() - start
 
 
 def _synchronize() -> None:

@@ -16,7 +16,9 @@ ahead exactly once. The sides:
 Two layouts: `one graph`, every task reads the same encoded graph, as in the published scripts; and
 `own views`, every task has its own view and encoder pass, as the built-in tasks do.
 
-    OMP_NUM_THREADS=2 python benchmarks/weighting_step.py --root path/to/data
+Times are processor times. Cases that are not measured keep their former results.
+
+    OMP_NUM_THREADS=1 python benchmarks/weighting_step.py --root path/to/data
 """
 
 from __future__ import annotations
@@ -27,13 +29,14 @@ import json
 import os
 import subprocess
 import sys
+import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from _measure import compare, peak_memory, write_results
+from _measure import compare, peak_memory, read_results, write_results
 from batching import random_molecules, read_molecules
 from torch import Tensor, nn
 
@@ -47,6 +50,7 @@ from gtl.tasks.self_supervised.context_prediction import ContextPrediction
 from gtl.tasks.self_supervised.edge_prediction import EdgePrediction
 from gtl.tasks.self_supervised.infomax import Infomax
 from gtl.tasks.supervised import Supervised
+from gtl.train.allocation import keep_freed_memory
 from gtl.train.step import Step, TaskModel
 from gtl.weightings import GCS, AuxTS, Equal, WeightNetwork, gradient_consistency
 from gtl.weightings.look_ahead.network import sample_features
@@ -105,7 +109,7 @@ class Training:
         for task in named.values():
             task.setup(schema, width)
         self.model = TaskModel(encoder, named)
-        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=1e-3)
+        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=1e-3, fused=True)
 
     def views(self, turn: int) -> dict[str, View]:
         graph = self.graphs[turn % len(self.graphs)]
@@ -177,7 +181,7 @@ def cosines_of(losses: dict[str, Tensor], shared: list[Tensor]) -> Tensor:
 def published(training: Training) -> Callable[[], None]:
     model, optimizer = training.model, training.optimizer
     mirror = copy.deepcopy(model)
-    other = torch.optim.Adam(mirror.parameters(), lr=1e-3)
+    other = torch.optim.Adam(mirror.parameters(), lr=1e-3, fused=True)
     count = len(model.tasks)
     network = WeightNetwork(2 * count)
     learner = torch.optim.Adam(network.parameters(), lr=1e-3)
@@ -277,24 +281,29 @@ def main() -> None:
     parser.add_argument("--root", default=os.environ.get("GTL_DATA", ""), help="folder of data")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--case", action="append", choices=CASES, help="only these cases")
+    parser.add_argument("--no-memory", action="store_true", help="times alone")
     parser.add_argument("--no-write", action="store_true", help="print, write no results")
     parser.add_argument("--memory-of", help=argparse.SUPPRESS)
     options = parser.parse_args()
     warnings.filterwarnings("ignore")
+    keep_freed_memory()  # as the loops of gtl do
     if options.memory_of:
         side = SIDES[options.memory_of](Training(options.case[0], 4, options.root))
         print(json.dumps(peak_memory(side)))
         return
-    timing, memory = {}, {}
+    known = read_results("weighting_step")
+    timing, memory = known.get("timing", {}), known.get("memory", {})
     for case in options.case or CASES:
         if case.startswith("cora") and not options.root:
             continue
         for count in (1, 2, 4, 8) if case == CASES[1] else (4,):
             names = list(SIDES) if count == 4 else OWN
             sides = {name: SIDES[name](Training(case, count, options.root)) for name in names}
-            result = compare(sides, options.repeats)
+            result = compare(sides, options.repeats, clock=time.process_time)
             timing[f"{case}, {count} auxiliary"] = result
             report(f"{case}, {count} auxiliary tasks", result["ratio"], "x the time of equal")
+        if options.no_memory:
+            continue
         peaks = {name: memory_of(name, case, options.root) for name in SIDES}
         ratios = {name: round(peak / peaks["equal"], 3) for name, peak in peaks.items()}
         memory[case] = {"bytes": peaks, "ratio": ratios}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import time
 from types import TracebackType
 from typing import Any
@@ -13,6 +14,8 @@ _SECONDS = 30.0  # between two log lines where no bar is shown
 
 class Progress:
     """A bar with an estimate of the time left; a log line every half minute where nobody watches.
+
+    Worker processes draw no bar: only the process that started them does.
 
     Args:
         title: What is done.
@@ -25,8 +28,9 @@ class Progress:
         from tqdm.auto import tqdm
 
         self.title, self.total, self.done, self.unit = title, total, done, unit
+        hidden = True if multiprocessing.parent_process() else None  # None: if on no terminal
         self._bar = tqdm(
-            total=total, initial=done, desc=title, unit=unit, disable=None, leave=False
+            total=total, initial=done, desc=title, unit=unit, disable=hidden, leave=False
         )
         self._started = self._logged = time.monotonic()
         self._before, self._shown = done, ""

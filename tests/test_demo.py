@@ -8,6 +8,7 @@ from functools import partial
 import pytest
 
 from gtl import demo
+from gtl.errors import ConfigError
 from gtl.train.finetune import finetune
 from gtl.train.probe import probe
 from gtl.train.shipped import SHIPPED
@@ -34,6 +35,21 @@ def test_the_demo_runs_and_leaves_a_folder_per_run(tmp_path, monkeypatch):
         results = json.loads((tmp_path / "out" / folder / "results.json").read_text())
         assert results["metric"] == "rmse"
     assert (tmp_path / "out" / "report" / "plots" / "differences.png").exists()
+
+
+@pytest.mark.slow
+def test_several_processes_give_the_runs_of_one(tmp_path):
+    texts = [
+        demo.demo(tmp_path / f"{workers}", seeds=2, labels=20, workers=workers)
+        for workers in (1, 2)
+    ]
+    one, two = (text.splitlines()[: text.splitlines().index("notes")] for text in texts)
+    assert one == two and len(one) > 7
+
+
+def test_no_process_is_no_number_of_workers(tmp_path):
+    with pytest.raises(ConfigError, match="workers"):
+        demo.demo(tmp_path, workers=0)
 
 
 def test_its_encoder_comes_with_gtl_and_labels_are_drawn_by_seed():

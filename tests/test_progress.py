@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import logging
+import sys
 
 import pytest
 
@@ -33,6 +35,16 @@ def test_work_of_unknown_length_has_no_estimate(monkeypatch, caplog):
         now[0] += 40
         bar.update(7)
     assert [record.message for record in caplog.records] == ["reading: 7 steps"]
+
+
+@pytest.mark.parametrize("is_worker", [False, True])
+def test_on_a_terminal_only_the_first_process_draws_a_bar(is_worker, monkeypatch):
+    terminal = io.StringIO()
+    terminal.isatty = lambda: True
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setattr(progress.multiprocessing, "parent_process", lambda: is_worker or None)
+    with Progress("packing", 2):
+        assert ("packing" in terminal.getvalue()) != is_worker
 
 
 def test_a_training_counts_its_steps(shapes, monkeypatch):

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gtl.encoders.features import RawFeatures, SparseRows, drop, has_features, sparse_rows
+from gtl.encoders.features import RawFeatures, has_features, sparse_rows
 from gtl.encoders.inputs import node_input
+from gtl.encoders.sparse import SparseRows, drop
 from gtl.errors import ConfigError
 from gtl.graph import Graph, Schema
 from gtl.roles import Choice, Encoder, Range

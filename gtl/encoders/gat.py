@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gtl.encoders.block import Stack
-from gtl.encoders.features import SparseRows, project
 from gtl.encoders.inputs import EdgeTable, edges_stood_for, with_loops
+from gtl.encoders.sparse import SparseRows, project
 from gtl.errors import ConfigError
 from gtl.graph import Columns, Graph, Schema, ops
 

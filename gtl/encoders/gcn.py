@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from gtl.encoders.block import Stack
-from gtl.encoders.features import SparseRows, is_narrow, project
 from gtl.encoders.inputs import EdgeTable, degree_scale, neighbor_sums
-from gtl.graph import Columns, Graph, Schema
+from gtl.encoders.sparse import SparseRows, is_narrow, project
+from gtl.graph import Columns, Graph, Schema, ops
 
 
 class GCN(Stack):
@@ -86,7 +86,8 @@ class GCNConvolution(nn.Module):
         # Rows are scaled before and after a plain sum: (deg_i deg_j)^(-1/2) needs no edge weights.
         scale = degree_scale(graph, h.dtype)  # (n, 1)
         if is_narrow(h, self.linear.out_features):
-            total = self.linear(neighbor_sums(graph, h * scale, loops=True))
+            total = self.linear(neighbor_sums(graph, ops.scaled(h, scale), loops=True))
         else:  # the sum is over the fewer columns
-            total = neighbor_sums(graph, project(self.linear, h) * scale, loops=True)
-        return self.edges.add_scaled_sums(graph, total) * scale + self.bias
+            own = ops.scaled(project(self.linear, h), scale)
+            total = neighbor_sums(graph, own, loops=True)
+        return ops.scaled(self.edges.add_scaled_sums(graph, total), scale) + self.bias

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from gtl.encoders.block import Stack
-from gtl.encoders.features import SparseRows, is_narrow, times
 from gtl.encoders.inputs import EdgeTable, neighbor_sums
+from gtl.encoders.sparse import SparseRows, is_narrow, times
 from gtl.graph import Columns, Graph, Schema
 
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from gtl.encoders.sparse import SparseRows, project
 from gtl.encoders.typed import type_codes
 from gtl.errors import DataError
 from gtl.graph import Columns, Graph, Schema, ops
@@ -118,7 +119,10 @@ class TypedInput(nn.Module):
 
 
 class Projection(nn.Module):
-    """Linear map of floating node features."""
+    """Linear map of floating node features; on a CPU, values of zero are left out of it.
+
+    They are where most values are zero, as in bags of words.
+    """
 
     def __init__(self, columns: Columns, width: int):
         super().__init__()
@@ -131,8 +135,12 @@ class Projection(nn.Module):
         Raises:
             DataError: If the graph's ``x`` is not of the columns that this was built for.
         """
-        x = _require_columns(graph.x, self.columns, "x")
-        return self.map(x.to(self.map.weight.dtype))
+        x = _require_columns(graph.x, self.columns, "x").to(self.map.weight.dtype)
+        if x.requires_grad or x.device.type != "cpu":
+            return self.map(x)
+        key = ("sparse_rows", x.dtype)
+        sparse = graph.remember(key, lambda: SparseRows.of(x), ("num_nodes", "x"))
+        return project(self.map, x if sparse is None else sparse)
 
 
 class Lookup(nn.Module):
@@ -253,7 +261,11 @@ def degree_scale(graph: Graph, dtype: torch.dtype) -> Tensor:
 
     Edges that sampling left behind count too: a node has one scale in all samples.
     """
-    return (graph.full_in_degrees() + 1).to(dtype).rsqrt().unsqueeze(1)
+
+    def compute() -> Tensor:
+        return (graph.full_in_degrees() + 1).to(dtype).rsqrt().unsqueeze(1)
+
+    return graph.remember(("degree_scale", dtype), compute, (*STRUCTURE, "undrawn"))
 
 
 def neighbor_sums(graph: Graph, h: Tensor, loops: bool = False) -> Tensor:
@@ -305,7 +317,7 @@ def keep(graph: Graph, key: tuple, compute: Callable[[], Tensor], *fields: str) 
 def _for_all(graph: Graph, sums: Tensor) -> Tensor:
     """Sums ``(n, h)`` over the edges that are here, made sums over all of them."""
     each = edges_stood_for(graph, sums.dtype)
-    return sums if each is None else sums * each.unsqueeze(1)
+    return sums if each is None else ops.scaled(sums, each.unsqueeze(1))
 
 
 def node_codes(graph: Graph, columns: Columns, dtype: torch.dtype) -> Tensor:

@@ -7,7 +7,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from gtl.encoders.block import Stack
-from gtl.encoders.features import SparseRows, project
+from gtl.encoders.sparse import SparseRows, project
 from gtl.graph import Graph, Schema
 
 

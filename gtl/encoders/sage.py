@@ -7,10 +7,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gtl.encoders.block import Stack
-from gtl.encoders.features import SparseRows, is_narrow, project
 from gtl.encoders.inputs import EdgeTable, neighbor_sums
+from gtl.encoders.sparse import SparseRows, is_narrow, project
 from gtl.errors import ConfigError
-from gtl.graph import Columns, Graph, Schema
+from gtl.graph import Columns, Graph, Schema, ops
 
 AGGREGATORS = ("mean", "gcn")
 
@@ -115,7 +115,7 @@ class SAGEConvolution(nn.Module):
             total = self.linear(neighbor_sums(graph, h, self.loops))
         else:  # the sum is over the fewer columns
             total = neighbor_sums(graph, project(self.linear, h), self.loops)
-        out = self.edges.add_sums(graph, total) / count + self.bias
+        out = ops.scaled(self.edges.add_sums(graph, total), 1 / count) + self.bias
         if self.own is not None:
             out = out + project(self.own, h)
         return F.normalize(out, dim=1) if self.normalize else out

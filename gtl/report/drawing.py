@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 COLUMNS = 3
 _SIZE = (4.4, 3.0)  # of a panel in a page, in inches
+_DOTS = 120  # of a picture, per inch
 _SVG, _LINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 _NARROW = 100  # below which a logarithmic axis has numbers between the powers of ten
 _INK = {"#000000", "#333333"}  # what a page replaces by its text color
@@ -91,7 +92,8 @@ class Drawing:
             _without_frame(shown)
             self.draw(*shown)
             _write_plain_numbers(shown)
-            figure.savefig(file, dpi=120)
+            _lay_out(figure)
+            figure.savefig(file)
         return file
 
     def inline(self, prefix: str = "") -> Inline:
@@ -151,9 +153,15 @@ def _figure(width: float, height: float) -> Any:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(width, height), dpi=_DOTS, layout="constrained")
     FigureCanvasAgg(figure)
     return figure
+
+
+def _lay_out(figure: Any) -> None:
+    """Find the places of all parts; saving would draw the figure once more for that."""
+    figure.get_layout_engine().execute(figure)
+    figure.set_layout_engine(None)  # the places stay
 
 
 def _without_frame(axes: Any) -> None:
@@ -211,6 +219,7 @@ def _key(label: str, handle: Any) -> Key:
 
 
 def _svg(figure: Any, prefix: str) -> str:
+    _lay_out(figure)
     text = io.StringIO()
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     figure.savefig(text, format="svg", transparent=True, metadata=nothing)

@@ -226,6 +226,25 @@ def raw_outputs(
     return model.outputs(data, items)
 
 
+def outputs_and_vectors(model: Model, data: Dataset, items: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits or values ``(k, c)`` and item vectors ``(k, h)``, from one pass of the encoder.
+
+    Args:
+        model: A fine-tuned model.
+        data: The items.
+        items: Their numbers, int64 ``(k,)``.
+    """
+    widths: list[int] = []
+
+    def both(graph: Graph, nodes: Tensor) -> Tensor:
+        parts = [model.outputs(graph, nodes), model.features(graph, nodes)]
+        widths[:] = (part.shape[1] for part in parts)
+        return torch.cat(parts, 1)
+
+    outputs, vectors = each_batch(model, data, items, both, None, None).split(widths, 1)
+    return outputs, vectors
+
+
 def kind_of_outputs(model: Model | Predicting) -> str:
     """``"binary"``, ``"multiclass"`` or ``"regression"``."""
     return str(model.target.kind) if isinstance(model, Model) else model.labels.kind

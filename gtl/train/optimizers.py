@@ -13,11 +13,11 @@ from torch import nn
 from gtl.adapters import Adapted
 from gtl.adapters.freezing import is_frozen_by_adapter
 from gtl.catalog import ADAPTERS
-from gtl.encoders.inputs import NodeTable
 from gtl.errors import ConfigError, GtlWarning
 from gtl.train.step import TaskModel
 
 OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
+_FUSED = ("cpu", "cuda", "mps")  # devices on which torch has such optimizers
 FIRST = "first"  # the layer of the encoder that reads the features
 
 
@@ -49,10 +49,8 @@ def build_optimizer(
     if not trained:
         raise ConfigError("no parameter may move; unfreeze some or attach an adapter")
     extra: dict[str, Any] = {"momentum": 0.9} if name == "sgd" else {}
-    if any(isinstance(module, NodeTable) for module in model.modules()):
-        extra["fused"] = (
-            True  # of tables of millions of numbers, the optimizer was a third of a step
-        )
+    # One pass over the memory of each parameter, in place of a dozen: a tenth of a step.
+    extra["fused"] = all(parameter.device.type in _FUSED for parameter in trained)
     decay = 0.0 if isinstance(weight_decay, Mapping) else weight_decay
     if not decay >= 0:
         raise ConfigError(f"`weight_decay` is {decay}, expected 0 or more")

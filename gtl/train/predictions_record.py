@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from gtl.data.dataset import KINDS, Dataset
-from gtl.train.evaluate import embed, predict
+from gtl.train.evaluate import kind_of_outputs, outputs_and_vectors, raw_outputs
 from gtl.train.labels import LabelNames
 from gtl.train.model import Model
-from gtl.train.predicting import Predicting
+from gtl.train.predicting import Predicting, probabilities
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,14 +45,18 @@ def write_test_predictions(
     is_known = dataset.level in LEVELS and dataset.kind in KINDS
     if dataset.labels is None or not is_known or not 0 < dataset.labels[items].numel() <= LIMIT:
         return None
-    predicted, labels = predict(model, dataset, "test"), dataset.labels[items]
+    vectors = None
+    if isinstance(model, Model) and dataset.level != "edge":
+        outputs, vectors = outputs_and_vectors(model, dataset, items)
+    else:
+        outputs = raw_outputs(model, dataset, items)
+    predicted = probabilities(outputs, kind_of_outputs(model))
     table = _identity(dataset, items)
     columns = _classes if dataset.kind == "multiclass" else _values
-    for name, column in columns(dataset, labels, predicted).items():
+    for name, column in columns(dataset, dataset.labels[items], predicted).items():
         table[name] = column
-    if isinstance(model, Model) and dataset.level != "edge":
-        x, y = principal_components(embed(model, dataset, "test")).t().numpy()
-        table["component 1"], table["component 2"] = x, y
+    if vectors is not None:
+        table["component 1"], table["component 2"] = principal_components(vectors).t().numpy()
     table.to_csv(folder / FILE, index=False, float_format="%.6g")
     return folder / FILE
 

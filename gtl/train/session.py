@@ -18,6 +18,7 @@ from gtl.adapters.attachment import attached
 from gtl.report.plots import write_plots
 from gtl.roles import Encoder, Task
 from gtl.run_folder import RunFolder
+from gtl.train.allocation import keep_freed_memory
 from gtl.train.device import as_device, module_device
 from gtl.train.footprint import checkpoint_bytes
 from gtl.train.predictions_record import write_test_predictions
@@ -67,6 +68,7 @@ class Session:
 
     def __enter__(self) -> Session:
         """Seed."""
+        keep_freed_memory()
         self.rng = self._undo.enter_context(seeded(self.seed))
         return self
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gtl.adapters import attach
-from gtl.encoders import GAT, GCN, GIN, SAGE, features
-from gtl.encoders.features import RawFeatures, SparseRows, drop, sparse_rows
+from gtl.encoders import GAT, GCN, GIN, SAGE
+from gtl.encoders.features import RawFeatures, sparse_rows
+from gtl.encoders.inputs import Projection
+from gtl.encoders.sparse import SparseRows, drop
 from gtl.errors import ConfigError, DataError
 from gtl.graph import Columns, Graph, Schema, ops
 
@@ -130,7 +132,7 @@ def test_sparse_and_dense_features_give_the_same_vectors_and_gradients(name, ker
     encoder, graph = build(name), bags_of_words()
     assert sparse_rows(graph, encoder.embed(graph)) is not None
     sparse, slopes = encoder(graph), gradients(encoder, graph)
-    monkeypatch.setattr(features, "_SPARSE", -1.0)
+    monkeypatch.setattr("gtl.encoders.sparse._SPARSE", -1.0)
     graph = bags_of_words()
     assert sparse_rows(graph, encoder.embed(graph)) is None
     torch.testing.assert_close(encoder(graph), sparse)
@@ -251,3 +253,25 @@ def test_adapters_attach_to_an_encoder_without_embedding_and_change_nothing_at_f
     adapted = attach(encoder, adapter).double().eval()
     torch.testing.assert_close(adapted(graph)[:, :6], before)
     assert len(adapted.layers(graph)) == 3
+
+
+@pytest.mark.parametrize("columns", [11, 31])  # fewer columns than nodes, and more
+def test_a_learned_embedding_of_mostly_zeros_is_that_of_dense_features(
+    columns, kernels, monkeypatch
+):
+    def embedded() -> list[Tensor]:
+        torch.manual_seed(0)
+        embed = Projection(Columns(width=columns), 5).double()
+        graph = bags_of_words(columns=columns)
+        graph = graph.replace(x=graph.x * (torch.arange(17) < 5).unsqueeze(1))
+        vectors = embed(graph)
+        vectors.sin().sum().backward()
+        return [vectors, *(p.grad for p in embed.parameters())]
+
+    dense = nn.Linear.forward
+    monkeypatch.setattr(nn.Linear, "forward", lambda *_: pytest.fail("zeros were multiplied"))
+    sparse = embedded()
+    monkeypatch.setattr(nn.Linear, "forward", dense)
+    monkeypatch.setattr("gtl.encoders.sparse._SPARSE", -1.0)
+    for one, other in zip(sparse, embedded()):
+        torch.testing.assert_close(one, other)

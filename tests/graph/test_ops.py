@@ -210,6 +210,7 @@ def _random(*shape: int) -> Tensor:
 _DIFFERENTIABLE = {
     "sum_neighbors": (lambda h: ops.sum_neighbors(fork(), h), [(5, 3)]),
     "mean_neighbors": (lambda h: ops.mean_neighbors(fork(), h), [(5, 3)]),
+    "scaled": (lambda h: ops.scaled(h, torch.arange(5.0).double().unsqueeze(1)), [(5, 3)]),
     "max_neighbors": (lambda h: ops.max_neighbors(fork(), h), [(5, 3)]),
     "weighted_sum": (lambda h, w: ops.weighted_sum_neighbors(fork(), h, w), [(5, 3), (5,)]),
     "weighted_heads": (lambda h, w: ops.weighted_sum_neighbors(fork(), h, w), [(5, 2, 3), (5, 2)]),

@@ -10,7 +10,7 @@ import torch
 import gtl
 from gtl.report.prediction_table import read_predictions
 from gtl.train import predictions_record
-from gtl.train.predictions_record import principal_components
+from gtl.train.predictions_record import principal_components, write_test_predictions
 
 SMALL = {"name": "gin", "width": 4, "depth": 1}
 
@@ -67,6 +67,16 @@ def test_an_ensemble_and_adapters_have_them_too(tmp_path):
     rows = pd.read_csv(tmp_path / "run" / "predictions.csv")
     found = gtl.predict(model, data, "test")[:, 0]
     np.testing.assert_allclose(rows["predicted ring"], found, rtol=1e-5)
+
+
+def test_the_test_split_is_encoded_once_for_predictions_and_vectors(tmp_path):
+    data = gtl.load("demo:shapes", seed=0)
+    model = gtl.finetune(SMALL, data, epochs=1)
+    passes = []
+    hook = model.encoder.register_forward_hook(lambda *_: passes.append(1))
+    write_test_predictions(tmp_path, model, data)
+    hook.remove()
+    assert len(passes) == 1
 
 
 def test_larger_tables_are_not_written(tmp_path, monkeypatch):

@@ -11,7 +11,7 @@ from torch import Tensor
 from gtl.weightings.learned import load_optimizer_state
 from gtl.weightings.look_ahead.network import WeightNetwork
 
-_ROWS = 1 << 16
+_ROWS = 1 << 11  # samples at a time: what the network makes of them stays in the cache
 
 
 class NetworkLearner:
@@ -30,7 +30,7 @@ class NetworkLearner:
 
     @torch.no_grad()
     def outputs(self, features: Tensor) -> Tensor:
-        """Outputs ``(b,)`` for features ``(b, inputs)``, in pieces to bound the memory."""
+        """Outputs ``(b,)`` for features ``(b, inputs)``, piece by piece."""
         return torch.cat([self.network(rows) for rows in features.split(_ROWS)])
 
     def learn(

@@ -40,7 +40,11 @@ class WeightNetwork(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Weights ``(b,)``, positive, of samples with features ``(b, inputs)``."""
-        weights: Tensor = self.activation(self.output(torch.relu(self.hidden(features))))
+        # With the weights of a linear map as they are stored, torch would compute their gradient
+        # as a product of unsuitable shapes, at five times the time.
+        matrix = self.hidden.weight.t().contiguous()
+        hidden = torch.relu(torch.addmm(self.hidden.bias, features, matrix))
+        weights: Tensor = self.activation(self.output(hidden))
         return weights.squeeze(1)
 
 

@@ -105,29 +105,33 @@ def _adam(
     beta1, beta2 = group["betas"]
     lr, decay = group["lr"], group["weight_decay"]
     step = float(state["step"]) + 1 if state else 1.0
-    g = sign * g
+    g = -g if group["maximize"] else g
     if group["decoupled"]:
         theta = theta * (1 - lr * decay)
     elif decay:
-        g = g + decay * theta
-    first, second = (1 - beta1) * g, (1 - beta2) * g * g
+        g = g.add(theta, alpha=decay)
+    # In place from here on: of a large model this is a part of the look-ahead that one sees.
+    first, second = (1 - beta1) * g, (g * g).mul_(1 - beta2)
     if state:
-        first += beta1 * state["exp_avg"]
-        second += beta2 * state["exp_avg_sq"]
-    half = (1 - beta2) * g  # half the derivative of the second moment
+        first.add_(state["exp_avg"], alpha=beta1)
+        second.add_(state["exp_avg_sq"], alpha=beta2)
+    older = None
     if group["amsgrad"] and state:
         # Where an older maximum is larger, the denominator does not depend on this gradient.
-        half = half.masked_fill(second < state["max_exp_avg_sq"], 0)
+        older = second < state["max_exp_avg_sq"]
         second = torch.maximum(second, state["max_exp_avg_sq"])
     rate, unbias = lr / (1 - beta1**step), math.sqrt(1 - beta2**step)
-    root = second.sqrt()
-    denominator = root / unbias + group["eps"]
-    ratio = first / denominator
-    bend = (half / (root * unbias)) * ratio
+    root = second.sqrt_()
+    denominator = (root / unbias).add_(group["eps"])
+    ratio = first.div_(denominator)
+    # bend = (1 - beta2) g / (root unbias) * ratio, from the derivative of the root
+    bend = (g * ratio).div_(root).mul_((1 - beta2) / unbias)
+    if older is not None:
+        bend.masked_fill_(older, 0)
     # A parameter that never had a gradient: no loss depends on it, so its derivative, lr / eps,
     # may be set to zero; that large number would dominate the direction of the look-ahead.
-    jacobian = (sign * rate * ((1 - beta1) - bend) / denominator).masked_fill_(root == 0, 0)
-    return theta - rate * ratio, jacobian
+    jacobian = bend.neg_().add_(1 - beta1).div_(denominator).mul_(sign * rate)
+    return theta.sub(ratio, alpha=rate), jacobian.masked_fill_(root == 0, 0)
 
 
 def _is_decoupled(optimizer: torch.optim.Optimizer, group: Mapping[str, Any]) -> bool:

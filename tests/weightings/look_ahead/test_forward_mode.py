@@ -76,6 +76,7 @@ OPERATIONS = {
     "weighted_sum_of_constants": lambda g, h, e: ops.weighted_sum_neighbors(g, h.detach(), e),
     "weighted_sum_by_constants": lambda g, h, e: ops.weighted_sum_neighbors(g, h, e.detach()),
     "mean_neighbors": lambda g, h, e: ops.mean_neighbors(g, h),
+    "scaled": lambda g, h, e: ops.scaled(h, torch.arange(5.0).double().unsqueeze(1)),
     "max_neighbors": lambda g, h, e: ops.max_neighbors(g, h),
     "sum_edges": lambda g, h, e: ops.sum_edges(g, e),
     "dot_on_edges": lambda g, h, e: ops.dot_on_edges(g, h, h.sin()),
