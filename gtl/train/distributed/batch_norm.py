@@ -1,0 +1,109 @@
+"""Batch norms that normalize by the joined batch of several processes.
+
+``torch.nn.SyncBatchNorm`` runs on graphics cards alone, and has no forward-mode derivative, which
+look-aheads use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from gtl.train.distributed.processes import Processes
+
+
+@contextmanager
+def joint_statistics(module: nn.Module, processes: Processes) -> Iterator[None]:
+    """Inside the block, batch norms in training mode see the batches of all processes.
+
+    Mean, variance and running statistics are those of the joined batch, as in one process; so are
+    the gradients. Every process must reach every batch norm equally often, with a batch without
+    rows, too.
+
+    Args:
+        module: What contains the batch norms.
+        processes: The processes of the training.
+    """
+    norms = [part for part in module.modules() if isinstance(part, _BatchNorm)]
+    for norm in norms:
+        # A block of an encoder reads `is_joint`.
+        vars(norm).update(is_joint=True, forward=partial(_normalized, norm, processes))
+    try:
+        yield
+    finally:
+        for norm in norms:
+            del vars(norm)["forward"], vars(norm)["is_joint"]
+
+
+def _normalized(norm: _BatchNorm, processes: Processes, x: Tensor) -> Tensor:
+    if not (norm.training or norm.running_mean is None):
+        return type(norm).forward(norm, x)
+    h = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+    count, mean, variance = _moments(h, processes)  # (), (h,), (h,)
+    if count < 2:  # no variance: as at prediction time
+        running = norm.running_mean, norm.running_var
+        return F.batch_norm(h, *running, norm.weight, norm.bias, eps=norm.eps).to(x.dtype)
+    _follow(norm, count, mean, variance)
+    out = (h - mean) * (variance + norm.eps).rsqrt()
+    if norm.weight is not None:
+        out = out * norm.weight + norm.bias
+    return out.to(x.dtype)
+
+
+def _moments(h: Tensor, processes: Processes) -> tuple[int, Tensor, Tensor]:
+    """Rows, mean and biased variance of the joined batch, from those of the parts.
+
+    Squared deviations from the means of the parts add up without cancellation (Chan et al. 1979).
+    """
+    rows = max(len(h), 1)
+    mean = h.sum(0) / rows
+    squares = (h - mean).square().sum(0)
+    own = torch.cat([h.new_tensor([float(len(h))]), mean, squares])
+    parts: Tensor = _Gathered.apply(own, processes)
+    counts, means, deviations = parts.split([1, h.shape[1], h.shape[1]], dim=1)
+    count = max(int(counts.detach().sum()), 1)
+    joint = (counts * means).sum(0) / count
+    squares = (deviations + counts * (means - joint).square()).sum(0)
+    return count, joint, squares / count
+
+
+@torch.no_grad()
+def _follow(norm: _BatchNorm, count: int, mean: Tensor, variance: Tensor) -> None:
+    """Move the running statistics as torch does, by the unbiased variance."""
+    if norm.running_mean is None or norm.running_var is None:
+        return
+    assert norm.num_batches_tracked is not None
+    norm.num_batches_tracked.add_(1)
+    share = norm.momentum
+    if share is None:
+        share = 1 / float(norm.num_batches_tracked)
+    norm.running_mean.lerp_(mean.detach().to(norm.running_mean), share)
+    unbiased = variance.detach() * (count / (count - 1))
+    norm.running_var.lerp_(unbiased.to(norm.running_var), share)
+
+
+class _Gathered(torch.autograd.Function):
+    """Values of all processes, ``(count, k)``; each has a loss of its own that depends on them."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, processes: Processes) -> Tensor:
+        ctx.processes = processes
+        return processes.gathered(values)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return ctx.processes.total(gradient)[ctx.processes.rank], None
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor, _: None) -> Tensor:
+        found: Tensor = ctx.processes.gathered(tangent)
+        return found
