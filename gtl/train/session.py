@@ -156,17 +156,21 @@ class Session:
     def _open_in_first(
         self, processes: Processes, out: Path | str, config: Mapping[str, Any]
     ) -> None:
-        """Start the run folder in the first process, for the settings that all must have."""
+        """Check that all processes have the same settings; the first starts the run folder."""
+        text = json.dumps({**config, "data_root": None}, sort_keys=True)
+        differs = processes.from_first(lambda: {"config": text})["config"] != text
+        others = [rank for rank, (other,) in enumerate(processes.numbers([differs])) if other]
+        if others:
+            raise ConfigError(
+                f"process {others[0]} was started with other settings or other data than the "
+                "first one; start all of them with the same"
+            )
 
         def opened() -> dict[str, Any]:
             self.folder = RunFolder(out, config, self.resume)
-            return {"config": _text(config)}
+            return {}
 
-        if processes.from_first(opened)["config"] != _text(config):
-            raise ConfigError(
-                f"process {processes.rank} was started with other settings or other data than the "
-                "first one; start all of them with the same"
-            )
+        processes.from_first(opened)
 
     def close(
         self, results: Mapping[str, Any], model: Any = None, data: Any = None
@@ -192,8 +196,3 @@ class Session:
             if self.folder.read_metrics():
                 write_plots(self.folder.path)
         return complete
-
-
-def _text(config: Mapping[str, Any]) -> str:
-    """Settings that all processes of a training must have in common, as text."""
-    return json.dumps({**config, "data_root": None}, sort_keys=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import atexit
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -18,6 +18,9 @@ from torch import distributed as dist
 from gtl import checkpoint, errors
 from gtl.errors import ConfigError, GtlError
 from gtl.run_kinds import RUN_KINDS
+
+T = TypeVar("T")
+OF_FIRST = "of_first"  # attribute of an error that the first process raises, too
 
 
 class Processes:
@@ -94,9 +97,28 @@ class Processes:
         if not self.is_first:
             state = checkpoint.from_tensor(packed.cpu())
         if "error" in state:
-            raise getattr(errors, state["error"], GtlError)(state["message"])
+            failure = getattr(errors, state["error"], GtlError)(state["message"])
+            setattr(failure, OF_FIRST, True)
+            raise failure
         found: dict[str, Any] = state["value"]
         return found
+
+    def first_alone(self, function: Callable[[], T]) -> T:
+        """What ``function`` gives, which the others call when the first has called it.
+
+        For what fills a cache.
+
+        Raises:
+            GtlError: The one that ``function`` raised in the first process, in all of them.
+        """
+        found: list[T] = []
+
+        def call() -> dict[str, Any]:
+            found.append(function())
+            return {}
+
+        self.from_first(call)
+        return found[0] if self.is_first else function()
 
     def _exchange(self, function: Callable[..., Any], *arguments: Any, sent: Tensor) -> None:
         if not sent.numel():
@@ -107,10 +129,9 @@ class Processes:
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[-1]
             raise GtlError(
-                f"process {self.rank} of {self.count}: another process of this training has "
-                f"ended, or cannot be reached ({reason}); its own message says why. With a run "
-                "folder, resume=True (--resume) continues after the last epoch, with any number "
-                "of processes"
+                f"another process of this training has ended, or cannot be reached ({reason}); "
+                "its own message, if there is one, says why. With a run folder, resume=True "
+                "(--resume) continues after the last epoch, with any number of processes"
             ) from error
 
 
@@ -123,7 +144,7 @@ def launched() -> tuple[int, int]:
     return 0, 1
 
 
-def current_processes(command: str) -> Processes | None:
+def current_processes(command: str = "finetune") -> Processes | None:
     """The processes that train together with this one; ``None`` where it is alone.
 
     They are those of ``torch.distributed`` if that is initialized, else those that ``torchrun``
@@ -138,7 +159,7 @@ def current_processes(command: str) -> Processes | None:
     count = launched()[1]
     if count == 1:
         return None
-    if not (command in RUN_KINDS and RUN_KINDS[command].is_shared):
+    if command not in RUN_KINDS or not RUN_KINDS[command].is_shared:
         shared = ", ".join(kind.command for kind in RUN_KINDS.values() if kind.is_shared)
         raise ConfigError(
             f"`{command}` runs in one process, and {count} were started; start it without "

@@ -137,8 +137,14 @@ class DividedBatch(Sharing):
     """
 
     def share(self, items: Tensor) -> Tensor:
-        """A consecutive part; parts differ by one item at most."""
-        return items.tensor_split(self.processes.count)[self.processes.rank]
+        """A consecutive part of two items or more, or of none.
+
+        Some tasks take a batch of one graph for node-level data. Parts differ by one item at most,
+        but the last processes have none where items are fewer than twice the processes.
+        """
+        parts = max(1, min(self.processes.count, len(items) // 2))
+        rank = self.processes.rank
+        return items.tensor_split(parts)[rank] if rank < parts else items[:0]
 
     @contextmanager
     def epoch(self, model: nn.Module, seed: int, number: int) -> Iterator[None]:
