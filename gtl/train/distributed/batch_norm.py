@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -63,16 +64,19 @@ def _moments(h: Tensor, processes: Processes) -> tuple[int, Tensor, Tensor]:
 
     Squared deviations from the means of the parts add up without cancellation (Chan et al. 1979).
     """
-    rows = max(len(h), 1)
-    mean = h.sum(0) / rows
+    rows = len(h)
+    mean = h.sum(0) / max(rows, 1)
     squares = (h - mean).square().sum(0)
-    own = torch.cat([h.new_tensor([float(len(h))]), mean, squares])
-    parts: Tensor = _Gathered.apply(own, processes)
+    known = [forward_ad.unpack_dual(value).primal.detach() for value in (mean, squares)]
+    parts = processes.gathered(torch.cat([h.new_tensor([float(rows)]), *known]))
     counts, means, deviations = parts.split([1, h.shape[1], h.shape[1]], dim=1)
-    count = max(int(counts.detach().sum()), 1)
+    count = max(int(counts.sum()), 1)
     joint = (counts * means).sum(0) / count
-    squares = (deviations + counts * (means - joint).square()).sum(0)
-    return count, joint, squares / count
+    variance = (deviations + counts * (means - joint).square()).sum(0) / count
+    found: tuple[Tensor, Tensor] = _Linked.apply(
+        mean, squares, joint, variance, known[0] - joint, rows, count, processes
+    )
+    return count, *found
 
 
 @torch.no_grad()
@@ -90,20 +94,39 @@ def _follow(norm: _BatchNorm, count: int, mean: Tensor, variance: Tensor) -> Non
     norm.running_var.lerp_(unbiased.to(norm.running_var), share)
 
 
-class _Gathered(torch.autograd.Function):
-    """Values of all processes, ``(count, k)``; each has a loss of its own that depends on them."""
+class _Linked(torch.autograd.Function):
+    """Joint mean and variance, as functions of the mean and the squares of this process's rows.
+
+    With ``r`` rows of ``n``, of mean ``m`` and squared deviations ``q``, their derivatives are
+    ``dmean = r / n dm`` and ``dvariance = (dq + 2 r (m - mean) dm) / n``. Every process has losses
+    of its own that depend on them, so gradients are summed.
+    """
 
     @staticmethod
-    def forward(ctx: Any, values: Tensor, processes: Processes) -> Tensor:
-        ctx.processes = processes
-        return processes.gathered(values)
+    def forward(
+        ctx: Any,
+        mean: Tensor,
+        squares: Tensor,
+        joint: Tensor,
+        variance: Tensor,
+        shift: Tensor,
+        rows: int,
+        count: int,
+        processes: Processes,
+    ) -> tuple[Tensor, Tensor]:
+        ctx.shift, ctx.rows, ctx.count, ctx.processes = shift, rows, count, processes
+        return joint.clone(), variance.clone()
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return ctx.processes.total(gradient)[ctx.processes.rank], None
+    def backward(ctx: Any, by_mean: Tensor, by_variance: Tensor) -> tuple[Tensor | None, ...]:
+        sums = ctx.processes.total(torch.cat([by_mean, by_variance])) / ctx.count
+        by_mean, by_variance = sums.chunk(2)
+        return ctx.rows * (by_mean + 2 * ctx.shift * by_variance), by_variance, *[None] * 6
 
     @staticmethod
-    def jvp(ctx: Any, tangent: Tensor, _: None) -> Tensor:
-        found: Tensor = ctx.processes.gathered(tangent)
-        return found
+    def jvp(ctx: Any, mean: Tensor, squares: Tensor, *_: Any) -> tuple[Tensor, ...]:
+        moved = ctx.rows * mean
+        sums = ctx.processes.total(torch.cat([moved, squares + 2 * ctx.shift * moved]))
+        by_mean, by_variance = (sums / ctx.count).chunk(2)
+        return by_mean, by_variance

@@ -31,12 +31,13 @@ class Processes:
     Attributes:
         rank: Number of this process, from 0 on. The first, 0, writes everything.
         count: Number of all.
-        exchanged: Bytes that this process has put into exchanges so far.
+        exchanges: Number of exchanges so far.
+        exchanged: Bytes that this process has put into them.
     """
 
     def __init__(self) -> None:
         self.rank, self.count = dist.get_rank(), dist.get_world_size()
-        self.exchanged = 0
+        self.exchanges = self.exchanged = 0
         # Where sizes and states travel: a group of graphics cards alone has no exchange on the CPU.
         on_cpu = "cpu" in str(dist.get_backend_config())
         self._device = torch.device("cpu" if on_cpu else "cuda")
@@ -123,6 +124,7 @@ class Processes:
     def _exchange(self, function: Callable[..., Any], *arguments: Any, sent: Tensor) -> None:
         if not sent.numel():
             return
+        self.exchanges += 1
         self.exchanged += sent.numel() * sent.element_size()
         try:
             function(*arguments)

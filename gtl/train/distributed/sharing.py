@@ -102,13 +102,14 @@ class Sharing(ABC):
         zero, *values = _Reduced.apply(self.processes, *parameters.values())
         reduced = dict(zip(parameters, values))
         losses, nodes = functional_call(model, {**buffers, **reduced}, arguments)
-        # Every process must take part in every reduction and in every joint batch norm: the losses
+        # Every process must take part in every reduction and in every joint batch norm: losses
         # depend on the parameters and on the nodes, also where this process has no sample.
-        linked = {
-            name: values + zero if len(values) else zero + nodes[name].sum().expand(0)
-            for name, values in losses.items()
-        }
-        return self.joined(linked), nodes
+        for name, values in losses.items():
+            link = zero
+            if not len(values) or not values.requires_grad:
+                link = zero + nodes[name].sum().expand(0).sum()  # 0
+            losses[name] = values + link
+        return self.joined(losses), nodes
 
     def require_same(self, model: nn.Module, epoch: int) -> None:
         """Check that the processes have the same weights.
