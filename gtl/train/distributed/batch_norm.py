@@ -53,10 +53,11 @@ def _normalized(norm: _BatchNorm, processes: Processes, x: Tensor) -> Tensor:
         running = norm.running_mean, norm.running_var
         return F.batch_norm(h, *running, norm.weight, norm.bias, eps=norm.eps).to(x.dtype)
     _follow(norm, count, mean, variance)
-    out = (h - mean) * (variance + norm.eps).rsqrt()
+    scale = (variance + norm.eps).rsqrt()
     if norm.weight is not None:
-        out = out * norm.weight + norm.bias
-    return out.to(x.dtype)
+        scale = scale * norm.weight
+    shift = -mean * scale if norm.bias is None else norm.bias - mean * scale
+    return torch.addcmul(shift, h, scale).to(x.dtype)
 
 
 def _moments(h: Tensor, processes: Processes) -> tuple[int, Tensor, Tensor]:
@@ -65,8 +66,10 @@ def _moments(h: Tensor, processes: Processes) -> tuple[int, Tensor, Tensor]:
     Squared deviations from the means of the parts add up without cancellation (Chan et al. 1979).
     """
     rows = len(h)
-    mean = h.sum(0) / max(rows, 1)
-    squares = (h - mean).square().sum(0)
+    squares = mean = h.sum(0)  # zeros, where there are no rows
+    if rows:
+        variance, mean = torch.var_mean(h, 0, correction=0)
+        squares = variance * rows
     known = [forward_ad.unpack_dual(value).primal.detach() for value in (mean, squares)]
     parts = processes.gathered(torch.cat([h.new_tensor([float(rows)]), *known]))
     counts, means, deviations = parts.split([1, h.shape[1], h.shape[1]], dim=1)
