@@ -178,7 +178,7 @@ def main(rank: int, folder: Path) -> None:
         "not finite": refused(lambda: tuned("equal", lr=1e30, optimizer="sgd", epochs=9)),
     }
     (folder / f"{rank}.json").write_text(json.dumps(out))
-    settings = {"epochs": 9, "batch_size": 12, "out": folder / "ends"}
+    settings = {"epochs": 9, "batch_size": 14, "out": folder / "ends"}
     message = refused(lambda: gtl.pretrain(GIN, graphs(), [Ends()], **settings))
     (folder / "ends.txt").write_text(message)
 
