@@ -33,7 +33,8 @@ import gtl
 from gtl.catalog import ENCODERS, TASKS, WEIGHTINGS
 from gtl.data import Dataset
 from gtl.tasks import Supervised
-from gtl.train.loop import Job, after_step, train_on_batches
+from gtl.train.job import Job
+from gtl.train.loop import after_step, train_on_batches
 from gtl.train.model import build_target
 from gtl.train.optimizers import build_optimizer
 from gtl.train.step import TaskModel

@@ -38,6 +38,7 @@ from gtl.data.dataset import Dataset
 from gtl.graph import Graph, neighbors, sample_neighbors
 from gtl.graph.sample import incoming
 from gtl.train import loop
+from gtl.train.job import Job
 from gtl.train.model import build_target
 from gtl.train.optimizers import build_optimizer
 from gtl.train.resolve import as_tasks
@@ -179,7 +180,7 @@ def stepper(encoder: str, data: Dataset, batch: int) -> Callable[[], int]:
     weighting = WEIGHTINGS.build("aux_ts")
     weighting.setup(list(model.tasks), "supervised")
     optimizer = build_optimizer(model, "adam", 1e-3, 0.0)
-    job = loop.Job(
+    job = Job(
         model,
         weighting,
         optimizer,

@@ -21,6 +21,7 @@ from gtl.errors import CheckpointError
 from gtl.int8 import Int8
 
 _TENSOR, _INT_KEYS, _INT8 = "__tensor__", "__int_keys__", "__int8__"
+_STRUCTURE = "__structure__"
 
 
 def save(path: Path, state: Mapping[str, Any]) -> None:
@@ -67,6 +68,25 @@ def load(path: Path) -> dict[str, Any]:
             f"{path} is truncated or not a checkpoint of gtl ({error}); "
             "use another run or train again"
         ) from error
+    return _unflatten(structure, tensors)
+
+
+def to_tensor(state: Mapping[str, Any]) -> Tensor:
+    """What :func:`save` would write, as bytes ``(n,)``, for another process."""
+    from safetensors.torch import save
+
+    tensors: dict[str, Tensor] = {}
+    structure = json.dumps(_flatten(state, "", tensors)).encode()
+    tensors[_STRUCTURE] = torch.frombuffer(bytearray(structure), dtype=torch.uint8)
+    return torch.frombuffer(bytearray(save(tensors)), dtype=torch.uint8)
+
+
+def from_tensor(packed: Tensor) -> dict[str, Any]:
+    """Undo :func:`to_tensor`."""
+    from safetensors.torch import load
+
+    tensors = load(packed.numpy().tobytes())
+    structure = json.loads(tensors.pop(_STRUCTURE).numpy().tobytes())
     return _unflatten(structure, tensors)
 
 

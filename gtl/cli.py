@@ -16,24 +16,30 @@ from gtl.efficiency.command import compress
 from gtl.errors import ConfigError, GtlError, GtlWarning
 from gtl.run_options import spelled_out as _spelled_out
 from gtl.run_options import with_run_config
+from gtl.train.distributed.processes import OF_FIRST, current_processes, launched
 from gtl.verb_options import add_data, add_evaluation, add_loop, add_output, add_use_of_run
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit code: 0 when the job was done, 2 on unusable input."""
     words = _spelled_out(sys.argv[1:] if argv is None else argv)
-    _send_messages_to_stderr()
+    rank, count = launched()
+    _send_messages_to_stderr(quiet=rank > 0)
     import jsonargparse
 
     try:
         arguments = _parser().parse_args(with_run_config(words))
         verb = arguments["verb"]
         options = {k: v for k, v in arguments[verb].as_dict().items() if k != "config"}
-        print(_VERBS[verb](**options), flush=True)
+        current_processes(verb)
+        found = _VERBS[verb](**options)
+        if rank == 0:
+            print(found, flush=True)
     except BrokenPipeError:  # whoever reads has read enough, such as `head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except GtlError as error:
-        return _complain(str(error))
+        of_first = rank > 0 and getattr(error, OF_FIRST, False)
+        return 2 if of_first else _complain(str(error), of=(rank, count))
     except jsonargparse.ArgumentError as error:
         return _complain(f"{error.message}; see: gtl {' '.join(words[:1])} --help")
     except OSError as error:
@@ -54,7 +60,12 @@ def read(data: Any, root: Path | None = None, seed: int = 0) -> Any:
             "reader as --data.OPTION (gtl list data shows them)"
         )
     spec = str(options.pop("spec"))
-    return load(spec, root=root, **{"seed": seed, **_typed(spec, options)})
+    options, processes = _typed(spec, options), current_processes()
+
+    def loaded() -> Any:
+        return load(spec, root=root, **{"seed": seed, **options})
+
+    return loaded() if processes is None else processes.first_alone(loaded)
 
 
 def _typed(spec: str, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -341,16 +352,18 @@ def _default_folder(verb: str, spec: str, seed: int) -> Path:
     return Path("runs") / f"{verb}-{name}-{seed}"
 
 
-def _send_messages_to_stderr() -> None:
-    logging.basicConfig(level=logging.INFO, format="gtl: %(message)s", stream=sys.stderr)
+def _send_messages_to_stderr(quiet: bool = False) -> None:
+    level = logging.ERROR if quiet else logging.INFO
+    logging.basicConfig(level=level, format="gtl: %(message)s", stream=sys.stderr)
 
     def show(message: Warning | str, category: type[Warning], *_: Any) -> None:
-        if issubclass(category, GtlWarning):
+        if issubclass(category, GtlWarning) and not quiet:
             print(f"gtl: warning: {message}", file=sys.stderr)
 
     warnings.showwarning = show  # type: ignore[assignment]
 
 
-def _complain(message: str, code: int = 2) -> int:
-    print(f"gtl: error: {' '.join(message.split())}", file=sys.stderr)
+def _complain(message: str, code: int = 2, of: tuple[int, int] = (0, 1)) -> int:
+    place = f" in process {of[0]} of {of[1]}" if of[1] > 1 else ""
+    print(f"gtl: error{place}: {' '.join(message.split())}", file=sys.stderr)
     return code

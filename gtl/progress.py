@@ -22,16 +22,26 @@ class Progress:
         total: Units of work in all; ``None`` if that is not known.
         done: Units that were done before.
         unit: What a unit is called.
+        shown: Whether anything is shown or logged.
     """
 
-    def __init__(self, title: str, total: int | None, done: int = 0, unit: str = "step"):
+    def __init__(
+        self,
+        title: str,
+        total: int | None,
+        done: int = 0,
+        unit: str = "step",
+        shown: bool = True,
+    ):
         from tqdm.auto import tqdm
 
         self.title, self.total, self.done, self.unit = title, total, done, unit
-        hidden = True if multiprocessing.parent_process() else None  # None: if on no terminal
+        watched = shown and multiprocessing.parent_process() is None
+        hide = None if watched else True  # None: where nobody watches
         self._bar = tqdm(
-            total=total, initial=done, desc=title, unit=unit, disable=hidden, leave=False
+            total=total, initial=done, desc=title, unit=unit, disable=hide, leave=False
         )
+        self._logs = shown
         self._started = self._logged = time.monotonic()
         self._before, self._shown = done, ""
 
@@ -53,7 +63,7 @@ class Progress:
         self.done += units
         self._bar.update(units)
         now = time.monotonic()
-        if self._bar.disable and now - self._logged >= _SECONDS:
+        if self._logs and self._bar.disable and now - self._logged >= _SECONDS:
             self._logged = now
             log.info("%s: %s", self.title, self._line(now))
 

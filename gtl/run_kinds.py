@@ -49,6 +49,7 @@ class RunKind:
             ``"comparison"`` have tables of their own, and so have an ``"adaptation"`` and a
             ``"search"``.
         may_change: Settings that a resumed run may have different from those it began with.
+        is_shared: Whether several processes can train it together.
     """
 
     command: str
@@ -56,6 +57,7 @@ class RunKind:
     loader: str
     role: Role
     may_change: tuple[str, ...] = ()
+    is_shared: bool = False
 
     @property
     def compared(self) -> bool:
@@ -87,8 +89,8 @@ class RunKind:
 
 
 _KINDS = (
-    RunKind("pretrain", "a pre-training run", ENCODER_AND_TASKS, "pretraining", ("epochs",)),
-    RunKind("finetune", "a fine-tuning run", MODEL, "method", ("epochs", "members")),
+    RunKind("pretrain", "a pre-training run", ENCODER_AND_TASKS, "pretraining", ("epochs",), True),
+    RunKind("finetune", "a fine-tuning run", MODEL, "method", ("epochs", "members"), True),
     RunKind(
         "finetune_by_episodes", "a fine-tuning run by episodes", MODEL, "method", ("episodes",)
     ),

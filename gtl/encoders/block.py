@@ -73,7 +73,8 @@ class Block(nn.Module):
 
     def _normalized(self, h: Tensor) -> Tensor:
         norm = self.norm
-        if isinstance(norm, nn.BatchNorm1d) and self.training and len(h) < 2:
+        joint = getattr(norm, "is_joint", False)  # this batch is a part of a larger one
+        if isinstance(norm, nn.BatchNorm1d) and self.training and len(h) < 2 and not joint:
             # One row has no variance: a single node is normalized as at prediction time.
             mean, variance = norm.running_mean, norm.running_var
             return F.batch_norm(h, mean, variance, norm.weight, norm.bias, eps=norm.eps)

@@ -25,7 +25,8 @@ from gtl.forecasting.horizons import errors, mean_of, windows_of
 from gtl.run_folder import RunFolder
 from gtl.train.footprint import footprint
 from gtl.train.inference_cost import ITEMS
-from gtl.train.loop import History, Job
+from gtl.train.job import Job
+from gtl.train.loop import History
 from gtl.train.loop import train as train_job
 from gtl.train.model import TARGET
 from gtl.train.session import Session

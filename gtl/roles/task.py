@@ -102,12 +102,16 @@ class Task(Recorded, ABC, nn.Module):
         compares_distributions: Whether losses are about distributions of vectors, or about
             weights: then they need not rise if vectors change places, and a permutation test of
             the task says nothing.
+        divisible: Whether several processes may each make a view of a part of the batch. Not where
+            all samples depend on something that is found in the batch, or trained on it apart from
+            the loop's optimizer.
     """
 
     data: Any = None
     uses_unlabeled: ClassVar[bool] = False
     needs_target: ClassVar[bool] = False
     compares_distributions: ClassVar[bool] = False
+    divisible: ClassVar[bool] = True
     properties: tuple[str, ...] = ()
     _built_for: tuple[Schema, int] | None = None
 

@@ -49,6 +49,13 @@ class Step(Protocol):
     def permuted_losses(self, seed: int) -> dict[str, Tensor]:
         """Losses of auxiliary tasks with their node vectors in a random order, by name."""
 
+    def total(self, values: Tensor) -> Tensor:
+        """Sum over the processes of a data-parallel training; in one process the values.
+
+        Losses are those of all processes and gradients of parameters sums over them already; it is
+        for what a weighting computes of ``representations``, which are those of this process.
+        """
+
 
 class Weighting(Recorded, ABC, nn.Module):
     """Decides how much each task's, each sample's, loss counts.
@@ -64,12 +71,15 @@ class Weighting(Recorded, ABC, nn.Module):
         choices: The same weighting with other settings, among which no single step can choose:
             loops with validation data train them side by side and keep the best. Empty if there
             is nothing to choose.
+        differentiates_twice: Whether the weighting differentiates gradients, which cannot be done
+            on several processes.
     """
 
     needs_target: ClassVar[bool] = False
     tasks: tuple[str, ...]
     consistency: dict[str, float]
     choices: Sequence[Weighting]
+    differentiates_twice: bool
 
     def __init__(self) -> None:
         super().__init__()
@@ -77,6 +87,7 @@ class Weighting(Recorded, ABC, nn.Module):
         self._prepared_for: tuple[tuple[str, ...], str | None] | None = None
         self.consistency = {}
         self.choices = ()
+        self.differentiates_twice = False
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Warn of a class with a ``setup`` of its own (the former contract), which is called."""

@@ -18,8 +18,10 @@ from gtl.data.dataset import Dataset
 from gtl.roles import Task, Weighting
 from gtl.run_folder import CANDIDATES, RunFolder
 from gtl.train.device import module_device
+from gtl.train.distributed.sharing import Sharing
 from gtl.train.evaluate import evaluate
-from gtl.train.loop import Job, Training
+from gtl.train.job import Job
+from gtl.train.loop import Training
 from gtl.train.model import TARGET, Model
 from gtl.train.ranker import model_of
 from gtl.train.selection import TARGET_ONLY, Candidate, RandomState, copy_of
@@ -67,6 +69,7 @@ class Start:
         with_tasks: Random state after that.
         unlabeled: Data of the tasks that use unlabeled items.
         other: What else is read.
+        sharing: How several processes share a step; ``None`` for one alone.
     """
 
     model: TaskModel
@@ -74,6 +77,7 @@ class Start:
     with_tasks: RandomState
     unlabeled: Dataset | None = None
     other: OtherData = NOTHING_ELSE
+    sharing: Sharing | None = None
 
 
 def candidates_of(
@@ -119,6 +123,7 @@ def candidates_of(
             meta_data=meta,
             validate_start=tuning.head_start != "random",
             unlabeled=start.unlabeled,
+            sharing=start.sharing,
             folder=folder if alone else _folder_below(folder, name, how, tasks, resume),
         )
         _validate(job, dataset, start.other)

@@ -31,8 +31,9 @@ from gtl.train.epoch_means import Averages
 from gtl.train.evaluate import evaluate
 from gtl.train.footprint import footprint
 from gtl.train.inference_cost import prediction_of
+from gtl.train.job import Batches, Job
 from gtl.train.labels import LabelNames
-from gtl.train.loop import Batches, Job, PassOver, Training
+from gtl.train.loop import PassOver, Training
 from gtl.train.model import TARGET, Model, build_target
 from gtl.train.optimizers import warn_if_frozen
 from gtl.train.resolve import as_dataset

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -242,6 +243,7 @@ def fine_tuned(
         start = Start(model, before_tasks, RandomState.of(session.rng), _data(extra), other)
         settings.check(model)
         weightings = as_weightings(weighting, used=bool(helpers))
+        start = replace(start, sharing=session.sharing(fan_out, helpers, weightings))
         tuned = model_for(base, target, dataset, fan_out)
         folder = session.open(
             {

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import copy
 import logging
-import math
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,97 +23,16 @@ from gtl.graph import Graph
 from gtl.graph.sample import draw_numbers
 from gtl.metrics import is_better
 from gtl.progress import Progress
-from gtl.roles import Batch, View, Weighting
-from gtl.run_folder import RunFolder
-from gtl.train.averaging import WeightAverage
+from gtl.roles import Batch, View
 from gtl.train.device import module_device
-from gtl.train.encoder_mode import EncoderMode
+from gtl.train.distributed.sharing import Sharing
 from gtl.train.epoch_means import Averages, EpochMeans, warn_of_closed_gates
+from gtl.train.job import Job
 from gtl.train.model import load_part
-from gtl.train.schedule import Schedule
 from gtl.train.step import Step, TaskModel
 
 log = logging.getLogger(__name__)
 CHECKPOINT_SECONDS = 10.0
-
-
-class Batches(Protocol):
-    """What the loop needs of a data set; a :class:`gtl.Dataset` has it."""
-
-    @property
-    def metric(self) -> str:
-        """Name of the metric that validation uses."""
-
-    def batch(
-        self,
-        index: Tensor,
-        device: torch.device | str = "cpu",
-        fan_out: Sequence[int | None] | None = None,
-        rng: torch.Generator | None = None,
-    ) -> Graph:
-        """The Graph of some items, with their labels."""
-
-
-@dataclass
-class Job:
-    """Everything one training run needs.
-
-    Attributes:
-        model: Encoder and tasks, the target first.
-        weighting: How much each loss counts.
-        optimizer: Of the model's parameters.
-        data: Where the batches come from.
-        items: Items to train on, int64 ``(k,)``.
-        epochs: Passes over ``items``.
-        batch_size: Items per step; 0 means all at once.
-        rng: Order of the items, sampled neighbors and random choices of the tasks.
-        seed: Decides which samples a look-ahead holds back.
-        target: Name of the target task, ``None`` when pre-training.
-        fan_out: Neighbors to sample at each hop around the items of a step; ``None`` means that
-            node-level data is seen whole.
-        meta_items: Labeled items set aside for the look-ahead; empty means part of each batch.
-        validate: Value of ``data.metric`` on validation data, ``None`` without such data.
-        folder: Where to log and save, or ``None``.
-        title: For the progress bar.
-        validate_start: Whether the weights before the first epoch, as epoch -1, may be the best.
-        patience: Epochs without a better validation value after which training ends; 0 for never.
-        schedule: Factor of the learning rates, step by step.
-        mode: What of the encoder is frozen, epoch by epoch.
-        average: Average of the weights, which is validated and kept in their place, or ``None``.
-        unlabeled: Data of the tasks that use unlabeled items and have none of their own.
-        meta_data: Where ``meta_items`` come from, if not from ``data``.
-        observed: What validation saw beside its value, for the line of the epoch.
-    """
-
-    model: TaskModel
-    weighting: Weighting
-    optimizer: torch.optim.Optimizer
-    data: Batches
-    items: Tensor
-    epochs: int
-    batch_size: int
-    rng: torch.Generator
-    seed: int = 0
-    target: str | None = None
-    fan_out: Sequence[int | None] | None = None
-    meta_items: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
-    validate: Callable[[], float | None] = lambda: None
-    validate_start: bool = False
-    folder: RunFolder | None = None
-    title: str = ""
-    patience: int = 0
-    schedule: Schedule = field(default_factory=Schedule)
-    mode: EncoderMode = field(default_factory=EncoderMode)
-    average: WeightAverage | None = None
-    unlabeled: Dataset | None = None
-    meta_data: Batches | None = None
-    observed: Callable[[], Mapping[str, Any]] = dict
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Batches of an epoch."""
-        size = self.batch_size or max(len(self.items), 1)
-        return max(1, math.ceil(len(self.items) / size))
 
 
 @dataclass
@@ -161,6 +79,8 @@ class Training:
         self._frozen = frozen_names(job.model)
         after_step(job.model, progress=0.0)
         self.history = self._resume()
+        if job.sharing is not None:
+            self._begin_together(job.sharing)
         self._saved = time.monotonic()
 
     @property
@@ -196,7 +116,9 @@ class Training:
             self._train_epoch(progress)
             self.random = checkpoint.random_state()
             is_last = self.epoch == epochs or self.has_stopped
-            if is_last or time.monotonic() - self._saved >= CHECKPOINT_SECONDS:
+            due = time.monotonic() - self._saved >= CHECKPOINT_SECONDS
+            # Several processes end together when one of them fails: no epoch is to be lost.
+            if is_last or due or self.job.sharing is not None:
                 self.save()
             if progress is not None:
                 progress.show(**self._shown())
@@ -211,7 +133,7 @@ class Training:
 
     def keep_present(self) -> None:
         """Let the present weights be those of the chosen epoch, and write a checkpoint."""
-        self._choose(self.epoch, None)
+        self._choose(self.epoch, None, self.job.observed())
         self.save()
 
     def finish(self) -> dict[str, Tensor]:
@@ -226,15 +148,18 @@ class Training:
         started = time.monotonic()
         with job.mode.epoch(job.model, self.epoch):
             averages = self._pass_over(self.job, self.epoch, progress)
+        if job.sharing is not None:
+            job.sharing.require_same(job.model, self.epoch)
+            job.sharing.settle(job.model)
         warn_of_closed_gates([*history.epochs, averages], job.epochs)
         with nullcontext() if job.average is None else job.average.applied():
-            valid = job.validate()
+            valid, seen = self._validated()
             seconds = time.monotonic() - started
             if is_better(valid, history.best.get("valid"), job.data.metric):
-                self._choose(self.epoch, valid)
+                self._choose(self.epoch, valid, seen)
         history.seconds += seconds
         line = {"epoch": self.epoch, **averages, "valid": valid, "seconds": round(seconds, 4)}
-        history.epochs.append({**line, **job.observed()})
+        history.epochs.append({**line, **seen})
         if job.folder is not None:
             job.folder.log(history.epochs[-1])
 
@@ -250,11 +175,20 @@ class Training:
                     stacklevel=3,
                 )
 
-    def _choose(self, epoch: int, valid: float | None) -> None:
+    def _validated(self) -> tuple[float | None, Mapping[str, Any]]:
+        """Value on validation data and what was seen; with several processes of the first one."""
+        job = self.job
+        if job.sharing is None:
+            return job.validate(), job.observed()
+        found = job.sharing.processes.from_first(
+            lambda: {"valid": job.validate(), "seen": dict(job.observed())}
+        )
+        return found["valid"], found["seen"]
+
+    def _choose(self, epoch: int, valid: float | None, seen: Mapping[str, Any]) -> None:
         """Keep the present weights as the best; without values the latest always are, uncopied."""
         latest = valid is None and self.job.average is None
         weights = self._weights() if latest else copy.deepcopy(self._weights())
-        seen = self.job.observed()
         self.history.best = {"epoch": epoch, "valid": valid, "model": weights, "seen": seen}
 
     def _shown(self) -> dict[str, str]:
@@ -284,10 +218,10 @@ class Training:
     def _begun(self) -> History:
         """The history before the first epoch: empty, or with the start as the best."""
         self.history = History()
-        if self.job.validate_start:
+        if self.job.validate_start and self.job.writes:
             valid = self.job.validate()
             if valid is not None:
-                self._choose(-1, valid)
+                self._choose(-1, valid, self.job.observed())
         return self.history
 
     def _resume(self) -> History:
@@ -301,14 +235,32 @@ class Training:
         job.folder.keep_epochs(state["epoch"])
         load_part(job.model, {**job.folder.frozen(), **state["model"]}, "", job.folder.path)
         job.folder.save_frozen(self._weights(frozen=True))
+        log.info("continuing %s after epoch %d", job.folder.path, state["epoch"])
+        return self._continued(state, job.folder.read_metrics())
+
+    def _continued(self, state: Mapping[str, Any], epochs: list[dict[str, Any]]) -> History:
+        """Take over all of a state but the weights of the model."""
+        job = self.job
         job.optimizer.load_state_dict(state["optimizer"])
         job.weighting.load_state_dict(state["weighting"])
         job.rng.set_state(state["rng"])
         self.random = state["random"]
         if job.average is not None:
             job.average.load_state_dict(state["average"])
-        log.info("continuing %s after epoch %d", job.folder.path, state["epoch"])
-        return History(job.folder.read_metrics(), state["best"], state["seconds"])
+        return History(epochs, state["best"], state["seconds"])
+
+    def _begin_together(self, sharing: Sharing) -> None:
+        """Start from the weights and the state of the first process, in all of them."""
+        state = sharing.processes.from_first(
+            lambda: {
+                **self._state(),
+                "model": self.job.model.state_dict(),
+                "epochs": self.history.epochs,
+            }
+        )
+        if not sharing.processes.is_first:
+            self.job.model.load_state_dict(state["model"])
+            self.history = self._continued(state, state["epochs"])
 
 
 def train(job: Job) -> History:
@@ -319,7 +271,8 @@ def train(job: Job) -> History:
     """
     training = Training(job)
     steps = training.steps_per_epoch
-    with Progress(job.title, job.epochs * steps, training.epoch * steps) as progress:
+    done = training.epoch * steps
+    with Progress(job.title, job.epochs * steps, done, shown=job.writes) as progress:
         training.advance(job.epochs, progress)
     training.finish()
     return training.history
@@ -329,29 +282,30 @@ def train_on_batches(job: Job, epoch: int, progress: Progress | None) -> Average
     """Train on all items once; mean losses, weights and consistency by task."""
     means = EpochMeans(job.model.tasks.keys())
     done, total = epoch * job.steps_per_epoch, job.epochs * job.steps_per_epoch
-    for batch in batches(job.items, job.batch_size, job.rng):
-        job.schedule.set_rates(job.optimizer, done, job.steps_per_epoch, job.epochs)
-        means.add(*train_step(job, batch), job.weighting.consistency)
-        done += 1
-        after_step(job.model, done / total)
-        if job.average is not None:
-            job.average.update()
-        if progress is not None:
-            progress.update()
+    with job.epoch(epoch):
+        for batch in batches(job.items, job.batch_size, job.rng):
+            job.schedule.set_rates(job.optimizer, done, job.steps_per_epoch, job.epochs)
+            means.add(*train_step(job, batch), job.weighting.consistency)
+            done += 1
+            after_step(job.model, done / total)
+            if job.average is not None:
+                job.average.update()
+            if progress is not None:
+                progress.update()
     found = {name: task.measures() for name, task in job.model.named_tasks()}
     found = {name: values for name, values in found.items() if values}
     return {**means.line(epoch), **({"measures": found} if found else {})}
 
 
 def train_step(job: Job, items: Tensor) -> tuple[Step, dict[str, float]]:
-    """One step: views, losses, weights, and the optimizer moves."""
+    """One step on some items, of all processes: views, losses, weights, and the optimizer moves."""
     device = module_device(job.model)
-    graph = job.data.batch(items, device, job.fan_out, job.rng)
+    graph = job.data.batch(job.share(items), device, job.fan_out, job.draws)
     views = {}
     for name, task in job.model.named_tasks():
         data = job.unlabeled if task.data is None and task.uses_unlabeled else task.data
         own = None if data is None else _draw(job, data, device)
-        views[name] = task.view(Batch(graph, own), job.rng)
+        views[name] = task.view(Batch(graph, own), job.draws)
         if name == job.target:  # at link level without the links that it predicts
             graph = views[name].graph
     step = Step(
@@ -361,6 +315,7 @@ def train_step(job: Job, items: Tensor) -> tuple[Step, dict[str, float]]:
         job.target,
         meta_view=_meta_view(job, device),
         seed=job.seed,
+        sharing=job.sharing,
     )
     job.optimizer.zero_grad(set_to_none=True)
     # While heads are trained first nothing is shared: tasks do not compete and are not weighted.
@@ -386,14 +341,14 @@ def _meta_view(job: Job, device: torch.device) -> View | None:
     if job.target is None or not len(job.meta_items):
         return None
     size = job.batch_size or len(job.meta_items)
-    chosen = job.meta_items[draw_numbers(len(job.meta_items), size, job.rng)]
-    graph = (job.meta_data or job.data).batch(chosen, device, job.fan_out, job.rng)
-    return dict(job.model.named_tasks())[job.target].view(Batch(graph), job.rng)
+    chosen = job.share(job.meta_items[draw_numbers(len(job.meta_items), size, job.rng)])
+    graph = (job.meta_data or job.data).batch(chosen, device, job.fan_out, job.draws)
+    return dict(job.model.named_tasks())[job.target].view(Batch(graph), job.draws)
 
 
 def _draw(job: Job, data: Dataset, device: torch.device) -> Graph:
     items = data.items("train") if "train" in data.split else None
     total = len(data if items is None else items)
-    drawn = draw_numbers(total, job.batch_size or total, job.rng)
+    drawn = job.share(draw_numbers(total, job.batch_size or total, job.rng))
     fan_out = job.fan_out if data.contents.can_sample else None
-    return data.batch(drawn if items is None else items[drawn], device, fan_out, job.rng)
+    return data.batch(drawn if items is None else items[drawn], device, fan_out, job.draws)

@@ -11,7 +11,8 @@ from gtl.train.defaults import batch_size_of, training_settings, with_defaults
 from gtl.train.device import module_device
 from gtl.train.footprint import footprint
 from gtl.train.inference_cost import prediction_of
-from gtl.train.loop import Job, train
+from gtl.train.job import Job
+from gtl.train.loop import train
 from gtl.train.model import encoder_config
 from gtl.train.resolve import as_dataset, as_tasks, check_fan_out, with_needed_properties
 from gtl.train.run import Run
@@ -86,6 +87,7 @@ def pretrain(
         batch_size = batch_size_of(data.level, batch_size, _BATCH, len(items))
         settings = Settings(epochs, batch_size, fan_out, rate, weight_decay, optimizer)
         settings.check(model)
+        sharing = session.sharing(fan_out, built, [how])
         folder = session.open(
             {
                 **encoder_config(base),
@@ -109,6 +111,7 @@ def pretrain(
             fan_out=fan_out,
             folder=folder,
             title="pretrain",
+            sharing=sharing,
         )
         history = train(job)
         cost = footprint(

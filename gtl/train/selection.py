@@ -109,9 +109,10 @@ def select(candidates: Sequence[Candidate], epochs: int, title: str) -> list[Can
     target_only = [candidate for candidate in candidates if candidate.name == TARGET_ONLY]
     count = len(helped) - len(helped) // 2
     length = first_part * (len(helped) - count) + epochs * (count + len(target_only))
-    per_epoch = candidates[0].training.steps_per_epoch
+    per_epoch, shown = candidates[0].training.steps_per_epoch, candidates[0].training.job.writes
     done = sum(candidate.training.epoch for candidate in candidates)
-    with Progress(title, length * per_epoch, min(done, length) * per_epoch) as progress:
+    begun = min(done, length) * per_epoch
+    with Progress(title, length * per_epoch, begun, shown=shown) as progress:
         if count < len(helped):
             for candidate in helped:
                 candidate.training.advance(first_part, progress)

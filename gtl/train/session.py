@@ -5,7 +5,8 @@ Seed, encoder, adapter, device, configuration, run folder, results and plots are
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -15,11 +16,15 @@ import torch
 from torch import nn
 
 from gtl.adapters.attachment import attached
+from gtl.errors import ConfigError
 from gtl.report.plots import write_plots
-from gtl.roles import Encoder, Task
+from gtl.roles import Encoder, Task, Weighting
 from gtl.run_folder import RunFolder
 from gtl.train.allocation import keep_freed_memory
 from gtl.train.device import as_device, module_device
+from gtl.train.distributed.choice import sharing_of
+from gtl.train.distributed.processes import Processes, current_processes, own_device
+from gtl.train.distributed.sharing import Sharing
 from gtl.train.footprint import checkpoint_bytes
 from gtl.train.predictions_record import write_test_predictions
 from gtl.train.resolve import as_encoder, origin_of, sample_of
@@ -42,10 +47,14 @@ class Session:
         out: Run folder to write; ``None`` for none.
         resume: Continue the run in ``out``.
 
+    Raises:
+        ConfigError: If there are several processes and one alone can do this kind of run.
+
     Attributes:
         rng: The run's own generator, on the CPU.
         origin: Name of the run or checkpoint that the encoder is from; ``None`` if from none.
-        folder: The run folder, after :meth:`open`.
+        folder: The run folder, after :meth:`open`; of several processes the first alone has it.
+        processes: The processes of a data-parallel training; ``None`` for one alone.
     """
 
     rng: torch.Generator
@@ -62,6 +71,9 @@ class Session:
     ):
         self.command, self.data, self.seed = command, data, seed
         self.device, self.out, self.resume = as_device(device), out, resume
+        self.processes = current_processes(command)
+        if self.processes is not None:
+            self.device = own_device(self.device)
         self.origin: str | None = None
         self.folder: RunFolder | None = None
         self._undo = ExitStack()
@@ -108,6 +120,14 @@ class Session:
         """The model, moved to the device of the run."""
         return model.to(self.device or module_device(model))
 
+    def sharing(
+        self, fan_out: Any, tasks: Mapping[str, Task], weightings: Sequence[Weighting]
+    ) -> Sharing | None:
+        """How several processes share a step; ``None`` for one alone. See :func:`sharing_of`."""
+        if self.processes is None:
+            return None
+        return sharing_of(self.processes, self.data.contents, fan_out, tasks, weightings)
+
     def open(self, settings: Mapping[str, Any]) -> RunFolder | None:
         """Start the run folder, if one is wanted.
 
@@ -116,6 +136,7 @@ class Session:
 
         Raises:
             CheckpointError: If the folder holds another run, or one that is not to be resumed.
+            ConfigError: If the processes of a training do not agree on its settings.
         """
         if self.out is None:
             return None
@@ -128,8 +149,30 @@ class Session:
             **settings,
             "seed": self.seed,
         }
-        self.folder = RunFolder(self.out, config, self.resume)
+        if self.processes is None:
+            self.folder = RunFolder(self.out, config, self.resume)
+        else:
+            self._open_in_first(self.processes, self.out, config)
         return self.folder
+
+    def _open_in_first(
+        self, processes: Processes, out: Path | str, config: Mapping[str, Any]
+    ) -> None:
+        """Check that all processes have the same settings; the first starts the run folder."""
+        text = json.dumps({**config, "data_root": None}, sort_keys=True)
+        differs = processes.from_first(lambda: {"config": text})["config"] != text
+        others = [rank for rank, (other,) in enumerate(processes.numbers([differs])) if other]
+        if others:
+            raise ConfigError(
+                f"process {others[0]} was started with other settings or other data than the "
+                "first one; start all of them with the same"
+            )
+
+        def opened() -> dict[str, Any]:
+            self.folder = RunFolder(out, config, self.resume)
+            return {}
+
+        processes.from_first(opened)
 
     def close(
         self, results: Mapping[str, Any], model: Any = None, data: Any = None
@@ -146,6 +189,8 @@ class Session:
         if "parameters_total" in complete["footprint"]:
             size = None if self.folder is None else checkpoint_bytes(self.folder.path)
             complete["footprint"] = {**complete["footprint"], "checkpoint_bytes": size}
+        if self.processes is not None:
+            complete["processes"] = self.processes.count
         if self.folder is not None:
             self.folder.write_results(complete)
             if model is not None:

@@ -14,6 +14,7 @@ from gtl.errors import ConfigError, ShapeError
 from gtl.graph import Graph
 from gtl.graph.union import begins_with
 from gtl.roles import Encoder, Task, View
+from gtl.train.distributed.sharing import Sharing
 
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}
 
@@ -110,6 +111,8 @@ class Step:
         meta_view: A view of held-out labeled samples for :meth:`meta_loss`; without one, part of
             the target's own samples is held back (see :meth:`hold_back`).
         seed: Decides which samples are held back.
+        sharing: How the processes of a data-parallel training share the step. Losses are those of
+            all of them then, and gradients sums over them; node vectors are those of this process.
     """
 
     def __init__(
@@ -120,14 +123,25 @@ class Step:
         target: str | None = None,
         meta_view: View | None = None,
         seed: int = 0,
+        sharing: Sharing | None = None,
     ):
         self.model, self.views, self.optimizer, self.target = model, views, optimizer, target
         self.parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
         self.shared: Sequence[str] = [n for n in self.parameters if n.startswith("encoder.")]
-        self._meta_view, self._seed = meta_view, seed
+        self._meta_view, self._seed, self._sharing = meta_view, seed, sharing
         self._buffers = {name: value.clone() for name, value in _moving_buffers(model)}
         self._random = _random_state(model)
-        self.losses, self.representations = model(views, target)
+        self.losses: dict[str, Tensor]
+        self.representations: dict[str, Tensor]
+        self.losses, self.representations = (
+            model(views, target)
+            if sharing is None
+            else sharing.losses_of(model, self.parameters, {}, (views, target))
+        )
+
+    def total(self, values: Tensor) -> Tensor:
+        """Sum over the processes that share the step; in one process the values themselves."""
+        return values if self._sharing is None else self._sharing.total(values)
 
     def replay(self, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The same losses at other parameters: same views, same dropout, no trace left behind.
@@ -178,7 +192,11 @@ class Step:
             if name == self.target or task.compares_distributions:
                 continue
             nodes = self.representations[name].detach()
-            order = torch.randperm(len(nodes), generator=draws).to(nodes.device)
+            permuted = (
+                nodes[torch.randperm(len(nodes), generator=draws).to(nodes.device)]
+                if self._sharing is None
+                else self._sharing.permuted(nodes, draws)
+            )
             part, prefix = _Losses(task), f"tasks.{name}."
             buffers = {
                 "task." + key.removeprefix(prefix): value.clone()
@@ -187,8 +205,8 @@ class Step:
             }
             with _randomness(self._random):
                 seen = self.model.completed(view)
-                found[name] = functional_call(part, buffers, (nodes[order], seen))
-        return found
+                found[name] = functional_call(part, buffers, (permuted, seen))
+        return found if self._sharing is None else self._sharing.joined(found)
 
     def _call(
         self,
@@ -199,9 +217,12 @@ class Step:
         # Buffers are handed in as copies: batch-norm statistics and queues see no replay.
         buffers = {name: value.clone() for name, value in self._buffers.items()}
         with _randomness(self._random):
-            values = {**buffers, **parameters}
+            arguments = (views, self.target, beside)
             losses: dict[str, Tensor]
-            losses, _ = functional_call(self.model, values, (views, self.target, beside))
+            if self._sharing is None:
+                losses, _ = functional_call(self.model, {**buffers, **parameters}, arguments)
+            else:
+                losses, _ = self._sharing.losses_of(self.model, parameters, buffers, arguments)
         return losses
 
 

@@ -140,6 +140,7 @@ class AuxTS(Weighting):
             self.choices = [AuxTS(**{**self.arguments, "auxiliary_weight": one}) for one in totals]
         self.normalize, self.refresh = normalize, refresh
         self.unroll_steps = unroll_steps if look_ahead == "unrolled" else 0
+        self.differentiates_twice = self.unroll_steps > 0
         self.measure = consistency if network else None
         self.direct, self.level = not network, level
         self.tested = permutation_test
@@ -259,7 +260,7 @@ class AuxTS(Weighting):
             cosines = gradient_consistency(own, means, shared)
         else:
             nodes = [step.representations[name] for name in (str(step.target), *auxiliary)]
-            cosines = shift_consistency(own, means, nodes)
+            cosines = shift_consistency(own, means, nodes, step.total)
         self.consistency.update(zip(auxiliary, cosines.tolist()))
 
     def get_extra_state(self) -> dict[str, Any]:

@@ -6,7 +6,7 @@ weighting network.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -49,7 +49,10 @@ def gradient_consistency(
 
 
 def shift_consistency(
-    target: Tensor, auxiliary: Sequence[Tensor], nodes: Sequence[Tensor]
+    target: Tensor,
+    auxiliary: Sequence[Tensor],
+    nodes: Sequence[Tensor],
+    total: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
     """Cosine of the gradients with respect to one vector that is added to all node vectors.
 
@@ -62,6 +65,8 @@ def shift_consistency(
         target: Mean loss of the target task, shape ``()``.
         auxiliary: Mean loss of each of ``t`` auxiliary tasks, each of shape ``()``.
         nodes: Node vectors that the target and then each auxiliary task was given, ``(n_k, h)``.
+        total: Sum over the processes among which nodes are divided, :meth:`gtl.roles.Step.total`;
+            ``None`` where all nodes are here.
 
     Returns:
         Cosines in ``[-1, 1]``, shape ``(t,)``, detached; ``0`` for a task that does not depend
@@ -76,6 +81,8 @@ def shift_consistency(
             "one for each auxiliary loss"
         )
     pulls = [_shift(loss, given) for loss, given in zip([target, *auxiliary], nodes)]
+    if total is not None:
+        pulls = list(total(torch.stack(pulls)))
     cosines = [_cosine(pulls[:1], [pull]) for pull in pulls[1:]]
     return torch.stack(cosines) if cosines else target.new_zeros(0)
 
@@ -91,9 +98,9 @@ def _gradient(loss: Tensor, tensors: Sequence[Tensor]) -> Sequence[Tensor | None
     return torch.autograd.grad(loss, list(tensors), retain_graph=True, allow_unused=True)
 
 
-def _shift(loss: Tensor, nodes: Tensor) -> Tensor | None:
+def _shift(loss: Tensor, nodes: Tensor) -> Tensor:
     (gradient,) = _gradient(loss, [nodes]) if nodes.requires_grad else (None,)
-    return None if gradient is None else gradient.sum(0)  # (h,)
+    return (torch.zeros_like(nodes) if gradient is None else gradient).sum(0)  # (h,)
 
 
 def _cosine(a: Sequence[Tensor | None], b: Sequence[Tensor | None]) -> Tensor:

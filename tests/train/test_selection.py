@@ -28,7 +28,7 @@ class Script:
 
     def __init__(self, values, metric="acc"):
         self.values, self.history = values, SimpleNamespace(epochs=[])
-        self.job = SimpleNamespace(data=SimpleNamespace(metric=metric))
+        self.job = SimpleNamespace(data=SimpleNamespace(metric=metric), writes=True)
 
     @property
     def epoch(self):

@@ -34,6 +34,7 @@ class Delta(ModelTask):
     weights: Tensor
     found: Tensor
     uses_unlabeled: ClassVar[bool] = False
+    divisible: ClassVar[bool] = False
 
     def __init__(self, sharpness: float = 10.0, warmup: int = 0):
         super().__init__(warmup)

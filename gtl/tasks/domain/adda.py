@@ -51,6 +51,7 @@ class ADDA(DomainTask):
     """
 
     quantities: ClassVar[tuple[str, ...]] = ("critic_accuracy",)
+    divisible: ClassVar[bool] = False  # the critic takes steps on the batch
     begun: Tensor
 
     def __init__(

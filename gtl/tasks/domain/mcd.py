@@ -52,6 +52,7 @@ class MCD(DomainTask):
 
     reads_classes: ClassVar[bool] = True
     quantities: ClassVar[tuple[str, ...]] = ("discrepancy",)
+    divisible: ClassVar[bool] = False  # the classifiers take steps on the batch
 
     def __init__(
         self,

@@ -50,6 +50,7 @@ class WDGRL(DomainTask):
     """
 
     quantities: ClassVar[tuple[str, ...]] = ("distance",)
+    divisible: ClassVar[bool] = False  # the critic takes steps on the batch
 
     def __init__(
         self,

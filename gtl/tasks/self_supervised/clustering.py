@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -41,6 +42,7 @@ class Clustering(Task):
 
     centers: Tensor
     found: Tensor
+    divisible: ClassVar[bool] = False
 
     def __init__(self, clusters: int = 10, hops: int = 1):
         super().__init__()

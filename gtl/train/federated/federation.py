@@ -28,8 +28,9 @@ from gtl.train.federated.division import Parts, labeled_items
 from gtl.train.federated.plan import Plan
 from gtl.train.federated.proximal import Proximal
 from gtl.train.federated.travel import CENTERS, Codec, Layout, head_of, prepare, travelling
+from gtl.train.job import Job
 from gtl.train.labels import LabelNames
-from gtl.train.loop import Job, train_on_batches
+from gtl.train.loop import train_on_batches
 from gtl.train.model import TARGET, Model
 from gtl.train.seed import seeded
 from gtl.train.settings import Settings

@@ -1,0 +1,1 @@
+"""Data-parallel training: one run on several processes, by ``torch.distributed``."""
