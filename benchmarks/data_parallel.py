@@ -2,8 +2,9 @@
 
 Pre-training (GIN of five layers of 300, attribute masking and motifs) with 256 molecules a step in
 all, and with 256 in each process; fine-tuning with AUX-TS and two auxiliary tasks, 64 molecules a
-step. The process alone and the two that share a step, one thread each, take turns, so that a busy
-spell hits both. Beside the clock stands processor time: where other work shares the cores, the
+step. The process alone, the same as a group of one, whose sharing costs arithmetic and no waiting,
+and the two that share a step, one thread each, take turns, so that a busy spell hits all. Beside
+the clock stands processor time: where other work shares the cores, the
 clock says little. The last part computes the efficiency of 64 graphics cards from the bytes and
 the number of exchanges, by the model of docs/distributed.md; nothing of that is measured.
 
@@ -47,6 +48,7 @@ CASES = {
     "pretrain, 256 each": (256, 512, 2, False),
     "finetune, aux_ts, 64 in all": (64, 64, 4, True),
 }
+SIDES = {"alone": 1, "group of one": 1, "two": 2}
 # The model on paper: cards, molecules of each in a step, and what is assumed of the hardware.
 CARDS, BATCHES = 64, (64, 256, 1024)
 ASSUMED = {"flops": 15e12, "bandwidth": (12.5e9, 50e9), "latency": 50e-6}
@@ -57,48 +59,48 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--root", type=Path)
     parser.add_argument("--turns", type=int, default=5)
-    parser.add_argument("--child", nargs=4, metavar=("CASE", "RANK", "COUNT", "FOLDER"))
+    parser.add_argument("--child", nargs=4, metavar=("CASE", "SIDE", "RANK", "FOLDER"))
     options = parser.parse_args()
     if options.child:
-        case, rank, count, folder = options.child
-        return serve(options.root, case, int(rank), int(count), Path(folder))
+        case, side, rank, folder = options.child
+        return serve(options.root, case, side, int(rank), Path(folder))
     runs = {case: measure(options.root, case, options.turns) for case in CASES}
     write_results("data_parallel", {"runs": runs, "paper": on_paper(runs)})
 
 
 def measure(root: Path | None, case: str, turns: int) -> dict[str, Any]:
     """Turns of one process and of two, the first of which is not counted."""
-    found: dict[int, list[list[dict[str, float]]]] = {1: [], 2: []}
+    found: dict[str, list[list[dict[str, float]]]] = {side: [] for side in SIDES}
     with tempfile.TemporaryDirectory() as folder:
         sides = {
-            count: [started(root, case, rank, count, folder) for rank in range(count)]
-            for count in found
+            side: [started(root, case, side, rank, folder) for rank in range(count)]
+            for side, count in SIDES.items()
         }
         for turn in range(turns + 1):
-            for count, workers in sides.items():
+            for side, workers in sides.items():
                 for worker in workers:
                     worker.stdin.write("go\n")
                     worker.stdin.flush()
                 lines = [json.loads(worker.stdout.readline()) for worker in workers]
                 if turn:
-                    found[count].append(lines)
+                    found[side].append(lines)
         for worker in (worker for workers in sides.values() for worker in workers):
             worker.stdin.close()
             worker.wait()
     return {"turns": turns, **summary(case, found)}
 
 
-def summary(case: str, found: dict[int, list[list[dict[str, float]]]]) -> dict[str, Any]:
+def summary(case: str, found: dict[str, list[list[dict[str, float]]]]) -> dict[str, Any]:
     """Medians over turns; ratios are those of neighboring turns."""
     alone, together, steps, _ = CASES[case]
-    batch = {1: alone, 2: together}
+    batch = {"alone": alone, "group of one": alone, "two": together}
     clock = {n: [max(w["clock"] for w in turn) / steps for turn in found[n]] for n in found}
     each = {
         n: [statistics.mean(w["processor"] for w in turn) / steps for turn in found[n]]
         for n in found
     }
-    waits = [statistics.mean(w["waiting"] / w["clock"] for w in turn) for turn in found[2]]
-    last = found[2][-1][0]
+    waits = [statistics.mean(w["waiting"] / w["clock"] for w in turn) for turn in found["two"]]
+    last = found["two"][-1][0]
     return {
         "molecules_per_step": batch,
         "parameters": int(last["parameters"]),
@@ -106,15 +108,19 @@ def summary(case: str, found: dict[int, list[list[dict[str, float]]]]) -> dict[s
         "speedup_by_clock": ratio(batch, clock),
         "processor_seconds_per_step_of_a_process": {n: median(each[n]) for n in each},
         "speedup_by_processor_time": ratio(batch, each),
+        "processor_time_of_a_group_of_one": median(
+            b / a for a, b in zip(each["alone"], each["group of one"])
+        ),
         "share_of_clock_in_exchanges": median(waits),
         "bytes_per_step_of_a_process": int(last["bytes"] / steps),
         "exchanges_per_step": last["exchanges"] / steps,
     }
 
 
-def ratio(batch: dict[int, int], seconds: dict[int, list[float]]) -> dict[str, float]:
+def ratio(batch: dict[str, int], seconds: dict[str, list[float]]) -> dict[str, float]:
     """Molecules in the time of one process, as multiples: median, lowest and highest turn."""
-    values = [(batch[2] / b) / (batch[1] / a) for a, b in zip(seconds[1], seconds[2])]
+    pairs = zip(seconds["alone"], seconds["two"])
+    values = [(batch["two"] / b) / (batch["alone"] / a) for a, b in pairs]
     lowest, highest = round(min(values), 3), round(max(values), 3)
     return {"median": median(values), "lowest": lowest, "highest": highest}
 
@@ -152,9 +158,9 @@ def on_paper(runs: dict[str, Any]) -> dict[str, Any]:
     return {"cards": CARDS, "assumed": {**ASSUMED, "nodes": NODES}, "rows": rows}
 
 
-def started(root: Path | None, case: str, rank: int, count: int, folder: str) -> Any:
+def started(root: Path | None, case: str, side: str, rank: int, folder: str) -> Any:
     place = [] if root is None else ["--root", str(root)]
-    child = ["--child", case, str(rank), str(count), folder]
+    child = ["--child", case, side, str(rank), folder]
     return subprocess.Popen(
         [sys.executable, __file__, *place, *child],
         stdin=subprocess.PIPE,
@@ -164,11 +170,11 @@ def started(root: Path | None, case: str, rank: int, count: int, folder: str) ->
     )
 
 
-def serve(root: Path | None, case: str, rank: int, count: int, folder: Path) -> None:
+def serve(root: Path | None, case: str, side: str, rank: int, folder: Path) -> None:
     """Train for a turn at each line that is read."""
-    processes = None
-    if count > 1:
-        meeting = f"file://{folder}/meeting"
+    count, processes = SIDES[side], None
+    if side != "alone":
+        meeting = f"file://{folder}/meeting of {count}"
         dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=count)
         processes = Watched()
     job = job_of(gtl.load(DATA, root=root), *CASES[case], count=count, processes=processes)

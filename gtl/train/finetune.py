@@ -96,7 +96,8 @@ def finetune(
 
     The epoch is selected on validation data and the test split is evaluated once, at the end. What
     is not given has the value of :mod:`gtl.train.defaults` for the level of the data, or for an
-    encoder that comes with gtl.
+    encoder that comes with gtl. Several processes (``torchrun``) share the steps, of which
+    ``batch_size`` is that of all; :mod:`gtl.train.distributed` says what is equal to one process.
 
     Args:
         encoder: Name or mapping, run or its folder, checkpoint, or instance. An instance is trained

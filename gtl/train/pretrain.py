@@ -43,6 +43,9 @@ def pretrain(
 ) -> Run:
     """Train an encoder on unlabeled graphs by self-supervised tasks, all of them in each step.
 
+    Several processes (``torchrun``, ``torch.distributed``) share the steps; ``batch_size`` is that
+    of all. :mod:`gtl.train.distributed` says what is then equal to one process.
+
     Args:
         encoder: Name or mapping with options (other options are as in
             :func:`gtl.train.defaults.encoder_defaults`), instance (trained in place), run or

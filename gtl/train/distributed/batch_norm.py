@@ -66,10 +66,8 @@ def _moments(h: Tensor, processes: Processes) -> tuple[int, Tensor, Tensor]:
     Squared deviations from the means of the parts add up without cancellation (Chan et al. 1979).
     """
     rows = len(h)
-    squares = mean = h.sum(0)  # zeros, where there are no rows
-    if rows:
-        variance, mean = torch.var_mean(h, 0, correction=0)
-        squares = variance * rows
+    mean = h.sum(0) / max(rows, 1)
+    squares = (h - mean).square().sum(0)  # torch.var_mean is slower
     known = [forward_ad.unpack_dual(value).primal.detach() for value in (mean, squares)]
     parts = processes.gathered(torch.cat([h.new_tensor([float(rows)]), *known]))
     counts, means, deviations = parts.split([1, h.shape[1], h.shape[1]], dim=1)
