@@ -65,6 +65,7 @@ GCN = {
     "embedding": None,
 }
 PRETRAINING: Mapping[str, Any] = {"tasks": ["edge_prediction"], "epochs": 200, "lr": 1e-3}
+EPOCHS = {"Cora": 200, "CS": 50}  # of the pre-training
 DATA = {"Cora": "planetoid:cora", "CS": "npz:ms_academic_cs"}
 PARTITIONS: Mapping[str, Any] = {
     "communities": "communities",
@@ -73,6 +74,7 @@ PARTITIONS: Mapping[str, Any] = {
     "Dirichlet 5": {"name": "dirichlet", "alpha": 5.0},
     "IID": "iid",
 }
+WAYS = ("times_fewer_bytes", "times_fewer_with_validation")
 MOLECULES = {"molbbbp": "ogb:ogbg-molbbbp", "moltox21": "ogb:ogbg-moltox21"}
 MANY = {"clients": 100, "fraction": 0.2}
 MOLECULE_SETS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
@@ -85,26 +87,25 @@ MOLECULE_SETS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
 NODE_SETS = {f"{name}, {how}": (name, how) for name in DATA for how in PARTITIONS}
 SETS = [*NODE_SETS, *MOLECULE_SETS]
 # Of the shipped encoder; rounds are few, since its five layers take minutes.
-MOLECULE_ROUNDS = {"rounds": 5, "local_epochs": 1, "lr": 1e-3, "batch_norm": "frozen"}
+MOLECULE_ROUNDS = {"rounds": 5, "local_epochs": 1, "batch_norm": "frozen"}
 READOUT = ["mean", "sum", "max"]
-FILM: Mapping[str, Any] = {"adapter": "film", "lr": 3e-2}
 METHODS: Mapping[str, Mapping[str, Any]] = {
     REFERENCE: {"adapter": None},
     "whole model, FedProx": {"adapter": None, "strategy": "fedprox"},
     "whole model, FedAdam": {"adapter": None, "strategy": "fedadam"},
     "statistics, one round": {"adapter": [], "head": "gaussian", "rounds": 1, "bounds": True},
-    "film": FILM,
-    "film, with its bounds": {**FILM, "bounds": True},
-    "film, int8": {**FILM, "compress": "int8"},
-    "film, FedProx": {**FILM, "strategy": "fedprox"},
-    "film, FedAdam": {**FILM, "strategy": "fedadam"},
+    "film": {"adapter": "film"},
+    "film, with its bounds": {"adapter": "film", "bounds": True},
+    "film, int8": {"adapter": "film", "compress": "int8"},
+    "film, FedProx": {"adapter": "film", "strategy": "fedprox"},
+    "film, FedAdam": {"adapter": "film", "strategy": "fedadam"},
     "bottleneck": {"adapter": "bottleneck"},
     "lora, one factor": {"adapter": "lora"},
     "lora, products": {"adapter": "lora", "low_rank": "product"},
-    "head alone": {"adapter": [], "lr": 3e-2},
-    "film, statistics": {**FILM, "head": "gaussian", "rounds": 3},
-    "film, prototypes": {**FILM, "head": "prototype"},
-    "film, own heads": {**FILM, "share_head": "local"},
+    "head alone": {"adapter": []},
+    "film, statistics": {"adapter": "film", "head": "gaussian", "rounds": 3},
+    "film, prototypes": {"adapter": "film", "head": "prototype"},
+    "film, own heads": {"adapter": "film", "share_head": "local"},
     "whole model, own heads": {"adapter": None, "share_head": "local"},
 }
 
@@ -132,8 +133,18 @@ def work(name: str, method: str, seed: int, root: str, out: Path) -> None:
     torch.set_num_threads(1)
     encoder, data, how = prepared(name, seed, root, out)
     started = time.process_time()
-    model = gtl.federate(encoder, data, seed=seed, **{**how, **METHODS[method]})
+    chosen = {"lr": rate_of(name, METHODS[method]["adapter"]), **METHODS[method]}
+    model = gtl.federate(encoder, data, seed=seed, **{**how, **chosen})
     keep(found_in(model, started), out, name, method, seed)
+
+
+def rate_of(name: str, adapter: Any) -> float:
+    """The learning rate that was chosen."""
+    if name in MOLECULE_SETS:
+        return 3e-4 if adapter is None else 1e-2
+    if adapter is None:
+        return 1e-2 if name.endswith("Dirichlet 0.1") else 3e-3
+    return 3e-2 if adapter in ([], "film") else 1e-2
 
 
 def prepared(name: str, seed: int, root: str, out: Path) -> tuple[Any, Dataset, dict[str, Any]]:
@@ -145,7 +156,8 @@ def prepared(name: str, seed: int, root: str, out: Path) -> tuple[Any, Dataset, 
         return "molecules", data, how
     kind, partition = NODE_SETS[name]
     data = loaded(kind, root, seed)
-    encoder = with_dropout(start(kind, data, seed, out).encoder)
+    pretraining = {**PRETRAINING, "epochs": EPOCHS[kind]}
+    encoder = with_dropout(start(kind, data, seed, out, GCN, pretraining).encoder)
     return encoder, data, {"clients": CLIENTS, **ROUNDS, "partition": PARTITIONS[partition]}
 
 
@@ -179,8 +191,8 @@ def start(
     data: Dataset,
     seed: int,
     out: Path,
-    encoder: Mapping[str, Any] = GCN,
-    pretraining: Mapping[str, Any] = PRETRAINING,
+    encoder: Mapping[str, Any],
+    pretraining: Mapping[str, Any],
 ) -> gtl.Run:
     """The pre-trained encoder of a set and seed, from a folder or trained now."""
     folder = place(out, "encoders", name, seed).with_suffix("")
@@ -200,33 +212,41 @@ def with_dropout(encoder: Any) -> Any:
 
 def collect(out: Path) -> dict[str, Any]:
     """Each method of each set against FedAvg of the whole model."""
-    found: dict[str, Any] = {}
-    for name, runs in all_finished(out, SETS, METHODS).items():
-        if REFERENCE not in runs:
-            continue
-        reference = tests_of(runs[REFERENCE])
-        sent = mean(run["bytes"]["training"] for run in runs[REFERENCE].values())
-        found[name] = {
-            method: {
-                **described(tests_of(by_seed), reference, "higher"),
-                "bytes": round(mean(run["bytes"]["training"] for run in by_seed.values())),
-                "times_fewer_bytes": round(
-                    sent / mean(run["bytes"]["training"] for run in by_seed.values()), 1
-                ),
-                "numbers": round(mean(run["travels"]["numbers"] for run in by_seed.values())),
-                "whole_graph": mean(run["whole"] for run in by_seed.values()),
-                "worst_client": mean(run["clients"]["worst"] for run in by_seed.values()),
-                "std_over_clients": mean(run["clients"]["std"] for run in by_seed.values()),
-                "cut_edges": mean(
-                    run["edges"]["cut"] / run["edges"]["all"] for run in by_seed.values()
-                ),
-                "bounds": bounds(by_seed),
-                "compression": next(iter(by_seed.values()))["compression"],
-                "cpu_seconds": mean(run["cpu_seconds"] for run in by_seed.values()),
-            }
-            for method, by_seed in runs.items()
-        }
-    return found
+    return {
+        name: {method: entry(by_seed, runs[REFERENCE]) for method, by_seed in runs.items()}
+        for name, runs in all_finished(out, SETS, METHODS).items()
+        if REFERENCE in runs
+    }
+
+
+def entry(runs: Mapping[int, Any], reference: Mapping[int, Any]) -> dict[str, Any]:
+    """What the runs of a method came to; without seeds that the reference lacks."""
+    runs = {seed: run for seed, run in runs.items() if seed in reference} or runs
+    on_graphs = not any(run["edges"]["all"] for run in runs.values())
+    return {
+        **described(tests_of(runs), tests_of(reference), "higher"),
+        "bytes": round(sent_by(runs, WAYS[0])),
+        **{way: round(sent_by(reference, way) / sent_by(runs, way), 1) for way in WAYS},
+        "numbers": round(mean(run["travels"]["numbers"] for run in runs.values())),
+        "whole_graph": mean(run["whole"] for run in runs.values()),
+        "worst_client": mean(run["clients"]["worst"] for run in runs.values()),
+        "std_over_clients": mean(run["clients"]["std"] for run in runs.values()),
+        "cut_edges": None
+        if on_graphs
+        else mean(run["edges"]["cut"] / run["edges"]["all"] for run in runs.values()),
+        "bounds": bounds(runs),
+        "compression": next(iter(runs.values()))["compression"],
+        "cpu_seconds": mean(run["cpu_seconds"] for run in runs.values()),
+    }
+
+
+def sent_by(runs: Mapping[int, Mapping[str, Any]], way: str) -> float:
+    """Mean bytes of the messages of training, or of all, which bring the last model too."""
+    with_validation = way == WAYS[1]
+    return mean(
+        run["bytes"]["training"] + with_validation * run["bytes"]["evaluation"]
+        for run in runs.values()
+    )
 
 
 def bounds(runs: Mapping[int, Mapping[str, Any]]) -> dict[str, float | None] | None:
@@ -245,9 +265,10 @@ def bounds(runs: Mapping[int, Mapping[str, Any]]) -> dict[str, float | None] | N
     }
 
 
-def mean(values: Any) -> float:
+def mean(values: Any) -> Any:
+    """The mean in four decimals; ``None`` if one of them is not known."""
     values = list(values)
-    return round(sum(values) / len(values), 4)
+    return None if None in values else round(sum(values) / len(values), 4)
 
 
 def markdown(found: Mapping[str, Any]) -> str:
