@@ -76,7 +76,7 @@ PARTITIONS: Mapping[str, Any] = {
 }
 WAYS = ("times_fewer_bytes", "times_fewer_with_validation")
 MOLECULES = {"molbbbp": "ogb:ogbg-molbbbp", "moltox21": "ogb:ogbg-moltox21"}
-MANY = {"clients": 100, "fraction": 0.2}
+MANY = {"clients": 100, "fraction": 0.2, "rounds": 20}  # 16 items a client
 MOLECULE_SETS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "molbbbp, 10 clients": ("molbbbp", {"partition": PARTITIONS["Dirichlet 0.5"]}),
     "molbbbp, 10 clients, IID": ("molbbbp", {"partition": "iid"}),
