@@ -252,11 +252,11 @@ def prepared(target: Target, root: str, seed: int) -> tuple[Dataset, Any]:
     return replace(data, graph=graph), graph
 
 
-def reduced(x: torch.Tensor, seed: int) -> torch.Tensor:
+def reduced(x: torch.Tensor, seed: int, components: int = COMPONENTS) -> torch.Tensor:
     """Leading left singular vectors times singular values, centered, of mean square 1."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        u, s, _ = torch.svd_lowrank(x, COMPONENTS, niter=4)
+        u, s, _ = torch.svd_lowrank(x, components, niter=4)
     values = u * s
     values = values - values.mean(0)
     return values / values.square().mean().sqrt()

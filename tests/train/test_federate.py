@@ -137,11 +137,56 @@ def test_the_head_of_added_statistics_is_the_centralized_one_after_a_round(shape
         torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("partition", ["communities", {"name": "dirichlet", "alpha": 0.1}])
+def test_the_head_of_nodes_is_the_one_that_all_vectors_of_the_clients_give(communities, partition):
+    """Clients have fewer edges than the whole graph, so the vectors are those that they have."""
+    how = {"clients": 3, "rounds": 1, "partition": partition, "seed": 0}
+    model = gtl.federate(SMALL, communities, adapter=[], head="gaussian", **how)
+    vectors, labels, tests = [], [], []
+    with torch.no_grad():
+        for part in divide(communities, partition, 3, 0).datasets:
+            items = part.split["train"]
+            vectors.append(model.embed(part.batch(items)))
+            labels.append(part.labels[items])
+            tests.append(model.embed(part.batch(part.split["test"])))
+    central = gtl.catalog.HEADS.build("gaussian", 8, 3).fit(torch.cat(vectors), torch.cat(labels))
+    found = model.predictor.head
+    torch.testing.assert_close(found.covariances(), central.covariances(), rtol=1e-4, atol=1e-6)
+    for one in tests:
+        torch.testing.assert_close(found(one), central(one), rtol=1e-4, atol=1e-4)
+
+
 def test_a_head_of_statistics_alone_has_nothing_to_train(communities):
     model = gtl.federate(SMALL, communities, adapter=[], head="prototype", **QUICK)
     assert model.results["failures"] == 0 and model.results["travels"]["numbers"] == 0
     assert model.history[0]["clients"]["used"] == [0, 1, 2]
     assert model.results["test"] > 0.4
+
+
+def test_statistics_of_parameters_that_do_not_move_are_sent_once(communities, monkeypatch):
+    calls = []
+    measure = Client.measure
+    monkeypatch.setattr(Client, "measure", lambda c, v: (calls.append(c.number), measure(c, v))[1])
+    model = gtl.federate(SMALL, communities, adapter=[], head="prototype", **QUICK)
+    assert calls == [0, 1, 2]
+    first, second = (line["bytes"] for line in model.history)
+    assert first["up"] > second["up"]
+
+
+def test_a_client_that_did_not_send_its_statistics_is_asked_again(communities, monkeypatch):
+    calls = []
+
+    def measured(self, vector):
+        calls.append(self.number)
+        if len(calls) == 1:
+            raise TimeoutError("no answer")
+        return measure(self, vector)
+
+    measure = Client.measure
+    monkeypatch.setattr(Client, "measure", measured)
+    model = gtl.federate(SMALL, communities, adapter=[], head="prototype", **QUICK)
+    assert calls == [0, 1, 2] * 2
+    assert int(model.predictor.head.statistics.counts.sum()) == 15
 
 
 def test_statistics_follow_an_adapter_that_is_trained(communities):

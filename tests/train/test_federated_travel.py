@@ -10,6 +10,8 @@ import gtl
 from gtl.adapters import attach
 from gtl.encoders import GCN, GIN
 from gtl.errors import ConfigError
+from gtl.heads.class_statistics import ClassStatistics
+from gtl.train.federated.federation import statistics_from, statistics_to
 from gtl.train.federated.low_rank import factors_of, mean_of_products
 from gtl.train.federated.plan import Plan
 from gtl.train.federated.travel import SCALES, VECTOR, Codec, Layout, prepare, travelling
@@ -25,6 +27,17 @@ def model_of(data, encoder, adapter=None, head="linear") -> TaskModel:
     target = build_target(base, shape, head, "mean")
     target.setup(data.schema, base.width)
     return TaskModel(base, {"supervised": target})
+
+
+@pytest.mark.parametrize("scatter", [0, 1, 3])
+def test_scatter_travels_as_triangles_and_nothing_is_lost(scatter):
+    labels = torch.tensor([0, 1, 2, 0, 1])
+    rng = torch.Generator().manual_seed(0)
+    whole = ClassStatistics.of(torch.randn(5, 4, generator=rng), labels, 3, scatter)
+    sent = statistics_to(whole)
+    assert sent["scatter"].shape == (scatter, 10)
+    for name, value in vars(statistics_from(sent)).items():
+        torch.testing.assert_close(value, getattr(whole, name), rtol=1e-6, atol=0)
 
 
 # -- vectors ---------------------------------------------------------------------------------------

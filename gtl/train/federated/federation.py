@@ -81,6 +81,11 @@ class Federation:
         """What travels first, ``(p,)``."""
         return self.layout.pack(self._start)
 
+    @property
+    def trains(self) -> bool:
+        """Whether clients have parameters to train."""
+        return any(parameter.requires_grad for parameter in self.model.parameters())
+
     def of_parts(self, parts: Parts, **changes: Any) -> Federation:
         """The same start with other data and another plan."""
         with self.at(self.start):
@@ -165,8 +170,7 @@ class Client:
             seeded(seed_of(shared.plan.seed, turn, self.number)) as rng,
         ):
             model, loss = shared.model, None
-            moves = any(parameter.requires_grad for parameter in model.parameters())
-            if len(items) and moves:
+            if len(items) and shared.trains:
                 job = self._job(items, rng, mu)
                 for epoch in range(shared.settings.epochs):
                     with job.mode.epoch(model, epoch):
@@ -236,13 +240,27 @@ def sum_of(found: Sequence[ClassStatistics]) -> ClassStatistics:
 
 
 def statistics_to(statistics: ClassStatistics) -> dict[str, np.ndarray]:
-    """Arrays to send."""
-    return {name: getattr(statistics, name).detach().cpu().numpy() for name in STATISTICS}
+    """Arrays to send; scatter as upper triangles ``(k, h (h + 1) / 2)``: it is symmetric."""
+    found = {name: getattr(statistics, name).detach().cpu() for name in STATISTICS}
+    rows, columns = _triangle(found["means"].shape[1])
+    found["scatter"] = found["scatter"][:, rows, columns]
+    return {name: value.numpy() for name, value in found.items()}
 
 
 def statistics_from(arrays: Mapping[str, np.ndarray]) -> ClassStatistics:
     """What was sent."""
-    return ClassStatistics(*(torch.tensor(arrays[name]) for name in STATISTICS))
+    counts, means, sent = (torch.tensor(arrays[name]) for name in STATISTICS)
+    width = means.shape[1]
+    rows, columns = _triangle(width)
+    scatter = sent.new_empty(len(sent), width, width)
+    scatter[:, rows, columns] = scatter[:, columns, rows] = sent
+    return ClassStatistics(counts, means, scatter)
+
+
+def _triangle(width: int) -> tuple[Tensor, Tensor]:
+    """Rows and columns of the upper triangle of a square matrix."""
+    rows, columns = torch.triu_indices(width, width)
+    return rows, columns
 
 
 def _fields(statistics: ClassStatistics) -> list[Tensor]:

@@ -76,6 +76,7 @@ class Guard:
         self.inner = strategy_of(federation)
         self.round = Round(done)
         self.statistics: ClassStatistics | None = None
+        self._measured: np.ndarray | None = None  # parameters that the statistics are complete for
         self._pairs = factor_pairs(federation.model)
         self._clients = dict(clients or {})
         self._vector, self._sent = federation.start, federation.start
@@ -144,7 +145,7 @@ class Guard:
     def configure_evaluate(self, turn: int, arrays: Any, config: Any, grid: Any) -> list[Any]:
         """The messages that ask for validation, after statistics of classes were brought up."""
         self._vector = arrays_of(arrays)[VECTOR]
-        if self.plan.share_head == "statistics":
+        if self.plan.share_head == "statistics" and not self._is_measured():
             self._ask_for_statistics(grid)
         with _sampling(self.plan.seed, self.round.number):
             messages = self.inner.configure_evaluate(self.round.number, arrays, config, grid)
@@ -171,6 +172,8 @@ class Guard:
             kept["momentum_vector"] = [torch.tensor(array) for array in momentum]
         if self.statistics is not None:
             kept["statistics"] = {n: getattr(self.statistics, n) for n in STATISTICS}
+        if self._measured is not None:
+            kept["measured"] = torch.tensor(self._measured)
         return kept
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -183,6 +186,8 @@ class Guard:
             self.inner.momentum_vector = [t.numpy().copy() for t in state["momentum_vector"]]
         if "statistics" in state:
             self.statistics = ClassStatistics(*(state["statistics"][n] for n in STATISTICS))
+        if "measured" in state:
+            self._measured = state["measured"].numpy().copy()
 
     # -- messages --------------------------------------------------------------------------------
 
@@ -195,7 +200,8 @@ class Guard:
         encoded = self.codec.encode(self._vector)
         self._sent = self.codec.decode(encoded)
         records = {ARRAYS: record_of(encoded)}
-        if self.statistics is not None:
+        # They are read in training, if there is anything to train, and in validation.
+        if self.statistics is not None and (counted == "evaluation" or self.federation.trains):
             records[HEAD_STATISTICS] = record_of(statistics_to(self.statistics))
         for message in messages:  # in Flower's strategies all share one content
             for name, record in records.items():
@@ -300,6 +306,7 @@ class Guard:
         missing = [] if total is None else (total.counts == 0).nonzero().flatten().tolist()
         if total is not None and not missing:
             self.statistics = total
+            self._measured = self._vector.copy() if len(found) == len(nodes) else None
             return
         what = f"has samples of the classes {missing}" if missing else "sent statistics"
         if before is None:
@@ -313,6 +320,10 @@ class Guard:
             what,
         )
         self.statistics = before
+
+    def _is_measured(self) -> bool:
+        """Whether all clients have sent their statistics for the present parameters."""
+        return self._measured is not None and np.array_equal(self._measured, self._vector)
 
     def _fault_of_statistics(self, reply: Any) -> str | None:
         if list(reply.content.array_records) != [HEAD_STATISTICS]:

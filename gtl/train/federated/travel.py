@@ -117,6 +117,9 @@ class Codec:
 def prepare(model: TaskModel, plan: Plan) -> None:
     """Freeze what a plan leaves as it started: a factor of each pair, centers of a fitted head.
 
+    Where nothing of the encoder is trained, a fitted head is not trained either: fitted to the very
+    items that it would be trained on, it would only learn to shrink too little.
+
     Raises:
         ConfigError: If the head has no statistics, and they are to be shared.
     """
@@ -128,6 +131,8 @@ def prepare(model: TaskModel, plan: Plan) -> None:
                 f"{type(head).__name__} does not have; take head='prototype' or 'gaussian'"
             )
         head.classes.centers.requires_grad_(False)
+        if not any(parameter.requires_grad for parameter in model.encoder.parameters()):
+            head.requires_grad_(False)
     if plan.low_rank == "freeze":
         for part in low_rank_parts(model):
             part.down.requires_grad_(False)
