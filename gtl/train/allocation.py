@@ -1,7 +1,8 @@
 """Memory that the process keeps when tensors are freed, so that the next ones find it mapped.
 
-The allocator of Linux (glibc) gives large blocks back to the system as soon as they are free. The
-next tensor then costs a page fault for every 4 KB: half of a full-batch step on 20,000 nodes.
+The allocator of Linux (glibc) gives large blocks back to the system as soon as they are free, and
+the next tensor costs a page fault for every 4 KB. That slows down passes without gradients over
+large graphs, which free a tensor after each operation; training steps free theirs at the end.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ def keep_freed_memory() -> bool:
     """Let the C library keep up to :data:`KEPT` bytes that tensors on the CPU have freed.
 
     Holds for the rest of the process; loops of :mod:`gtl.train` call it when they start. Numbers
-    and peak memory stay as they are, but memory goes back to the system later.
+    stay as they are, memory goes back to the system later, and its peak may be some percent higher.
 
     Returns:
         Whether it had an effect: false without glibc, and where an environment variable of glibc
