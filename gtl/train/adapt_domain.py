@@ -172,17 +172,8 @@ def adapt_domain(
     tried = [{"method": method, **each} for each in candidates or [{}]]
     alignment = Alignment(tried, criterion, guard, class_prior, edges)
     kept = _kept(recipe, stages, place if resume else None)
-    plan = Plan(
-        recipe.stages,
-        kept,
-        *how,
-        settings or {},
-        alignment,
-        seed=seed,
-        device=device,
-        out=place,
-        resume=resume,
-    )
+    run = (seed, device, place, resume)
+    plan = Plan(recipe.stages, kept, *how, settings or {}, alignment, *run)
     features = {"feature_names": feature_names, "project": project, "context": context}
     domains = domains_of(source, target, corpus, unlabeled, feature_names, project, context)
     _check_stages(plan, domains)
