@@ -122,7 +122,7 @@ def _values(results: Mapping[str, Any]) -> str:
 
 
 def probe(data: Any, root: Path | None, **options: Any) -> str:
-    """Fit a forest, boosting or a linear model to frozen vectors or properties of graphs."""
+    """Fit a forest, linear model or Gaussian process to frozen vectors or properties of graphs."""
     dataset = read(data, root, options["seed"])
     options["out"] = options["out"] or _default_folder("probe", dataset.spec, options["seed"])
     options["encoder"] = options["encoder"] or None
@@ -132,7 +132,7 @@ def probe(data: Any, root: Path | None, **options: Any) -> str:
 
 
 def compare(data: Any, root: Path | None, **options: Any) -> str:
-    """Train forests, a probe, fine-tuning and their blend, and choose one by validation data."""
+    """Train forests, probes, fine-tuning and their blend, and choose one by validation data."""
     dataset = read(data, root, options["seed"])
     options["out"] = options["out"] or _default_folder("compare", dataset.spec, options["seed"])
     return f"{gtl.compare(dataset=dataset, **options)}\nrun folder: {options['out']}"

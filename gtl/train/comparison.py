@@ -118,7 +118,7 @@ def compare(
     out: Path | str | None = None,
     resume: bool = False,
 ) -> Comparison:
-    """Train forests, a probe, fine-tuning and their blend, and choose one by validation data.
+    """Train forests, probes, fine-tuning and their blend, and choose one by validation data.
 
     For molecules the rivals are a random forest on Morgan fingerprints, one on those and RDKit's
     descriptors, and a Gaussian process on the descriptors; for nodes a linear model on propagated
