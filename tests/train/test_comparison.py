@@ -11,7 +11,7 @@ import torch
 
 import gtl
 from gtl.errors import CheckpointError, ConfigError, DataError
-from gtl.train.comparison import BOTH, FOREST, HELPED, PROBE, TUNED
+from gtl.train.comparison import BOTH, FOREST, HELPED, PROBE, PROCESS, TUNED
 from gtl.train.repeated import choose, corrected, redivided
 
 SMALL = {"name": "gin", "width": 8, "depth": 1}
@@ -95,11 +95,11 @@ def test_the_choice_does_not_depend_on_test_labels(shapes):
     assert all(a["methods"][n]["test"] != b["methods"][n]["test"] for n in a["methods"])
 
 
-def test_molecules_have_forests_on_fingerprints():
+def test_molecules_have_forests_and_a_gaussian_process():
     pytest.importorskip("rdkit")
     rows = [f"{s}{'C' * n}" for n in range(10) for s in ("CCO", "C1CCN1", "c1ccccc1", "CC(=O)O")]
     data = gtl.Dataset.from_graphs(rows, labels=[float("1" in row) for row in rows])
-    found = gtl.compare(SMALL, data, repeats=1, methods=[FOREST, BOTH])
+    found = gtl.compare(SMALL, data, repeats=1, methods=[FOREST, BOTH, PROCESS])
     assert found.results["reference"] == BOTH
     assert found.results["test"] > 0.9
     values = gtl.predict(found, ["CCCCO", "c1ccccc1CC"])
