@@ -7,7 +7,8 @@ BIN := .venv/bin
 # OGB runners and comparisons of methods take up to hours: they are run by hand.
 LONG := benchmarks/ogb_%.py benchmarks/auxiliary_weighting.py benchmarks/few_shot.py \
 	benchmarks/adapters.py benchmarks/spatio_temporal.py benchmarks/film_transfer.py \
-	benchmarks/molecules.py benchmarks/pretrain_molecules.py benchmarks/noise.py \
+	benchmarks/molecules.py benchmarks/blend_members.py benchmarks/pretrain_molecules.py \
+	benchmarks/noise.py \
 	benchmarks/consistency.py benchmarks/federated.py benchmarks/federated_choice.py \
 	benchmarks/compression.py \
 	benchmarks/domain_recipe.py benchmarks/domain_adaptation.py
