@@ -46,8 +46,7 @@ def test_blocks_give_the_mmd_and_its_derivatives(in_blocks, biased):
     again = torch.autograd.grad(mean, (x, y), create_graph=True)
     torch.testing.assert_close(first, tuple(g.detach() for g in again), rtol=1e-10, atol=1e-14)
     how = {"atol": 1e-7, "nondet_tol": 1e-12}
-    assert gradcheck(lambda a, b: mmd_losses(a, b, WIDTHS, biased), (x, y), fast_mode=True, **how)
-    assert gradcheck(lambda a, b: mmd_losses(a, b, WIDTHS, biased), (x[:9], y[:7]), **how)
+    assert gradcheck(lambda a, b: mmd_losses(a, b, WIDTHS, biased), (x, y), **how)
     assert gradgradcheck(lambda a, b: mmd_losses(a, b, WIDTHS, biased), (x[:7], y[:5]), **how)
 
 

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,6 +52,7 @@ def place(tmp_path_factory) -> Path:
         codes, text = _run_two(place)
         if codes == [0, 9]:
             break
+        warnings.warn(f"two processes ended with {codes}:\n{text}", stacklevel=1)
     assert codes == [0, 9], text
     return place
 
