@@ -79,7 +79,8 @@ class RawFeatures(nn.Module):
 def sparse_rows(graph: Graph, h: Tensor) -> SparseRows | None:
     """The nonzero values of ``h``, if those are what :class:`RawFeatures` gave for this graph.
 
-    ``None`` where they are not (an adapter changed them, say), or where most of them are not zero.
+    ``None`` where they are not (an adapter changed them, say), where most of them are not zero, or
+    where nodes are few.
     """
     return next((raw.sparse for raw in _known(graph) if raw.features is h), None)
 

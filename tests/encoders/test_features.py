@@ -25,6 +25,12 @@ ENCODERS = {
 every_encoder = pytest.mark.parametrize("name", ENCODERS)
 
 
+@pytest.fixture(autouse=True)
+def _sparse_however_few(monkeypatch):
+    """Graphs of these tests have few nodes, whose features would be read as they are."""
+    monkeypatch.setattr("gtl.encoders.sparse._FEWEST", 0)
+
+
 def bags_of_words(n: int = 17, columns: int = 31) -> Graph:
     """A directed graph whose nodes have one or two words each; the last node has none."""
     rng = torch.Generator().manual_seed(0)
@@ -114,6 +120,12 @@ def test_most_zeros_are_left_out_of_products_and_of_dropout(kernels):
 
 def test_rows_of_few_zeros_are_kept_dense():
     assert SparseRows.of(torch.ones(3, 5)) is None
+
+
+def test_few_rows_are_kept_dense(monkeypatch):
+    monkeypatch.setattr("gtl.encoders.sparse._FEWEST", 17)
+    assert SparseRows.of(bags_of_words(16).x) is None
+    assert SparseRows.of(bags_of_words(17).x) is not None
 
 
 def test_features_that_were_changed_after_the_input_are_read_as_they_came():
