@@ -141,9 +141,9 @@ def work(name: str, method: str, seed: int, root: str, out: Path) -> None:
 
 
 def head_of(name: str, given: Any) -> Any:
-    """The head with the shrinkage that was chosen: more labels need less of it."""
+    """The head that was chosen: with many labels the shrinkage that falls with their number."""
     if given == "gaussian" and name.startswith("CS"):
-        return {"name": "gaussian", "task": "within", "shrinkage": [1.0, 1e-3]}
+        return {"name": "gaussian", "task": "within", "shrinkage": "oas", "prior": "empirical"}
     return given
 
 

@@ -66,6 +66,8 @@ TRAININGS: Mapping[str, Mapping[str, Any]] = {
             "0.1": {"shrinkage": [1.0, 0.1]},
             "10": {"shrinkage": [1.0, 10.0]},
             "1, within classes": {"task": "within"},
+            "OAS": {"shrinkage": "oas"},
+            "OAS, within classes": {"shrinkage": "oas", "task": "within"},
         }.items()
     },
 }

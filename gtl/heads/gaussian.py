@@ -17,9 +17,10 @@ from gtl.heads.class_statistics import ClassMemory, squared_distances
 from gtl.heads.closed_form import ClosedForm
 
 # Initial weights of the covariances by kind: those of FiT's code.
-_SHRINKAGE = {"qda": (0.5, 0.5, 1.0), "lda": (1.0, 1.0), "proto": ()}
+_SHRINKAGE: dict[str, tuple[float, ...]] = {"qda": (0.5, 0.5, 1.0), "lda": (1.0, 1.0), "proto": ()}
 _TASKS = ("total", "within")
 _PRIORS = ("uniform", "empirical")
+_OAS = "oas"
 
 
 class Gaussian(ClosedForm):
@@ -43,7 +44,10 @@ class Gaussian(ClosedForm):
             textbooks.
         prior: ``"uniform"``, or ``"empirical"`` to add the logarithm of each class's share.
         shrinkage: Initial weights, positive, ``(e1, e2, e3)`` or ``(e2, e3)``; FiT's by default,
-            ``(0.5, 0.5, 1)`` and ``(1, 1)``.
+            ``(0.5, 0.5, 1)`` and ``(1, 1)``. These depend on the scale of the features. ``"oas"``
+            does not, and trains nothing: ``(1 - r) S + r m I`` with the mean variance ``m`` of
+            ``S`` and the share ``r`` of Chen et al. 2010 (OAS), which falls with the number of
+            samples; for ``kind="lda"``.
 
     Raises:
         ConfigError: If an option is outside its range.
@@ -63,7 +67,7 @@ class Gaussian(ClosedForm):
         kind: str = "lda",
         task: str = "total",
         prior: str = "uniform",
-        shrinkage: Sequence[float] | None = None,
+        shrinkage: Sequence[float] | str | None = None,
     ):
         super().__init__()
         for name, value, known in (
@@ -73,12 +77,7 @@ class Gaussian(ClosedForm):
         ):
             if value not in known:
                 raise ConfigError(f"`{name}` is {value!r}, expected one of: {', '.join(known)}")
-        start = _SHRINKAGE[kind] if shrinkage is None else tuple(shrinkage)
-        if len(start) != len(_SHRINKAGE[kind]) or not all(0 < e < math.inf for e in start):
-            raise ConfigError(
-                f"`shrinkage` is {start}, expected {len(_SHRINKAGE[kind])} positive numbers "
-                f"for {kind!r}"
-            )
+        start = _weights(kind, shrinkage)
         self.kind, self.task, self.prior = kind, task, prior
         self.classes = ClassMemory(width, outputs, {"qda": outputs, "lda": 1, "proto": 0}[kind])
         if start:
@@ -86,7 +85,7 @@ class Gaussian(ClosedForm):
 
     @property
     def shrinkage(self) -> Tensor:
-        """The weights of the covariances, ``(3,)`` or ``(2,)``, always positive."""
+        """The weights of the covariances, ``(3,)`` or ``(2,)``, always positive; not of OAS."""
         return self.log_shrinkage.exp()
 
     def forward(self, features: Tensor) -> Tensor:
@@ -110,23 +109,54 @@ class Gaussian(ClosedForm):
         """
         if self.kind == "proto":
             raise ConfigError("a head of kind 'proto' has no covariances; take 'lda' or 'qda'")
-        fitted, weights = self.statistics, self.shrinkage
-        samples, classes = fitted.counts.sum(), len(fitted.counts)
-        if self.task == "total":
-            task = fitted.total() / (samples - 1).clamp(min=1)
-        else:
-            task = fitted.within() / (samples - classes).clamp(min=1)
+        fitted = self.statistics
+        is_total = self.task == "total"
+        freedom = (fitted.counts.sum() - (1 if is_total else len(fitted.counts))).clamp(min=1)
+        task = (fitted.total() if is_total else fitted.within()) / freedom
         eye = torch.eye(len(task), dtype=task.dtype, device=task.device)
+        if not hasattr(self, "log_shrinkage"):
+            return _oas(task, freedom, eye).unsqueeze(0)
+        weights = self.shrinkage
         shrunk = (weights[-2] * task + weights[-1] * eye).unsqueeze(0)
         if self.kind == "qda":
-            freedom = (fitted.counts - 1).clamp(min=1)
-            shrunk = shrunk + weights[0] * fitted.scatter / freedom[:, None, None]
+            own = (fitted.counts - 1).clamp(min=1)
+            shrunk = shrunk + weights[0] * fitted.scatter / own[:, None, None]
         return shrunk + _rounding(shrunk) * eye
 
     def _log_prior(self) -> Tensor:
         counts = self.classes.counts
         counts = torch.where(counts.sum() > 0, counts, torch.ones_like(counts))
         return (counts / counts.sum()).log()
+
+
+def _weights(kind: str, shrinkage: Sequence[float] | str | None) -> tuple[float, ...]:
+    """Weights that are trained; none of them for OAS."""
+    known = _SHRINKAGE[kind]
+    if shrinkage is None:
+        return known
+    if isinstance(shrinkage, str):
+        if shrinkage == _OAS and kind == "lda":
+            return ()
+    elif len(shrinkage) == len(known) and all(0 < e < math.inf for e in shrinkage):
+        return tuple(shrinkage)
+    or_oas = f", or {_OAS!r}" if kind == "lda" else ""
+    raise ConfigError(
+        f"`shrinkage` is {shrinkage!r}, expected {len(known)} positive numbers for {kind!r}{or_oas}"
+    )
+
+
+def _oas(covariance: Tensor, freedom: Tensor, eye: Tensor) -> Tensor:
+    """A covariance ``(h, h)`` shrunk to a multiple of ``eye``, the share as in scikit-learn's OAS.
+
+    Where there is no variance, as before a fit, it is ``eye``.
+    """
+    square, mean = covariance.square().mean(), covariance.diagonal().mean()
+    apart = (freedom + 1) * (square - mean.square() / len(eye))
+    tiny = torch.finfo(covariance.dtype).tiny
+    share = ((square + mean.square()) / apart.clamp(min=tiny)).clamp(max=1)
+    shrunk = (1 - share) * covariance + share * mean * eye
+    shrunk = shrunk + _rounding(shrunk.unsqueeze(0))[0] * eye
+    return torch.where(mean > 0, shrunk, eye)
 
 
 def _whitened(features: Tensor, means: Tensor, roots: Tensor) -> Tensor:

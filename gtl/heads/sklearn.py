@@ -88,7 +88,7 @@ class GaussianClassifier(HeadClassifier):
         kind: ``"qda"``, ``"lda"`` or ``"proto"``.
         task: Center of the shared covariance, ``"total"`` or ``"within"``.
         prior: ``"uniform"`` or ``"empirical"``.
-        shrinkage: Weights of the covariances; they are not trained.
+        shrinkage: Weights of the covariances, which are not trained, or ``"oas"``.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class GaussianClassifier(HeadClassifier):
         kind: str = "lda",
         task: str = "total",
         prior: str = "uniform",
-        shrinkage: Sequence[float] | None = None,
+        shrinkage: Sequence[float] | str | None = None,
     ):
         self.kind = kind
         self.task = task

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sklearn.covariance import oas
 from sklearn.discriminant_analysis import (
     LinearDiscriminantAnalysis,
     QuadraticDiscriminantAnalysis,
@@ -130,6 +131,34 @@ def test_qda_is_scikit_learns_where_they_coincide(prior: str, ridge: float) -> N
     assert close(head.fit(x, y)(x).log_softmax(1), logits, 1e-8)
 
 
+@pytest.mark.parametrize("task", ["total", "within"])
+@pytest.mark.parametrize("b", [8, 61])
+def test_oas_is_scikit_learns(task: str, b: int) -> None:
+    x, y = samples(b=b)
+    means = torch.stack([x[y == i].mean(0) for i in y]) if task == "within" else x.mean(0)
+    rows = torch.zeros(b - (3 if task == "within" else 1), 5, dtype=torch.float64)
+    # As many rows as there are degrees of freedom, with the same products.
+    rows[:5] = torch.linalg.cholesky((x - means).T @ (x - means)).T
+    expected, _ = oas(rows.numpy(), assume_centered=True)
+    head = Gaussian(5, 3, task=task, shrinkage="oas").double().fit(x, y)
+    assert close(head.covariances()[0], expected)
+
+
+@pytest.mark.parametrize("size", [1e-6, 1e4])
+def test_oas_does_not_depend_on_the_scale_of_the_features(size: float) -> None:
+    x, y = samples()
+    heads = [Gaussian(5, 3, shrinkage="oas").double().fit(s * x, y) for s in (1.0, size)]
+    assert close(heads[0](x).log_softmax(1), heads[1](size * x).log_softmax(1), 1e-8)
+
+
+def test_oas_is_isotropic_without_variance() -> None:
+    head = Gaussian(4, 2, task="within", shrinkage="oas")
+    assert torch.equal(head.covariances()[0], torch.eye(4))
+    head.fit(torch.eye(4)[:2], torch.tensor([0, 1]))
+    assert torch.equal(head.covariances()[0], torch.eye(4))
+    assert not [name for name, _ in head.named_parameters() if "shrinkage" in name]
+
+
 # -- hard samples, parts, training ---------------------------------------------------------------
 
 
@@ -168,9 +197,12 @@ def test_parts_merged_are_the_whole(kind: str) -> None:
 def test_a_fitted_head_obeys_the_laws_and_derivatives_reach_the_samples(kind, task) -> None:
     x, y = samples()
     check_head(lambda h, c: Gaussian(h, c, kind=kind, task=task).fit(x.float(), y))
-    head, query = Gaussian(5, 3, kind=kind, task=task).double(), samples(b=4, seed=1)[0]
+    query = samples(b=4, seed=1)[0]
     x.requires_grad_()
-    assert torch.autograd.gradcheck(lambda s: head.fit(s, y)(query), x)
+    heads = [Gaussian(5, 3, kind=kind, task=task).double()]
+    heads += [Gaussian(5, 3, task=task, shrinkage="oas").double()] if kind == "lda" else []
+    for head in heads:
+        assert torch.autograd.gradcheck(lambda s, head=head: head.fit(s, y)(query), x)
 
 
 def test_training_the_shrinkage_fits_held_out_samples_better() -> None:
@@ -195,6 +227,10 @@ def test_impossible_options_are_named() -> None:
     for weights in ([1.0], [1.0, 0.0], [1.0, float("nan")]):
         with pytest.raises(ConfigError, match="expected 2 positive numbers for 'lda'"):
             Gaussian(5, 3, shrinkage=weights)
+    with pytest.raises(ConfigError, match=r"'wide', expected 2 positive numbers .* or 'oas'"):
+        Gaussian(5, 3, shrinkage="wide")
+    with pytest.raises(ConfigError, match=r"'oas', expected 3 positive numbers for 'qda'$"):
+        Gaussian(5, 3, kind="qda", shrinkage="oas")
     with pytest.raises(ConfigError, match="no covariances"):
         Gaussian(5, 3, kind="proto").covariances()
     x, y = samples()
