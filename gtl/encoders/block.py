@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from gtl.encoders.dropout import Dropout, drop
 from gtl.encoders.features import RawFeatures, has_features, sparse_rows
 from gtl.encoders.inputs import node_input
-from gtl.encoders.sparse import SparseRows, drop
+from gtl.encoders.sparse import SparseRows
 from gtl.errors import ConfigError
 from gtl.graph import Graph, Schema
 from gtl.roles import Choice, Encoder, Range
@@ -51,7 +52,7 @@ class Block(nn.Module):
         super().__init__()
         self.conv = conv
         self.norm = _norm(norm, width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.residual, self.activate = residual, activate
         self.input_dropout = input_dropout
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gtl.encoders.block import Layered, require
+from gtl.encoders.dropout import Dropout
 from gtl.encoders.inputs import EdgeTable, edge_codes
 from gtl.encoders.typed import (
     Rows,
@@ -115,7 +116,7 @@ class HGTBlock(nn.Module):
         self.prior = nn.Parameter(torch.ones(shape[:2]))
         self.gate = nn.Parameter(torch.ones(max(self.types, 1)))  # before its sigmoid
         self.edges = EdgeTable(schema.edge, 2 * width, loops=False)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.norm = _TypedNorm(self.types, width) if norm else None
         glorot(self.attention)
         glorot(self.message)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from gtl.encoders.dropout import Dropout
 from gtl.encoders.relation_profile import profiles_of
 from gtl.graph import Graph, ops
 
@@ -71,7 +72,7 @@ class RelationalHop(nn.Module):
         self.out_relation, self.out_node = nn.Linear(inputs, width), nn.Linear(width, width)
         self.in_relation, self.in_node = nn.Linear(inputs, width), nn.Linear(width, width)
         self.own = nn.Linear(width, width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, graph: Graph, h: Tensor) -> Tensor:
         """Node vectors ``(n, width)`` of ``(n, width)``.

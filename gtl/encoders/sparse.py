@@ -12,6 +12,7 @@ from typing import TypeGuard
 import torch
 from torch import Tensor, nn
 
+from gtl.encoders.dropout import drop
 from gtl.encoders.typed import padded
 from gtl.graph import Graph, ops
 
@@ -63,15 +64,6 @@ class SparseRows:
         """Product with the transpose of a matrix ``(o, d)``, ``(n, o)``."""
         vectors = padded(weight.T.contiguous(), self.into.num_nodes)
         return ops.weighted_sum_neighbors(self.into, vectors, self.values)[: self.shape[0]]
-
-
-def drop(values: Tensor, p: float) -> Tensor:
-    """Values dropped with probability ``p``, the others divided by ``1 - p``.
-
-    On a CPU uniform numbers are drawn several times as fast as the Bernoulli ones of torch's own
-    dropout, which would take most of a step on features of a thousand columns.
-    """
-    return values * (torch.rand_like(values) >= p).to(values.dtype).div_(1 - p)
 
 
 def is_narrow(h: Tensor | SparseRows, width: int) -> TypeGuard[Tensor]:

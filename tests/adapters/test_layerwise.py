@@ -103,6 +103,7 @@ def test_after_a_bottleneck_it_reads_the_adapted_layers(graph, encoder):
     adapted = adapters.attach(encoder, ["bottleneck", "layerwise"])
     bottleneck, layerwise = adapted.parts()
     nn.init.ones_(bottleneck.maps[0].up.weight)
+    nn.init.constant_(bottleneck.maps[0].down.bias, 10.0)  # its one unit is not 0
     read = []
     layerwise.down[1].register_forward_hook(lambda module, given, out: read.append(given[0]))
     adapted(graph)

@@ -8,9 +8,10 @@ from torch import Tensor, nn
 
 from gtl.adapters import attach
 from gtl.encoders import GAT, GCN, GIN, SAGE
+from gtl.encoders.dropout import Dropout, drop
 from gtl.encoders.features import RawFeatures, sparse_rows
 from gtl.encoders.inputs import Projection
-from gtl.encoders.sparse import SparseRows, drop
+from gtl.encoders.sparse import SparseRows
 from gtl.errors import ConfigError, DataError
 from gtl.graph import Columns, Graph, Schema, ops
 
@@ -223,6 +224,17 @@ def test_input_dropout_drops_what_the_first_layer_reads_in_training_alone(embedd
     assert not torch.equal(encoder(graph), encoder(graph))
     encoder.eval()
     assert torch.equal(encoder(graph), encoder(graph))
+
+
+@pytest.mark.parametrize(("p", "left"), [(0.0, [1.0]), (0.2, [0.0, 1.25]), (1.0, [0.0])])
+def test_a_layer_of_dropout_drops_in_training_alone(p, left):
+    layer, ones = Dropout(p), torch.ones(20_000, requires_grad=True)
+    values = layer(ones)
+    values.sum().backward()
+    assert float((values == 0).double().mean()) == pytest.approx(p, abs=0.02)
+    assert values.detach().unique().tolist() == left
+    assert torch.equal(ones.grad, values.detach())
+    assert torch.equal(layer.eval()(ones), ones)
 
 
 def test_what_is_dropped_is_made_up_for_by_the_rest():
