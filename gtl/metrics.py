@@ -46,6 +46,20 @@ def ranks_pairs(metric: str) -> bool:
     return metric == "mrr" or _HITS.fullmatch(metric) is not None
 
 
+def check_metric(metric: str, kind: str) -> None:
+    """Refuse a metric of values for labels 0 and 1: outputs are logits there, not values.
+
+    Raises:
+        DataError: If it is one.
+    """
+    if kind == "binary" and metric in _OF_VALUES:
+        known = [name for name in METRICS if name not in (*_OF_VALUES, "mrr")]
+        raise DataError(
+            f"{metric} is a metric of values, and labels are 0 and 1; use one of: "
+            f"{', '.join(known)}"
+        )
+
+
 def is_better(value: float | None, best: float | None, metric: str) -> bool:
     """Whether a validation value beats the best so far; without values the latest always does."""
     if value is None or best is None:

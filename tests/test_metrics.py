@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as reference
 
+import gtl
 from gtl.errors import DataError, ShapeError
 from gtl.metrics import METRICS, direction, is_better, score, score_by_ogb, scores_by_column
 from gtl.optional import without_version_check
@@ -194,6 +197,15 @@ def test_outputs_of_another_shape_are_refused():
             score("acc", labels, outputs)
     with pytest.raises(ShapeError, match=r"ranks pairs: `labels` has shape \(2,\)"):
         score("mrr", np.array([1, 0]), np.zeros((2, 2)))
+
+
+def test_a_metric_of_values_is_refused_for_labels_of_0_and_1(shapes):
+    for metric in ("rmse", "mae", "r2"):
+        with pytest.raises(DataError, match=f"{metric} is a metric of values.*use one of: rocauc"):
+            dataclasses.replace(shapes, metric=metric)
+    model = gtl.finetune({"name": "gin", "width": 4, "depth": 1}, shapes, epochs=1)
+    with pytest.raises(DataError, match="rmse is a metric of values"):
+        gtl.evaluate(model, shapes, metrics=["rmse"])
 
 
 def test_an_unknown_metric_is_refused():

@@ -17,7 +17,7 @@ from gtl.errors import DataError
 from gtl.graph import Graph, Schema
 from gtl.graph.constant import refuse_autograd
 from gtl.graph.pack import PackedGraphs
-from gtl.metrics import METRICS, direction, ranks_pairs
+from gtl.metrics import METRICS, check_metric, direction, ranks_pairs
 
 KINDS = ("binary", "multiclass", "regression")
 _DEFAULT_METRIC = {"binary": "rocauc", "multiclass": "acc", "regression": "rmse"}
@@ -134,6 +134,7 @@ class Dataset:
                 f"{self.spec}: `metric` is {self.metric!r}, expected hits@K or one of "
                 f"{tuple(METRICS)}"
             )
+        check_metric(self.metric, self.kind)
         if ranks_pairs(self.metric) and not isinstance(self.contents, PairItems):
             raise DataError(
                 f"{self.spec}: `metric` is {self.metric!r}, which ranks pairs; use it with "

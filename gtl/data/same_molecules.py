@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -42,13 +42,7 @@ def molecule_groups(smiles: Sequence[str], graphs: PackedGraphs, source: str = "
         >>> molecule_groups(texts, pack_smiles(texts)[0]).tolist()
         [0, 1, 0]
     """
-    index = torch.arange(len(graphs))
-    hashes = torch.cat([_hashes(graphs.batch(part)) for part in index.split(CHUNK)])
-    _, alike, counts = hashes.unique(return_inverse=True, return_counts=True)
-    groups = index.clone()
-    first: dict[str, int] = {}
-    for i in (counts[alike] > 1).nonzero().flatten().tolist():
-        groups[i] = first.setdefault(_canonical(smiles[i]), i)
+    groups = _groups(smiles, graphs)
     copies = len(groups) - len(groups.unique())
     if copies:
         logger.info(
@@ -57,6 +51,43 @@ def molecule_groups(smiles: Sequence[str], graphs: PackedGraphs, source: str = "
             copies,
             len(groups),
         )
+    return groups
+
+
+def warn_of_copies(
+    smiles: Sequence[str], graphs: PackedGraphs, split: Mapping[str, Tensor], source: str
+) -> None:
+    """Warn of molecules that a given split has in several parts: there, test items are known.
+
+    Args:
+        smiles: One per item.
+        graphs: Their graphs, as for :func:`molecule_groups`.
+        split: Items of each part.
+        source: Where they come from.
+    """
+    groups = _groups(smiles, graphs)
+    if len(groups.unique()) == len(groups):
+        return
+    parts = [groups[index].unique() for index in split.values()]
+    _, counts = torch.cat(parts).unique(return_counts=True)
+    shared = int((counts > 1).sum())
+    if shared:
+        logger.warning(
+            "%s: %d molecules are in several parts of the split, so results on them say little; "
+            "take copies out of the file, or split otherwise",
+            source,
+            shared,
+        )
+
+
+def _groups(smiles: Sequence[str], graphs: PackedGraphs) -> Tensor:
+    index = torch.arange(len(graphs))
+    hashes = torch.cat([_hashes(graphs.batch(part)) for part in index.split(CHUNK)])
+    _, alike, counts = hashes.unique(return_inverse=True, return_counts=True)
+    groups = index.clone()
+    first: dict[str, int] = {}
+    for i in (counts[alike] > 1).nonzero().flatten().tolist():
+        groups[i] = first.setdefault(_canonical(smiles[i]), i)
     return groups
 
 

@@ -119,6 +119,11 @@ def _read(path: Path) -> dict[str, Tensor]:
     """Tensors by name, floating ones in float64 so that folding weights loses nothing."""
     if not path.is_file():
         raise CheckpointError(f"there is no file {path}")
+    if path.suffix == ".safetensors":
+        raise CheckpointError(
+            f"{path} is no .pth file of pretrain-gnns; give an encoder that comes with gtl by its "
+            "name (`gtl list pretrained`), a run by its folder"
+        )
     try:
         state: Any = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a broken file can fail anywhere in the reader

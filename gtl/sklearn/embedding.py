@@ -14,7 +14,7 @@ from torch import Tensor
 
 from gtl.catalog import ENCODERS
 from gtl.data.dataset import Dataset
-from gtl.data.mixed_rows import as_rows, check_properties, read_rows
+from gtl.data.mixed_rows import as_rows, check_properties, describe, read_rows
 from gtl.data.properties import PROPERTIES
 from gtl.encoders.readout import as_readout
 from gtl.errors import ConfigError, DataError
@@ -139,8 +139,12 @@ class MoleculeEmbedding(TransformerMixin, BaseEstimator):
 
 def _first_graph(rows: Sequence[Any]) -> PackedGraphs:
     """The first rows that can be read."""
+    wrong: dict[int, str] = {}
     for first in range(min(len(rows), 1000)):
         for piece in read_rows([rows[first]]):
             if piece.graphs is not None:
                 return piece.graphs
-    raise DataError(f"none of the first of {len(rows)} rows can be read")
+            wrong[first] = next(iter(piece.wrong.values()))
+    raise DataError(
+        f"none of the first {len(wrong)} rows can be read: {describe(wrong) or 'there is no row'}"
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import logging
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
@@ -23,7 +24,9 @@ from gtl.data.same_molecules import molecule_groups
 from gtl.data.splits import random_split, stratified_split
 from gtl.errors import ConfigError, DataError
 from gtl.graph import PackedGraphs
+from gtl.metrics import scores_by_column
 from gtl.sklearn.rows import check_options, of_rows, refuse, report
+from gtl.suggest import nearest
 from gtl.train.evaluate import predict
 from gtl.train.finetune import finetune
 from gtl.train.target import check_labels
@@ -149,6 +152,11 @@ class GraphEstimator(BaseEstimator):
         twice = set(given) & set(self.options or {})
         if twice:
             raise ConfigError(f"`options` repeats {', '.join(sorted(twice))}; give each once")
+        own_too = ("encoder", "dataset", "seed", "device")
+        known = [name for name in inspect.signature(finetune).parameters if name not in own_too]
+        for name in self.options or {}:
+            if name not in known:
+                raise ConfigError(f"`options` has {name!r}; {nearest(name, known)}")
         return copy.deepcopy({**given, **(self.options or {})})
 
     def _graphs(self, rows: Sequence[Any]) -> tuple[PackedGraphs, tuple[str, ...], Tensor]:
@@ -172,6 +180,8 @@ class GraphEstimator(BaseEstimator):
         assert data.labels is not None and data.graphs is not None
         whole = {"train": torch.arange(len(data.labels))}
         alone = replace(data, split=whole)
+        outputs = np.zeros((len(data), data.num_outputs))
+        scores_by_column(data.metric, data.labels.numpy(), outputs)  # refuses an unsuitable metric
         if not self.validation_fraction:
             return alone
         shares = (1 - self.validation_fraction, self.validation_fraction)
@@ -205,6 +215,16 @@ class GraphEstimator(BaseEstimator):
                 outputs[piece.kept.numpy()] = values.double().numpy()
         report(wrong, len(rows))
         return outputs
+
+    def _require_readable(self, X: Any) -> None:  # noqa: N803
+        """Refuse rows that :meth:`predict` would leave without a prediction."""
+        if self.on_invalid == "raise":
+            return
+        wrong: dict[int, str] = {}
+        for piece in read_rows(as_rows(X), (), self.workers):
+            wrong.update(piece.wrong)
+        if wrong:
+            raise DataError(f"{describe(wrong)}; leave out rows without a prediction to score")
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "model_")
@@ -253,6 +273,16 @@ class GraphClassifier(ClassifierMixin, GraphEstimator):
             chosen[unknown] = None
         return chosen
 
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:  # noqa: N803
+        """Accuracy, as of scikit-learn.
+
+        Raises:
+            DataError: Naming rows that cannot be read, which have no prediction.
+        """
+        self._require_readable(X)
+        found: float = super().score(X, y, sample_weight)
+        return found
+
     def _read_labels(self, y: Any) -> dict[str, Any]:
         values = np.asarray(y)
         self.multilabel_ = values.ndim == 2 and values.shape[1] > 1
@@ -263,6 +293,12 @@ class GraphClassifier(ClassifierMixin, GraphEstimator):
             self.classes_ = np.arange(values.shape[1])
             return {"labels": torch.from_numpy(values), "kind": "binary"}
         values = column_or_1d(values, warn=True)
+        unknown = [i for i, value in enumerate(values) if value is None or value != value]
+        if unknown:
+            raise DataError(
+                f"`y` has no label in {len(unknown)} rows, the first of them {unknown[0]}; leave "
+                "them out"
+            )
         check_classification_targets(values)
         self.classes_, codes = np.unique(values, return_inverse=True)
         if len(self.classes_) < 2:
@@ -296,6 +332,16 @@ class GraphRegressor(RegressorMixin, GraphEstimator):
         """
         found = self._outputs(X)
         return found[:, 0] if self.one_column_ else found
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:  # noqa: N803
+        """Coefficient of determination, as of scikit-learn.
+
+        Raises:
+            DataError: Naming rows that cannot be read, which have no prediction.
+        """
+        self._require_readable(X)
+        found: float = super().score(X, y, sample_weight)
+        return found
 
     def _read_labels(self, y: Any) -> dict[str, Any]:
         if y is None:

@@ -18,7 +18,7 @@ from gtl.data.dataset import Dataset
 from gtl.data.properties import with_properties
 from gtl.errors import ConfigError, DataError
 from gtl.graph import Graph
-from gtl.metrics import score, score_by_ogb, scores_by_column
+from gtl.metrics import check_metric, score, score_by_ogb, scores_by_column
 from gtl.roles import Encoder
 from gtl.run_kinds import kind_of, load_run
 from gtl.train.device import module_device
@@ -85,6 +85,8 @@ def evaluate(
     if isinstance(model, Ranker):
         return model.evaluate(dataset, split, metrics, batch_size)
     aligned = _aligned(model, dataset)
+    for name in metrics:
+        check_metric(name, dataset.kind)
     index = dataset.items(split)
     raw = raw_outputs(model, dataset, index, fan_out=fan_out, batch_size=batch_size)
     outputs = (raw if aligned.columns is None else raw[:, aligned.columns]).double().numpy()

@@ -89,7 +89,10 @@ class LabelNames:
                 that the model does not know.
         """
         if dataset.labels is None:
-            raise DataError(f"{dataset.spec} has no labels to evaluate against; use predict")
+            raise DataError(
+                f"{dataset.spec} has no labels to evaluate against; name the target column "
+                "(target=..., --data.target), or use predict"
+            )
         if self.kind == "multiclass":
             return self._classes(dataset)
         if dataset.kind == self.kind:

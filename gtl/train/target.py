@@ -168,5 +168,5 @@ def _require_defined_metric(dataset: Dataset) -> None:
     except DataError as error:
         raise DataError(
             f"{dataset.spec}: no epoch could be chosen on the validation split, since {error}; "
-            "use another seed, another split or another metric"
+            "use another metric or split, or check the labels"
         ) from error

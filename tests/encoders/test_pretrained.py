@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+import gtl
 from gtl.catalog import ENCODERS
 from gtl.encoders import GAT, GCN, GIN, SAGE, load_pretrained
 from gtl.encoders.pretrained import OGB, PRETRAIN_GNNS, ogb_to_pretrain_gnns
@@ -268,6 +269,12 @@ def test_a_file_that_is_not_there_or_of_another_kind_is_refused(
         load_pretrained(gin_file, kind="gcn")
     with pytest.raises(CheckpointError, match="of kind gat"):
         load_pretrained(gin_file, kind="gat")
+
+
+def test_an_encoder_of_gtl_is_not_read_by_its_path() -> None:
+    path = Path(gtl.__file__).parent / "pretrained" / "molecules.safetensors"
+    with pytest.raises(CheckpointError, match="give an encoder that comes with gtl by its name"):
+        load_pretrained(path)
 
 
 def test_unknown_options_are_refused(gin_file: Path) -> None:

@@ -125,5 +125,7 @@ def test_wrong_options_are_named(encoder, molecules, options, error, message) ->
 
 
 def test_rows_of_which_none_can_be_read_are_refused(encoder) -> None:
-    with pytest.raises(DataError, match="none of the first of 2 rows can be read"):
+    with pytest.raises(DataError, match=r"none of the first 2 rows can be read: row 0 \("):
         MoleculeEmbedding(encoder).fit(["", None])
+    with pytest.raises(DataError, match="0 rows can be read: there is no row"):
+        MoleculeEmbedding(encoder).fit([])

@@ -142,6 +142,9 @@ def test_unreadable_rows_are_refused_or_left_out(molecules) -> None:
     assert np.isnan(model.predict_proba(rows)[[0, -1]]).all()
     numbers = GraphRegressor(SMALL, epochs=1, on_invalid="nan").fit(molecules, lengths(molecules))
     assert np.isnan(numbers.predict(["", None])).all()
+    for fitted, y in ((model, labels), (numbers, np.zeros(len(rows)))):
+        with pytest.raises(DataError, match=r"row 0 \('' is empty\).*leave out rows"):
+            fitted.score(rows, y)
 
 
 def test_instances_stay_as_they_were_and_a_seed_repeats_a_fit(encoder, molecules) -> None:
@@ -180,6 +183,7 @@ def test_every_option_but_the_estimators_own_is_one_of_finetune() -> None:
         ({"validation_fraction": 1.0}, "`validation_fraction` is 1.0"),
         ({"on_invalid": "skip"}, "`on_invalid` is 'skip'"),
         ({"epochs": 3, "options": {"epochs": 4}}, "`options` repeats epochs"),
+        ({"options": {"patiense": 4}}, "`options` has 'patiense'; did you mean 'patience'"),
     ],
 )
 def test_wrong_options_are_named(options, message, molecules) -> None:
@@ -192,15 +196,24 @@ def test_labels_that_do_not_fit_are_refused(molecules) -> None:
         GraphRegressor(SMALL).fit(molecules, [1.0, 2.0])
     with pytest.raises(DataError, match=r"`y` has 1 class \(a\)"):
         GraphClassifier(SMALL).fit(molecules, ["a"] * 20)
+    with pytest.raises(DataError, match="`y` has no label in 10 rows, the first of them 1"):
+        GraphClassifier(SMALL).fit(molecules, ["a", None] * 10)
     with pytest.raises(NotFittedError):
         GraphRegressor(SMALL).predict(molecules)
+
+
+def test_a_metric_that_is_none_of_such_labels_is_refused(molecules) -> None:
+    with pytest.raises(DataError, match=r"rocauc needs labels 0 and 1.*use one of: rmse"):
+        GraphRegressor(SMALL, metric="rocauc").fit(molecules, lengths(molecules))
+    with pytest.raises(DataError, match="rmse is a metric of values, and labels are 0 and 1"):
+        GraphClassifier(SMALL, metric="rmse").fit(molecules, NAMES)
 
 
 def test_further_arguments_of_finetune_are_passed_on(molecules) -> None:
     options = {"optimizer": "sgd", "class_weights": "balanced"}
     model = GraphClassifier(SMALL, epochs=1, options=options).fit(molecules, NAMES)
     assert model.model_.target.class_weights == "balanced"
-    with pytest.raises(TypeError, match="nonsense"):
+    with pytest.raises(ConfigError, match="`options` has 'nonsense'"):
         GraphClassifier(SMALL, options={"nonsense": 1}).fit(molecules, NAMES)
 
 

@@ -19,6 +19,7 @@ from gtl.data.properties import with_properties
 from gtl.data.readers.label_columns import Labels, read_labels
 from gtl.data.readers.molecule_split import COMPUTED, MoleculeSplit
 from gtl.data.readers.table import SMILES, Table, is_list, smiles_column_of, target_columns
+from gtl.data.same_molecules import warn_of_copies
 from gtl.data.text_file import TextFile
 from gtl.data.workers import in_order
 from gtl.errors import ConfigError, DataError
@@ -122,6 +123,7 @@ def load_smiles(
         parts = how.of(molecules.names, molecules.graphs, values, one_of_classes, seed, str(file))
     else:
         parts = _renumber(parts, kept, rows)
+        warn_of_copies(molecules.names, molecules.graphs, parts, str(file))
     data = Dataset(
         f"smiles:{name}",
         molecules.graphs,

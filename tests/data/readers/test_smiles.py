@@ -197,6 +197,13 @@ def test_copies_of_a_molecule_are_in_one_part_of_a_random_split(csv, options, ca
     assert "40 of 80 items repeat a molecule and are in the same part" in caplog.text
 
 
+@pytest.mark.parametrize(("again", "count"), [("OCC", 1), ("CCCO", 0)])
+def test_copies_of_a_molecule_in_two_parts_of_a_given_split_are_told(csv, again, count, caplog):
+    table = f"smiles,y,part\nCCO,1,train\nOCC,2,train\nC,3,valid\n{again},4,test\n"
+    load(csv(table), target="y", split="part")
+    assert ("1 molecules are in several parts of the split" in caplog.text) == bool(count)
+
+
 def test_without_copies_a_random_split_is_that_of_the_items(csv, caplog):
     with caplog.at_level(logging.INFO):
         data = load(csv(table_of(CHAINS + ETHERS)), target="y", seed=3)
