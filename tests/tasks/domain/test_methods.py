@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from gtl.errors import ConfigError
 from gtl.roles import Batch
 from gtl.tasks.domain.classes import class_probabilities, label_losses
 from gtl.tasks.domain.dsn import difference_losses
@@ -211,6 +212,12 @@ def test_the_losses_of_both_domains(domains, train, view, losses):
     chosen = p.gather(1, labels.unsqueeze(1)).squeeze(1)
     source, target = -3 * chosen[:5].log(), -(1 - chosen[5:]).log()
     torch.testing.assert_close(each.mean(), source.mean() + target.mean())
+
+
+def test_one_class_is_refused_by_mdd(train):
+    with pytest.raises(ConfigError, match="the target has 1 class; give labels of two"):
+        train("mdd", outputs=1)
+    train("mdd", kind="binary", outputs=1)  # which are two
 
 
 def test_extreme_scores_have_finite_shares():
