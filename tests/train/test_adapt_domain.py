@@ -157,13 +157,14 @@ def test_a_stage_alone_starts_from_the_encoder_that_is_given(domains):
     assert same(found.model.encoder.base, run.encoder)
 
 
-def test_the_quantizer_of_the_first_stage_goes_on_in_the_second(domains):
+def test_the_quantizer_of_the_first_stage_goes_on_in_the_second(domains, tmp_path):
     from gtl.train.domain_recipe import on_target
 
     source, target = domains
     parts = domains_of(source, target)
-    run = gtl.pretrain(SMALL, parts.corpus, QUICK["task"], epochs=1)
+    run = gtl.pretrain(SMALL, parts.corpus, QUICK["task"], epochs=1, out=tmp_path / "run")
     task = on_target(run, QUICK["task"], parts)
+    assert same(on_target(str(tmp_path / "run"), QUICK["task"], parts), task)
     assert same(task, run.tasks["random_quantizer"]) and task is not run.tasks["random_quantizer"]
     assert task.data is parts.unlabeled
     fresh = on_target(run, {"name": "random_quantizer", "codes": 9}, parts)
