@@ -70,11 +70,12 @@ def outputs_on(model: Model, domains: Domains) -> tuple[Outputs, Tensor]:
     assert source.labels is not None
     labels, here = source.labels[valid], scores[: len(valid)]
     kind = str(model.target.kind)
+    known = labels >= 0 if kind == "multiclass" else ~labels.isnan().all(1)
     outputs = Outputs(
         kind,
         oriented(source.metric, labels, here),
-        item_losses(kind, here, labels, model),
-        vectors[: len(valid)],
+        item_losses(kind, here, labels, model)[known],
+        vectors[: len(valid)][known],
         vectors[len(valid) :],
         of_target,
         guess,
