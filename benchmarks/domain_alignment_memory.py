@@ -123,11 +123,11 @@ def plain_mmd(x: torch.Tensor, y: torch.Tensor) -> Callable[[], None]:
 
 
 def wdgrl(x: torch.Tensor, y: torch.Tensor) -> Callable[[], None]:
-    """A step of WDGRL: the encoder's losses and gradient, then the critic's five steps."""
+    """A step of WDGRL: five critic steps, then the losses of the encoder and their gradient."""
     graphs = [Graph(NONE, NONE, len(rows), rows, seeds=torch.arange(len(rows))) for rows in (x, y)]
     source = graphs[0].replace(y=torch.zeros(len(x), dtype=torch.int64))
     schema = Schema.of(source)
-    encoder, task = SmallEncoder(schema, WIDTH), WDGRL()
+    encoder, task = SmallEncoder(schema, WIDTH), WDGRL(steps=5)
     target = Supervised(kind="multiclass", outputs=2)
     for part in (target, task):
         part.setup(schema, WIDTH)

@@ -86,18 +86,14 @@ def without_trace(
         frozen: Whether batch norms, too, are in eval mode.
     """
     buffers = {name: value.clone() for name, value in module.named_buffers()}
-    with _without_dropout(module, frozen):
+    with without_dropout(module, frozen):
         found: Tensor = functional_call(module, {**buffers, **(values or {})}, inputs)
     return found
 
 
-def _key(name: str) -> str:
-    return name.replace(".", "/")  # names of buffers have no dots
-
-
 @contextmanager
-def _without_dropout(module: nn.Module, frozen: bool) -> Iterator[None]:
-    """Put everything, or everything but batch norms, in eval mode for a while."""
+def without_dropout(module: nn.Module, frozen: bool) -> Iterator[None]:
+    """Put everything (``frozen``), or everything but batch norms, in eval mode for a while."""
     modes = {part: part.training for part in module.modules()}
     for part in modes:
         if frozen or not isinstance(part, nn.modules.batchnorm._BatchNorm):
@@ -107,3 +103,7 @@ def _without_dropout(module: nn.Module, frozen: bool) -> Iterator[None]:
     finally:
         for part, mode in modes.items():
             part.training = mode
+
+
+def _key(name: str) -> str:
+    return name.replace(".", "/")  # names of buffers have no dots

@@ -216,7 +216,7 @@ def adapt_domain(
                 "method": method,
                 "unlabeled": {
                     "spec": domains.unlabeled.spec,
-                    "items": len(domains.unlabeled),
+                    "items": len(domains.items),
                     "test_inputs": domains.test_inputs,
                 },
             }

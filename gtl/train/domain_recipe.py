@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from gtl.catalog import TASKS
+from gtl.catalog import ENCODERS, TASKS
 from gtl.data.dataset import Dataset
 from gtl.roles import Task
 from gtl.tasks.self_supervised.random_quantizer import RandomQuantizer
@@ -99,12 +101,19 @@ def on_target(stage: Any, task: Any, domains: Domains) -> Task:
         ConfigError: If its codebooks collapse on graphs of the target.
     """
     built: Task = copy.deepcopy(TASKS.build(task))
-    known = stage.tasks.get(TASKS.name_of(built)) if isinstance(stage, Run) else None
+    known = _tasks_of(stage).get(TASKS.name_of(built))
     if known is not None and TASKS.spec(known) == TASKS.spec(built):
         built = copy.deepcopy(known)
         if isinstance(built, RandomQuantizer):
             built.require_spread(sample_of(domains.unlabeled))
     return built.on(domains.unlabeled)
+
+
+def _tasks_of(stage: Any) -> Mapping[str, Task]:
+    """Tasks that were trained with the encoder of a stage, or of a run folder."""
+    if isinstance(stage, (str, Path)) and str(stage) not in ENCODERS.names():
+        stage = Run.load(stage) if Path(stage).is_dir() else stage
+    return stage.tasks if isinstance(stage, Run) else {}
 
 
 def head_of(stage: Any, domains: Domains, plan: Plan) -> Any:

@@ -66,15 +66,16 @@ def outputs_on(model: Model, domains: Domains) -> tuple[Outputs, Tensor]:
     valid, train = source.split["valid"], source.split["train"]
     train = train[torch.linspace(0, len(train) - 1, min(len(train), _MOST_TRAINING)).long()]
     vectors, scores = vectors_and_scores(model, source, torch.cat([valid, train]))
-    of_target, guess = vectors_and_scores(model, target, target.items("all"))
+    of_target, guess = vectors_and_scores(model, target, domains.items)
     assert source.labels is not None
     labels, here = source.labels[valid], scores[: len(valid)]
     kind = str(model.target.kind)
+    known = labels >= 0 if kind == "multiclass" else ~labels.isnan().all(1)
     outputs = Outputs(
         kind,
         oriented(source.metric, labels, here),
-        item_losses(kind, here, labels, model),
-        vectors[: len(valid)],
+        item_losses(kind, here, labels, model)[known],
+        vectors[: len(valid)][known],
         vectors[len(valid) :],
         of_target,
         guess,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from gtl.data.dataset import Dataset
 from gtl.errors import ConfigError, DataError
@@ -14,6 +15,8 @@ from gtl.graph import Graph, Schema
 from gtl.graph.pack import PackedGraphs
 from gtl.train.domain_features import common_features
 from gtl.train.resolve import as_dataset
+from gtl.train.seen_inputs import has_test_inputs
+from gtl.train.unlabeled import of_labeled_types
 
 
 @dataclass(frozen=True)
@@ -24,9 +27,10 @@ class Domains:
         source: Labeled data of the source domain.
         target: Data of the target domain, with few labels or none.
         corpus: Graphs without labels to pre-train on.
-        unlabeled: Graphs without labels of the target domain.
+        unlabeled: Graphs without labels of the target domain. Of a typed graph the split ``train``
+            has the nodes of types that have labels.
         schema: What the graphs of all of them fit.
-        test_inputs: Whether graphs of test items, or the graph they lie in, are in
+        test_inputs: Whether test items of the target, or the graph that test links lie in, are in
             :attr:`unlabeled`.
     """
 
@@ -36,6 +40,11 @@ class Domains:
     unlabeled: Dataset
     schema: Schema
     test_inputs: bool
+
+    @property
+    def items(self) -> Tensor:
+        """Items of :attr:`unlabeled` that are compared with those of the source, ``(u,)``."""
+        return self.unlabeled.split.get("train", self.unlabeled.items("all"))
 
     def to_json(self) -> dict[str, Any]:
         """What ``config.json`` holds of the data beside the target; ``None`` for derived data."""
@@ -83,6 +92,7 @@ def domains_of(
     source, target = common_features(source, target, names, project, context)
     unlabeled = target if changed and all_inputs else unlabeled
     own = _unlabeled_part(target) if unlabeled is None else without_labels(as_dataset(unlabeled))
+    own = _with_labeled_types(own, source if "train" in source.split else target)
     sides = {"source": source, "target": target, "unlabeled": own}
     schema = _common_schema({**sides, **({} if corpus is None else {"corpus": as_dataset(corpus)})})
     if unlabeled is None:
@@ -92,8 +102,10 @@ def domains_of(
         broad = _named(broad, "corpus", target)
     else:
         broad = without_labels(as_dataset(corpus))
-    seen = target.level != "graph" if unlabeled is None else own.spec == target.spec
-    return Domains(source, target, broad, own, schema, seen)
+    found = Domains(source, target, broad, own, schema, False)
+    left_out = unlabeled is None and target.level == "graph"
+    seen = not left_out and has_test_inputs(target, own, found.items)
+    return replace(found, test_inputs=seen)
 
 
 def without_labels(data: Dataset) -> Dataset:
@@ -124,6 +136,14 @@ def _unlabeled_part(data: Dataset) -> Dataset:
         )
     graphs = data.graphs.subset(free.nonzero().flatten())
     return Dataset(data.spec, graphs=graphs, options=data.options, root=data.root)
+
+
+def _with_labeled_types(data: Dataset, labeled: Dataset) -> Dataset:
+    """The data; of a typed graph with a split ``train`` of the nodes whose types have labels."""
+    if "train" not in labeled.split:
+        return data
+    items = of_labeled_types(data, labeled).nonzero().flatten()
+    return data if len(items) == len(data) else replace(data, split={"train": items})
 
 
 def joined(source: Dataset, target: Dataset, schema: Schema) -> Dataset:
@@ -170,7 +190,9 @@ def _joined(one: Dataset, other: Dataset, schema: Schema) -> Dataset:
 
 
 def _named(data: Dataset, name: str, target: Dataset) -> Dataset:
-    return Dataset(_derived(name, target), data.graphs, data.graph, level=data.level)
+    return Dataset(
+        _derived(name, target), data.graphs, data.graph, level=data.level, split=data.split
+    )
 
 
 def _derived(name: str, target: Dataset) -> str:

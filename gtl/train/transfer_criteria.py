@@ -26,7 +26,7 @@ class Outputs:
     Attributes:
         kind: ``"binary"``, ``"multiclass"`` or ``"regression"``.
         source_metric: Metric on validation items of the source, larger is better.
-        source_losses: Loss of each of these, ``(v,)``.
+        source_losses: Loss of each of these that has a label, ``(v,)``.
         source_vectors: Their vectors, ``(v, h)``.
         training_vectors: Vectors of training items of the source, ``(s, h)``.
         target_vectors: Vectors of the target's items, ``(u, h)``.

@@ -17,6 +17,7 @@ from gtl.data.loading import load
 from gtl.data.properties import with_properties
 from gtl.errors import ConfigError, DataError
 from gtl.train.resolve import as_dataset, several
+from gtl.train.seen_inputs import has_test_inputs
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,8 @@ class Unlabeled:
     Attributes:
         data: They are its split ``train``; it has no labels.
         given: What the user gave, as JSON values; ``None`` for items of the target's own data.
-        test_inputs: Whether items of the target's test split are among them.
+        test_inputs: Whether items of the target's test split are among them, also among those that
+            were given.
     """
 
     data: Dataset
@@ -39,12 +41,12 @@ class Unlabeled:
         return len(self.data.split["train"])
 
     def config(self) -> dict[str, Any]:
-        """What ``config.json`` holds."""
+        """What ``config.json`` holds; ``test_inputs`` is the argument of that name."""
         checksum = None if self.given is None else self.data.checksum(labels=False)
         return {
             "unlabeled": self.given,
             "unlabeled_checksum": checksum,
-            "test_inputs": self.test_inputs,
+            "test_inputs": self.given is None and self.test_inputs,
         }
 
     def findings(self) -> dict[str, Any]:
@@ -128,16 +130,30 @@ def unlabeled_items(dataset: Dataset, test_inputs: bool) -> Tensor:
     unknown = labels.isnan().all(1) if labels.is_floating_point() else labels < 0
     if not test_inputs and "test" in dataset.split:
         unknown[dataset.split["test"]] = False
-    return ((~used | unknown) & _of_labeled_types(dataset)).nonzero().flatten()
+    return ((~used | unknown) & of_labeled_types(dataset, dataset)).nonzero().flatten()
 
 
-def _of_labeled_types(dataset: Dataset) -> Tensor:
-    """Which items may have a label at all: of a typed graph, nodes of a type that has some."""
-    assert dataset.labels is not None
-    types = None if dataset.graph is None else dataset.graph.node_type
-    if types is None:
-        return torch.ones(len(dataset), dtype=torch.bool)
-    return torch.isin(types, types[dataset.split["train"]].unique())
+def of_labeled_types(data: Dataset, labeled: Dataset) -> Tensor:
+    """Which items may have a label: of a typed graph, nodes of the types that have some, ``(n,)``.
+
+    Args:
+        data: The items.
+        labeled: The same data or others; their training split has labels.
+
+    Raises:
+        DataError: If no node is of such a type.
+    """
+    types, known = (None if d.graph is None else d.graph.node_type for d in (data, labeled))
+    if types is None or known is None or labeled.level != "node":
+        return torch.ones(len(data), dtype=torch.bool)
+    chosen = known[labeled.split["train"]].unique()
+    found = torch.isin(types, chosen)
+    if not bool(found.any()):
+        raise DataError(
+            f"no node of {data.spec} is of a type that has labels in {labeled.spec}, which are "
+            f"the types {chosen.tolist()}; give a graph that has nodes of these types"
+        )
+    return found
 
 
 def _given(
@@ -161,9 +177,11 @@ def _given(
     except DataError as error:
         raise DataError(f"`unlabeled` does not fit the target: {error}") from error
     items = data.split.get("train")
-    items = data.items("all") if items is None or not len(items) else items
+    if items is None or not len(items):
+        items = of_labeled_types(data, dataset).nonzero().flatten()
+    seen = has_test_inputs(dataset, data, items)
     data = with_properties(replace(data, labels=None, split={"train": items}), properties)
-    return Unlabeled(data, {"spec": data.spec, **data.options}, False)
+    return Unlabeled(data, {"spec": data.spec, **data.options}, seen)
 
 
 def _read(unlabeled: Any, dataset: Dataset) -> Dataset:

@@ -157,13 +157,14 @@ def test_a_stage_alone_starts_from_the_encoder_that_is_given(domains):
     assert same(found.model.encoder.base, run.encoder)
 
 
-def test_the_quantizer_of_the_first_stage_goes_on_in_the_second(domains):
+def test_the_quantizer_of_the_first_stage_goes_on_in_the_second(domains, tmp_path):
     from gtl.train.domain_recipe import on_target
 
     source, target = domains
     parts = domains_of(source, target)
-    run = gtl.pretrain(SMALL, parts.corpus, QUICK["task"], epochs=1)
+    run = gtl.pretrain(SMALL, parts.corpus, QUICK["task"], epochs=1, out=tmp_path / "run")
     task = on_target(run, QUICK["task"], parts)
+    assert same(on_target(str(tmp_path / "run"), QUICK["task"], parts), task)
     assert same(task, run.tasks["random_quantizer"]) and task is not run.tasks["random_quantizer"]
     assert task.data is parts.unlabeled
     fresh = on_target(run, {"name": "random_quantizer", "codes": 9}, parts)
@@ -233,6 +234,27 @@ def test_test_inputs_are_learned_from_only_where_that_is_asked_for(domains):
     assert parts.unlabeled.labels is None and seen.unlabeled.labels is None
     nodes = domains_of(graph_of_groups(0, 30), graph_of_groups(1, 30))
     assert nodes.test_inputs and len(nodes.corpus) == 480
+
+
+def test_test_inputs_are_known_by_their_content_and_not_by_a_name(domains):
+    source, target = (replace(data, spec="memory") for data in domains)
+    other = gtl.Dataset("memory", rings(9).graphs.subset(torch.tensor([1])))
+    copy = target.graphs.subset(target.split["test"][:1])
+    both = PackedGraphs.pack([other.graphs[0], copy[0]], target.schema)
+    whole = gtl.Dataset("renamed", target.graphs)
+    train = gtl.Dataset("memory", target.graphs.subset(target.split["train"][:1]))
+    given = {"other": other, "train": train, "copy": gtl.Dataset("c", copy), "whole": whole}
+    found = {
+        name: domains_of(source, target, unlabeled=replace(data, labels=None, split={})).test_inputs
+        for name, data in {**given, "both": gtl.Dataset("memory", both)}.items()
+    }
+    assert found == {"other": False, "train": False, "copy": True, "whole": True, "both": True}
+    one, two = graph_of_groups(0, 30), graph_of_groups(1, 30)
+    graph = two.graph
+    for moved, expected in ((graph.x.clone(), True), (graph.x + 1, False)):
+        same = gtl.Dataset("memory", graph=graph.replace(x=moved), level="node")
+        assert domains_of(one, two, unlabeled=same).test_inputs is expected
+    assert not domains_of(one, replace(two, split={"train": two.split["train"]})).test_inputs
 
 
 def test_test_labels_change_nothing(domains):

@@ -15,6 +15,9 @@ from gtl.errors import CheckpointError, ConfigError, DataError, GtlWarning
 from gtl.graph import Columns, Graph, Schema
 from gtl.graph.pack import PackedGraphs
 from gtl.train.domain_alignment import ALIGNMENTS
+from gtl.train.domain_validation import outputs_on
+from gtl.train.domains import domains_of
+from gtl.train.transfer_criteria import values_of
 
 GCN = {"name": "gcn", "width": 8, "depth": 2, "norm": None}
 QUICK = {"method": "dann", "epochs": 3, "seed": 3}
@@ -101,6 +104,19 @@ def test_source_and_alignment_are_trained_and_described(domains, tmp_path):
     opened = gtl.load_run(tmp_path / "a")
     assert str(opened) == text and same(opened.model, found.model)
     assert torch.equal(gtl.predict(opened, target), gtl.predict(found, target))
+
+
+def test_items_without_a_label_are_no_validation_items(domains):
+    source, target = domains
+    labels, valid = source.labels.clone(), source.split["valid"]
+    labels[valid[::2]] = -1
+    fewer = replace(source, split={**source.split, "valid": valid[1::2]})
+    model = gtl.finetune(GCN, source, epochs=1)
+    found = [
+        values_of(outputs_on(model, domains_of(data, target))[0])
+        for data in (replace(source, labels=labels), fewer)
+    ]
+    assert found[0] == pytest.approx(found[1])
 
 
 def test_the_picture_of_both_domains_is_in_the_folder(domains, tmp_path):

@@ -24,7 +24,7 @@ ACTING = {
     "cdan": {},
     "adda": {"after": 0.3, "lr": 1e-2, "steps": 5},
     "mcd": {"num_k": 1},
-    "wdgrl": {"lr": 1e-2},
+    "wdgrl": {},
     "mdd": {"strength": 1.0, "margin": 1.0, "alpha": None},
     "dsn": {"likeness": 1.0},
     "mk_mmd": {},

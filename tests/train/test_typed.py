@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,11 +12,15 @@ import gtl
 from gtl.catalog import ENCODERS as BUILDERS
 from gtl.catalog import TASKS
 from gtl.data.dataset import Dataset
+from gtl.errors import DataError
 from gtl.graph import Graph
 from gtl.graph.heterogeneous import EdgesOfType, NodesOfType, join
 from gtl.roles import Batch
 from gtl.tasks import Supervised
+from gtl.train.domain_validation import outputs_on
+from gtl.train.domains import domains_of
 from gtl.train.step import TaskModel
+from gtl.train.unlabeled import find_unlabeled
 
 ENCODERS = {
     "rgcn": {"name": "rgcn", "width": 8, "depth": 2},
@@ -80,6 +85,23 @@ def test_a_view_has_the_types_of_what_it_was_made_of(name: str, library: Dataset
     columns = torch.tensor([[1] * 7 + [0] * 3, [0] * 7 + [1] * 3, [0] * 10])
     assert view.x is not None
     assert not view.x[columns[view.node_type] == 0].any()
+
+
+def test_items_of_other_types_are_no_target_items(library: Dataset) -> None:
+    bare = replace(library, spec="test:bare", labels=None, split={})
+    domains = domains_of(library, library)
+    assert domains.items.tolist() == list(range(31)) and domains.test_inputs
+    assert domains_of(library, library, unlabeled=bare).items.tolist() == list(range(31))
+    found = find_unlabeled(library, "pseudo_label", bare, None)
+    assert found.data.items("train").tolist() == list(range(31))
+    model = gtl.finetune(ENCODERS["rgcn"], library, epochs=1)
+    outputs, scores = outputs_on(model, domains)
+    assert len(outputs.target_vectors) == len(scores) == 31
+    types = library.graph.node_type
+    authors = replace(library, labels=types, split={"train": (types == 1).nonzero().flatten()})
+    papers = replace(bare, graph=library.graph.replace(node_type=torch.zeros_like(types)))
+    with pytest.raises(DataError, match=r"no node of test:bare is of a type .* types \[1\]"):
+        domains_of(authors, library, unlabeled=papers)
 
 
 @pytest.mark.parametrize("encoder", ENCODERS)

@@ -138,6 +138,21 @@ def test_a_corpus_of_its_own_is_used(few):
     assert same_weights(one, two)
 
 
+def test_test_items_among_those_that_were_given_are_told(few, nodes):
+    def seen(target, data, **more):
+        data = replace(data, spec="renamed", labels=None, **{"split": {}, **more})
+        return find_unlabeled(target, "pseudo_label", data, None)
+
+    for target in (few, nodes):
+        known = seen(target, target)
+        assert known.test_inputs and known.findings()["test_inputs"]
+        assert known.config()["test_inputs"] is False  # the argument, which was not given
+        train = seen(target, target, split={"train": target.split["train"]})
+        assert not train.test_inputs
+    other = nodes.graph.replace(x=nodes.graph.x + 1)
+    assert not seen(nodes, replace(nodes, graph=other)).test_inputs
+
+
 # -- training ------------------------------------------------------------------------------------
 
 

@@ -19,6 +19,7 @@ from gtl.tasks.consistency.prototypes import Prototypes
 from gtl.tasks.consistency.source import Source
 from gtl.tasks.items import all_inputs, item_vectors, require_rates
 from gtl.tasks.model_task import ModelTask
+from gtl.tasks.slow_average import without_dropout
 
 DISTANCES = ("mse", "cosine", "kl")
 
@@ -38,7 +39,7 @@ class KnowledgeConsistency(ModelTask):
       prototypes.
 
     The source is the encoder as it was when the training began. Its vectors are computed in
-    :meth:`view`, in eval mode, and are constants of the loss.
+    :meth:`view` and are constants of the loss. Encoder and head of the source are in eval mode.
 
     The mean over the samples is the published loss, whose code divides by 10,000 for vectors of
     2,048 columns (``divisor=1e4``).
@@ -155,6 +156,7 @@ class KnowledgeConsistency(ModelTask):
     def _scores(self, vectors: Tensor) -> Tensor:
         """Scores of the source's classes or prototypes ``(b, k)``."""
         if self.head is not None:
-            scores: Tensor = self.head(vectors)
+            with without_dropout(self.head, frozen=True):
+                scores: Tensor = self.head(vectors)
             return scores
         return built(self, self.centers).logits(vectors)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from gtl.errors import ConfigError
 from gtl.roles import Batch, View
 from gtl.tasks.checks import require_positive
 from gtl.tasks.domain.critic import Adversary, reversed_gradient
@@ -37,7 +38,7 @@ class MDD(DomainTask):
         warmup: Steps over which the losses rise linearly to their full size.
 
     Raises:
-        ConfigError: If an option is out of range, or the target is a regression.
+        ConfigError: If an option is out of range, or the target is a regression or has one class.
     """
 
     reads_classes: ClassVar[bool] = True
@@ -57,7 +58,17 @@ class MDD(DomainTask):
         self.adversary = Adversary(strength, alpha, hidden, layers)
 
     def make(self, beside: Beside) -> None:
-        """Make the second classifier."""
+        """Make the second classifier.
+
+        Raises:
+            ConfigError: If there is one class, with which no classifier can disagree.
+        """
+        if beside.kind == "multiclass" and beside.outputs < 2:
+            raise ConfigError(
+                "MDD needs a class to disagree on, and the target has "
+                f"{beside.outputs} class; give labels of two classes or more, or use a task that "
+                "reads vectors alone, such as dann"
+            )
         self.adversary.make(beside.width, beside.outputs)
 
     def extras(self, batch: Batch, rng: torch.Generator) -> Mapping[str, Any]:

@@ -46,11 +46,15 @@ class OwnSteps(nn.Module):
 
     def forward(self, *inputs: Any) -> Any:
         """What the module gives."""
-        return self._at(self.weights())(*inputs)
+        return self.at(self.weights())(*inputs)
 
     def weights(self) -> dict[str, Tensor]:
         """Present weights by name."""
         return {name: self.get_buffer(_key(name)) for name in self.names}
+
+    def at(self, weights: dict[str, Tensor]) -> Callable[..., Any]:
+        """The module at other weights, by name."""
+        return lambda *inputs: functional_call(self._form[0], weights, inputs)
 
     def step(self, loss: Callable[[Callable[..., Any]], Tensor]) -> Tensor:
         """Take a step and give the loss before it, ``()``.
@@ -60,7 +64,7 @@ class OwnSteps(nn.Module):
         """
         with torch.enable_grad():
             leaves = {name: w.detach().requires_grad_() for name, w in self.weights().items()}
-            value = loss(self._at(leaves))
+            value = loss(self.at(leaves))
             found = torch.autograd.grad(value, list(leaves.values()), allow_unused=True)
         pairs = zip(leaves.values(), found)
         self._move([torch.zeros_like(w) if g is None else g for w, g in pairs])
@@ -81,9 +85,6 @@ class OwnSteps(nn.Module):
         for key in map(_key, self.names):
             first, second = (self.get_buffer(f"{name}:{key}") for name in ("first", "second"))
             yield self.get_buffer(key), first, second
-
-    def _at(self, weights: dict[str, Tensor]) -> Callable[..., Any]:
-        return lambda *inputs: functional_call(self._form[0], weights, inputs)
 
 
 def _key(name: str) -> str:

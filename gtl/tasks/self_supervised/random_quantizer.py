@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -56,6 +57,9 @@ class RandomQuantizer(Task):
         ConfigError: If an option is out of range.
     """
 
+    mean: Tensor
+    deviation: Tensor
+
     def __init__(
         self,
         rate: float = 0.3,
@@ -96,6 +100,9 @@ class RandomQuantizer(Task):
         own, incident = sum(self.features.outputs), sum(self._edge_categories)
         sizes = (self.codes, self.code_width)
         self.of_nodes = Quantizer(len(self.hops), own + incident, *sizes)
+        if self.features.columns.categories is None:
+            self.register_buffer("mean", torch.zeros(own))
+            self.register_buffer("deviation", torch.ones(own))
         self.predictor = nn.Linear(width, len(self.hops) * self.codes)
         if self.edges:
             floating = schema.edge is not None and schema.edge.categories is None
@@ -110,6 +117,9 @@ class RandomQuantizer(Task):
             ConfigError: If a codebook has a perplexity below a tenth of its codes.
         """
         built(self, self.of_nodes).observe(self.values_of(graph))
+        if "mean" in self._buffers:
+            own = self._own(graph)
+            self.mean.copy_(own.mean(0)), self.deviation.copy_(own.std(0, correction=0))
         if self.of_edges is not None and graph.num_edges:
             self.of_edges.observe(self.edge_values_of(graph))
         self.require_spread(graph)
@@ -219,18 +229,26 @@ class RandomQuantizer(Task):
 
     def _hidden(self, x: Tensor, nodes: Tensor, graph: Graph, rng: torch.Generator) -> Tensor:
         """Features without those of the masked nodes."""
-        hidden, quantizer = x.clone(), built(self, self.of_nodes)
+        hidden = x.clone()
         if graph.node_type is not None and x.is_floating_point():
             hidden[nodes] = 0  # columns belong to types: noise would cross them
         elif x.is_floating_point():
-            noise = torch.randn(len(nodes), x.shape[1], generator=rng).to(quantizer.mean)
-            own = self.hops.index(min(self.hops))
-            parts = (quantizer.mean, quantizer.deviation)
-            mean, deviation = (part[own, : x.shape[1]] for part in parts)
-            hidden[nodes] = (mean + NOISE * deviation * noise).to(x.dtype)
+            noise = torch.randn(len(nodes), x.shape[1], generator=rng).to(self.mean)
+            hidden[nodes] = (self.mean + NOISE * self.deviation * noise).to(x.dtype)
         else:
             hidden[nodes] = built(self, self.features).mask(x)
         return hidden
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
+        """Load a state; older ones have mean and deviation of the codebooks alone."""
+        for name in {"mean", "deviation"} & {*self._buffers}:
+            known = state_dict.get(f"{prefix}of_nodes.{name}")
+            if f"{prefix}{name}" not in state_dict and known is not None:
+                own = known[self.hops.index(min(self.hops)), : len(self.mean)]
+                state_dict[f"{prefix}{name}"] = own
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
     def _without_features(self, graph: Graph, edges: Tensor) -> Graph:
         """The graph without the features of some edges: *masked*, or zeros if floating."""

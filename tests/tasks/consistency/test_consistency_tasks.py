@@ -305,6 +305,24 @@ def test_a_source_of_batch_norms_keeps_its_statistics():
     assert not torch.allclose(moving, before)  # the test can fail
 
 
+def test_the_head_of_the_source_has_no_dropout_and_keeps_its_statistics():
+    torch.manual_seed(3)
+    head = nn.Sequential(nn.BatchNorm1d(WIDTH), nn.Dropout(0.5), nn.Linear(WIDTH, 3))
+    source = SmallEncoder(SCHEMA, WIDTH)
+    task = KnowledgeConsistency("kl", threshold=1.0).against(source, head)
+    model = beside_target(task).train()
+    assert task.head.training  # the loop puts all tasks in training mode
+    state = {name: value.clone() for name, value in head.state_dict().items()}
+    views = [task.view(ring(), generator()) for _ in range(2)]
+    assert torch.equal(views[0].targets["entropy"], views[1].targets["entropy"])
+    found = [losses_of(model, views[0]) for _ in range(2)]
+    assert torch.equal(*found) and len(found[0]) == 12
+    found[0].mean().backward()
+    assert any(p.grad is not None and p.grad.any() for p in model.encoder.parameters())
+    assert all(torch.equal(value, state[name]) for name, value in head.state_dict().items())
+    assert head.training
+
+
 def test_prototypes_are_uncertain_between_clusters():
     left, right = torch.randn(20, 2) * 0.1, torch.randn(20, 2) * 0.1 + 5
     prototypes = Prototypes(2, 2)

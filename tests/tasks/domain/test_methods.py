@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from gtl.errors import ConfigError
 from gtl.roles import Batch
 from gtl.tasks.domain.classes import class_probabilities, label_losses
 from gtl.tasks.domain.dsn import difference_losses
@@ -16,6 +17,7 @@ from gtl.tasks.domain.mcd import discrepancy
 from gtl.tasks.domain.mdd import log_shares, predicted
 from gtl.tasks.domain.task import Domains
 from gtl.tasks.domain.wdgrl import gradient_penalty, points_between
+from gtl.train.step import Step
 
 
 def sides_of(model, view):
@@ -83,18 +85,37 @@ def test_the_mean_of_the_losses_is_the_estimate(domains, train, view, losses):
     torch.testing.assert_close(each.mean(), expected, check_dtype=False)
 
 
-def test_the_critic_moves_after_the_step_and_raises_its_objective(domains, train, view, losses):
+def test_the_critic_moves_before_the_losses_and_raises_its_objective(domains, train, view, losses):
+    """As in the box of the paper: the encoder's losses are those of the critic after its steps."""
     model = train({"name": "wdgrl", "steps": 40, "lr": 1e-2})
     task, batch = model.tasks["task"], domains()
     found = view(model, batch)
-    before, sides = float(losses(model, found).mean()), sides_of(model, found)
+    sides = sides_of(model, found)
+    before = float(task.critic(sides.source).mean() - task.critic(sides.target).mean())
     assert int(task.critic.count) == 0
-    task.after_step(model, 0.5)
+    estimate = losses(model, found).mean()
     assert int(task.critic.count) == 40
     after = task.critic(sides.source).mean() - task.critic(sides.target).mean()
     assert float(after) > before
+    torch.testing.assert_close(estimate, after, check_dtype=False)
     slopes = gradient_penalty(task.critic, torch.cat([sides.source, sides.target]))
-    assert float(slopes) < 0.2  # slopes near 1
+    assert float(slopes.detach()) < 0.2  # slopes near 1
+    task.after_step(model, 0.5)
+    assert int(task.critic.count) == 40
+
+
+def test_a_replay_has_the_critic_of_the_step_and_leaves_it_as_it_is(domains, train, view):
+    model = train({"name": "wdgrl", "steps": 3, "lr": 1e-1})
+    batch = domains()
+    views = {"supervised": model.target.view(Batch(batch.graph), None), "task": view(model, batch)}
+    step = Step(model, views, torch.optim.SGD(model.parameters(), 0.1), "supervised")
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    assert torch.equal(step.replay({})["task"], step.losses["task"])
+    model.tasks["task"].after_step(model, 0.5)
+    view(model, batch)
+    assert torch.equal(step.replay({})["task"], step.losses["task"])
+    kept = model.tasks["task"].critic.state_dict()
+    assert all(torch.equal(value, state[f"tasks.task.critic.{n}"]) for n, value in kept.items())
 
 
 def test_the_penalty_of_a_linear_critic_by_hand():
@@ -191,6 +212,12 @@ def test_the_losses_of_both_domains(domains, train, view, losses):
     chosen = p.gather(1, labels.unsqueeze(1)).squeeze(1)
     source, target = -3 * chosen[:5].log(), -(1 - chosen[5:]).log()
     torch.testing.assert_close(each.mean(), source.mean() + target.mean())
+
+
+def test_one_class_is_refused_by_mdd(train):
+    with pytest.raises(ConfigError, match="the target has 1 class; give labels of two"):
+        train("mdd", outputs=1)
+    train("mdd", kind="binary", outputs=1)  # which are two
 
 
 def test_extreme_scores_have_finite_shares():

@@ -116,6 +116,32 @@ def test_what_is_hidden_does_not_reach_the_encoder(span):
     assert not torch.equal(view.targets["codes"], other.targets["codes"])
 
 
+@pytest.mark.parametrize("hops", [(0, 2), (1, 2), (2,)])
+def test_the_noise_has_a_tenth_of_the_deviation_of_the_features(hops):
+    graph = points()
+    graph = graph.replace(x=graph.x * torch.tensor([1.0, 2, 3, 4, 5]) + 7)
+    task = ready(graph, hops=hops, rate=0.9, codes=16)
+    view = task.view(Batch(graph), rng())
+    hidden = view.graph.x[view.targets["nodes"]]
+    torch.testing.assert_close(
+        hidden.std(0) / graph.x.std(0), torch.full((5,), 0.1), atol=0.02, rtol=0
+    )
+    torch.testing.assert_close(hidden.mean(0), graph.x.mean(0), atol=0.1, rtol=0)
+
+
+@pytest.mark.parametrize("hops", [(0, 1), (1, 2)])
+def test_a_state_of_before_has_the_noise_of_the_smallest_hop(hops):
+    graph = points()
+    task = ready(graph, hops=hops, codes=16)
+    old = {n: v for n, v in task.state_dict().items() if n not in ("mean", "deviation")}
+    other = RandomQuantizer(hops=hops, codes=16)
+    other.setup(Schema.of(graph), WIDTH)
+    other.load_state_dict(old)
+    assert torch.equal(other.mean, task.of_nodes.mean[0])
+    assert torch.equal(other.deviation, task.of_nodes.deviation[0])
+    assert set(old) == set(task.state_dict()) - {"mean", "deviation"}
+
+
 def test_hidden_atoms_have_the_category_masked():
     data = gtl.Dataset.from_graphs(["CCO", "c1ccccc1N", "CC(=O)O", "CCCCN", "OCCO"] * 8)
     graph = data.batch(torch.arange(40))
