@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from gtl.checkpoint import read_json
+from gtl.reader_options import typed_options
+
 
 def compress(
     run: Path,
@@ -40,6 +43,10 @@ def compress(
             part["name"] if isinstance(part, Mapping) else str(part) for part in _parts(method)
         ]
         out = run.with_name(f"{run.name}-{'-'.join(names)}")
+    if isinstance(data, Mapping):
+        spec = data.get("spec") or read_json(run / "config.json").get("data")
+        options = {key: value for key, value in data.items() if key != "spec"}
+        data = {**data, **typed_options(str(spec), options)}
     how = {"method": method, "root": root, "seed": seed, "device": device}
     model = gtl.compress(run, data, **how, out=out, resume=resume)
     return f"{comparison(model.results)}\nrun folder: {out}"
