@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -471,6 +472,31 @@ def test_labels_of_several_columns_and_values_are_learned_too(shapes):
     assert gtl.federate("gin", data, adapter="film", **QUICK).results["test"] > 0
 
 
+def test_many_clients_without_a_value_are_told_of_in_one_line_each(shapes, caplog):
+    few = replace(shapes, split={part: items[:6] for part, items in shapes.split.items()})
+    how = {"clients": 15, "rounds": 2, "adapter": "film"}
+    found = gtl.federate({"name": "gin", "width": 4, "depth": 1}, few, **how).results
+    (idle, tests, last) = [record.message for record in caplog.records]
+    empty = sum(not count for count in found["clients"]["training_items"])
+    assert idle.startswith(f"{empty} of 15 clients have no labeled training item")
+    each = zip(found["clients"]["test_items"], found["clients"]["test"])
+    without = sum(count > 0 and value is None for count, value in each)
+    assert tests.startswith(f"rocauc is undefined on the test items of {without} of 15 clients")
+    assert last.endswith("so the last round is kept; use another metric, or fewer clients")
+    assert found["epoch"] == 1 and found["valid"] is None
+
+
+def test_where_all_clients_fail_nothing_was_trained(communities, failing, caplog):
+    def change(number, message, train):
+        raise MemoryError("too large a graph")
+
+    failing(change)
+    gtl.federate(SMALL, communities, **QUICK)
+    said = caplog.records[-1].message
+    assert said.startswith("nothing was trained: no round had enough usable replies (1)")
+    assert re.search(r"first failure: client \d failed: MemoryError: too large a graph$", said)
+
+
 # -- bad input -------------------------------------------------------------------------------------
 
 
@@ -485,6 +511,7 @@ def test_labels_of_several_columns_and_values_are_learned_too(shapes):
         ({"adapter": [], "share_head": "local"}, ConfigError, "nothing travels"),
         ({"minimum": 4}, ConfigError, "minimum"),
         ({"rounds": 0}, ConfigError, "rounds"),
+        ({"clients": 0}, ConfigError, "`clients` is 0"),
         ({"local_epochs": 0}, ConfigError, "local_epochs|epochs"),
     ],
 )

@@ -6,6 +6,7 @@ McMahan et al. 2017 (FedAvg); adapters in the place of whole models are those of
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ from gtl.report.federated_plot import plot_bytes
 from gtl.roles import Encoder
 from gtl.tasks import Supervised
 from gtl.train.defaults import training_settings, with_defaults
-from gtl.train.federated.division import divide
+from gtl.train.federated.division import divide, labeled_items
 from gtl.train.federated.federation import Federation
 from gtl.train.federated.flower import flower
 from gtl.train.federated.outcome import bounds_of, in_process, results_of
@@ -39,6 +40,8 @@ from gtl.train.step import TaskModel
 from gtl.train.target import check_labels, set_aside, target_task
 
 CLIENTS = 10
+
+log = logging.getLogger(__name__)
 
 
 def federate(
@@ -199,6 +202,13 @@ def prepared(session: Session, arguments: Mapping[str, Any]) -> Prepared:
     tuned = Model(base, target, LabelNames.of(data), fan_out)
     plan = _plan(arguments, isinstance(tuned.predictor.head, ClosedForm))
     parts = divide(data, arguments["partition"], plan.clients, plan.seed)
+    idle = sum(not len(labeled_items(part)) for part in parts.datasets)
+    if idle:
+        log.warning(
+            "%d of %d clients have no labeled training item and train nothing; lower `clients`, or "
+            "divide by another `partition`",
+            *(idle, plan.clients),
+        )
     assert tuned.labels is not None
     federation = Federation(model, parts, plan, settings, tuned.labels)
     if not federation.layout.shapes and plan.share_head != "statistics":
@@ -213,7 +223,9 @@ _OTHERS = ("epochs", "patience")  # settings of training that a federation has o
 
 
 def _plan(arguments: Mapping[str, Any], closed_form: bool) -> Plan:
-    number = arguments["clients"] or number_of_ids(arguments["partition"]) or CLIENTS
+    number = arguments["clients"]
+    if number is None:
+        number = number_of_ids(arguments["partition"]) or CLIENTS
     names = ("rounds", "strategy", "fraction", "drop_out", "minimum", "compress", "low_rank")
     chosen = {name: arguments[name] for name in (*names, "batch_norm", "seed")}
     shared = arguments["share_head"] or ("statistics" if closed_form else "average")

@@ -19,11 +19,12 @@ from torch import Tensor
 
 from gtl.catalog import WEIGHTINGS
 from gtl.data.dataset import Dataset
+from gtl.errors import DataError
 from gtl.heads.class_statistics import ClassStatistics
 from gtl.roles import Weighting
 from gtl.train.device import module_device
 from gtl.train.encoder_mode import EncoderMode
-from gtl.train.evaluate import value_on
+from gtl.train.evaluate import evaluate
 from gtl.train.federated.division import Parts, labeled_items
 from gtl.train.federated.plan import Plan
 from gtl.train.federated.proximal import Proximal
@@ -190,8 +191,11 @@ class Client:
         if not items or self.data.labels is None:
             return None, 0
         with self.federation.at(vector, own, statistics) as model:
-            found = value_on(model, self.data, part)
-        return found, items if found is not None else 0
+            try:
+                found = float(evaluate(model, self.data, part)[self.data.metric])
+            except DataError:  # of one class alone, say; `results_of` counts such clients
+                return None, 0
+        return found, items
 
     def measure(self, vector: np.ndarray) -> ClassStatistics:
         """Statistics of the classes of its training items, with the global parameters."""
