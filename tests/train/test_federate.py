@@ -138,6 +138,27 @@ def test_the_head_of_added_statistics_is_the_centralized_one_after_a_round(shape
         torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("head", ["prototype", {"name": "gaussian", "prior": "empirical"}])
+def test_of_one_binary_label_the_head_is_fitted_to_both_classes(shapes, tmp_path, head):
+    labels = shapes.labels.clone()
+    items = shapes.split["train"]
+    labels[items[:5]] = torch.nan
+    data = replace(shapes, labels=labels)
+    encoder = GIN(data.schema, width=8, depth=1)
+    how = {"clients": 3, "rounds": 1, "adapter": []}
+    model = gtl.federate(encoder, data, head=head, out=tmp_path / "run", **how)
+    assert model.results["failures"] == 0 and model.results["valid"] is not None
+    items = items[5:]
+    with torch.no_grad():
+        features = model.embed(data.batch(items))
+        central = gtl.catalog.HEADS.build(head, 8, 2).fit(features, labels[items, 0].long())
+        expected = central(features).log_softmax(1)
+        found = model.predictor.head(features)
+    torch.testing.assert_close(found[:, 0], expected[:, 1] - expected[:, 0], rtol=1e-3, atol=1e-3)
+    loaded = gtl.load_run(tmp_path / "run")
+    assert torch.equal(gtl.predict(loaded, data), gtl.predict(model, data))
+
+
 @pytest.mark.parametrize("partition", ["communities", {"name": "dirichlet", "alpha": 0.1}])
 def test_the_head_of_nodes_is_the_one_that_all_vectors_of_the_clients_give(communities, partition):
     """Clients have fewer edges than the whole graph, so the vectors are those that they have."""
@@ -520,6 +541,15 @@ def test_what_cannot_be_used_is_refused_before_anything_is_written(
 ):
     with pytest.raises(error, match=message):
         gtl.federate(SMALL, communities, out=tmp_path / "run", **{**QUICK, **how})
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("kind", "metric"), [("binary", "rocauc"), ("regression", "rmse")])
+def test_statistics_need_one_class_an_item(shapes, tmp_path, kind, metric):
+    several = torch.cat([shapes.labels, 1 - shapes.labels], 1)
+    data = replace(shapes, labels=several, kind=kind, metric=metric)
+    with pytest.raises(ConfigError, match=f"'gaussian' .* has 2 {kind} label columns.*'linear'"):
+        gtl.federate("gin", data, head="gaussian", out=tmp_path / "run", **QUICK)
     assert not (tmp_path / "run").exists()
 
 

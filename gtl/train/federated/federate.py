@@ -30,6 +30,7 @@ from gtl.train.federated.flower import flower
 from gtl.train.federated.outcome import bounds_of, in_process, results_of
 from gtl.train.federated.partitions import number_of_ids
 from gtl.train.federated.plan import Plan
+from gtl.train.federated.statistics_head import head_for
 from gtl.train.footprint import footprint
 from gtl.train.labels import LabelNames
 from gtl.train.model import TARGET, Model
@@ -102,7 +103,8 @@ def federate(
         properties: Properties of graphs for the head, as for :func:`gtl.finetune`; none by default.
         share_head: ``average``, ``local`` or ``statistics``: heads are averaged, stay with their
             clients, or are fitted to statistics of classes which clients send and which add up
-            exactly. The last is for heads with a closed form, and their default.
+            exactly. The last is for heads with a closed form, and their default; items have one
+            class each, or one binary label, whose head then has ``binary=True``.
         low_rank: ``freeze``, ``product`` or ``factors``, for the adapter ``lora``: one factor is
             frozen at a common start, products are averaged, or factors are, which is not exact.
         batch_norm: ``average``, ``frozen`` or ``local``: running statistics of batch norms are
@@ -196,7 +198,8 @@ def prepared(session: Session, arguments: Mapping[str, Any]) -> Prepared:
     settings = _settings(arguments, data.level, ENCODERS.name_of(encoder), fan_out)
     base: Encoder = session.adapted(encoder, arguments["adapter"])
     items: Tensor = set_aside(data, 0.0, session.rng).train
-    how = (arguments["head"], arguments["readout"], None, None, names)
+    head = head_for(arguments["head"], data, arguments["share_head"])
+    how = (head, arguments["readout"], None, None, names)
     target: Supervised = target_task(base, data, items, *how)
     model = session.placed(TaskModel(base, {TARGET: target}))
     tuned = Model(base, target, LabelNames.of(data), fan_out)

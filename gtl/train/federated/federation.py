@@ -28,6 +28,7 @@ from gtl.train.evaluate import evaluate
 from gtl.train.federated.division import Parts, labeled_items
 from gtl.train.federated.plan import Plan
 from gtl.train.federated.proximal import Proximal
+from gtl.train.federated.statistics_head import class_numbers
 from gtl.train.federated.travel import CENTERS, Codec, Layout, head_of, prepare, travelling
 from gtl.train.job import Job
 from gtl.train.labels import LabelNames
@@ -207,8 +208,8 @@ class Client:
             for chunk in items.split(len(items) if data.graph is not None else _CHUNK):
                 if len(chunk):
                     graph = data.batch(chunk, device)
-                    labels = graph.y
-                    total = total + head.measure(model.embed(graph), labels)
+                    assert graph.y is not None
+                    total = total + head.measure(model.embed(graph), class_numbers(graph.y))
         return total
 
     def _job(self, items: Tensor, rng: torch.Generator, mu: float) -> Job:
