@@ -57,7 +57,7 @@ def typed_options(spec: str, options: Mapping[str, Any]) -> dict[str, Any]:
     for name in set(texts) & set(options):
         _check_text(scheme, name, options[name], texts[name])
     parser = ArgumentParser(exit_on_error=False)
-    skip: set[str | int] = {"name", "root", "seed", *texts}
+    skip: set[str | int] = {"name", "root", *texts}
     names = parser.add_function_arguments(reader(scheme), skip=skip, fail_untyped=False)
     known = {name: value for name, value in options.items() if name in names}
     try:
@@ -87,6 +87,6 @@ def _check_text(scheme: str, name: str, value: Any, kind: str) -> None:
     for entry in value if several else [value]:
         if not isinstance(entry, str) and value is not None:
             raise ConfigError(
-                f"{scheme}: `{name}` has {entry!r}, a {type(entry).__name__}, expected text; put "
+                f"{scheme}: `{name}` has {entry!r} ({type(entry).__name__}), expected text; put "
                 f"quotes around it, or give it as --data.{name}"
             )

@@ -41,16 +41,30 @@ def test_columns_and_classes_may_be_called_like_numbers_and_truth_values(tmp_pat
 
 
 def test_other_options_have_their_types():
-    given = {"target": "411", "folds": "3", "fold": 0, "stratify": "true", "fractions": "[1, 0, 0]"}
-    expected = {"target": "411", "folds": 3, "fold": 0, "stratify": True, "fractions": [1, 0, 0]}
+    given = {
+        "seed": "3",
+        "target": "411",
+        "folds": "3",
+        "fold": 0,
+        "stratify": "true",
+        "fractions": "[1, 0, 0]",
+    }
+    expected = {
+        "seed": 3,
+        "target": "411",
+        "folds": 3,
+        "fold": 0,
+        "stratify": True,
+        "fractions": [1, 0, 0],
+    }
     assert typed_options("smiles:a.csv", given) == expected
 
 
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
-        ("target", 411, r"`target` has 411, a int, expected text; put quotes around it"),
-        ("classes", [True, "no"], r"`classes` has True, a bool, .* or give it as --data.classes"),
+        ("target", 411, r"`target` has 411 \(int\), expected text; put quotes around it"),
+        ("classes", [True, "no"], r"`classes` has True \(bool\), .* or give it as --data.classes"),
         ("classes", "yes", r"`classes` is 'yes', expected a list or nothing; see: gtl list smiles"),
         ("smiles_column", None, r"`smiles_column` is None, expected text"),
         ("folds", "many", r"folds"),

@@ -279,7 +279,7 @@ def _check(part: Any) -> None:
     """Refuse what names no step, and options that should be numbers and are not."""
     if not isinstance(part, (str, Mapping, Step)):
         raise ConfigError(
-            f"`method` has {part!r}, a {type(part).__name__}, expected a name or a mapping with "
+            f"`method` has {part!r} ({type(part).__name__}), expected a name or a mapping with "
             f"`name` and options; known: {', '.join(STEPS.names())}"
         )
     if not isinstance(part, Mapping) or part.get("name") not in STEPS.names():

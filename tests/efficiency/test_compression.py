@@ -200,8 +200,8 @@ def test_runs_of_another_kind_and_other_settings_are_refused(shapes, run, tmp_pa
 @pytest.mark.parametrize(
     ("method", "message"),
     [
-        (3, r"`method` has 3, a int, expected a name or a mapping .*known: int8, prune"),
-        (["prune", None], r"`method` has None, a NoneType"),
+        (3, r"`method` has 3 \(int\), expected a name or a mapping .*known: int8, prune"),
+        (["prune", None], r"`method` has None \(NoneType\)"),
         ({"name": "prune", "keep": "abc"}, r"prune: `keep` is 'abc', expected a number"),
         ({"name": "low_rank", "energy": True}, r"low_rank: `energy` is True"),
         ({"name": "distill", "temperature": None}, r"distill: `temperature` is None"),
