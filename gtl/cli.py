@@ -14,8 +14,9 @@ from typing import Any
 import gtl
 from gtl.efficiency.command import compress
 from gtl.errors import ConfigError, GtlError, GtlWarning
+from gtl.reader_options import typed_options
+from gtl.run_options import query_of, with_run_config
 from gtl.run_options import spelled_out as _spelled_out
-from gtl.run_options import with_run_config
 from gtl.train.distributed.processes import OF_FIRST, current_processes, launched
 from gtl.verb_options import add_data, add_evaluation, add_loop, add_output, add_use_of_run
 
@@ -60,7 +61,7 @@ def read(data: Any, root: Path | None = None, seed: int = 0) -> Any:
             "reader as --data.OPTION (gtl list data shows them)"
         )
     spec = str(options.pop("spec"))
-    options, processes = _typed(spec, options), current_processes()
+    options, processes = typed_options(spec, options), current_processes()
 
     def loaded() -> Any:
         return load(spec, root=root, **{"seed": seed, **options})
@@ -68,32 +69,15 @@ def read(data: Any, root: Path | None = None, seed: int = 0) -> Any:
     return loaded() if processes is None else processes.first_alone(loaded)
 
 
-def _typed(spec: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options of a reader, converted to its types; unknown ones are left to :func:`gtl.load`."""
-    from jsonargparse import ArgumentError, ArgumentParser
-
-    from gtl.data.loading import SCHEMES, reader
-
-    scheme = spec.partition(":")[0]
-    if scheme not in SCHEMES:
-        return dict(options)
-    parser = ArgumentParser(exit_on_error=False)
-    skip: set[str | int] = {"name", "root", "seed"}
-    names = parser.add_function_arguments(reader(scheme), skip=skip, fail_untyped=False)
-    known = {name: value for name, value in options.items() if name in names}
-    try:
-        typed = parser.parse_object(known, defaults=False).as_dict()
-    except ArgumentError as error:
-        raise ConfigError(f"{scheme}: {error.message}; see: gtl list {scheme}") from error
-    return {**options, **typed}
-
-
 def pretrain(data: Any, root: Path | None, **options: Any) -> str:
     """Train an encoder on unlabeled graphs."""
     graphs = read(data, root, options["seed"])
     options["out"] = options["out"] or _default_folder("pretrain", graphs.spec, options["seed"])
     run = gtl.pretrain(data=graphs, **options)
-    losses = ", ".join(f"{name} {loss:.4f}" for name, loss in run.history[-1]["losses"].items())
+    losses = ", ".join(
+        f"{name} {'undefined' if loss is None else f'{loss:.4f}'}"
+        for name, loss in run.history[-1]["losses"].items()
+    )
     return f"last training losses: {losses}\nrun folder: {options['out']}"
 
 
@@ -212,7 +196,7 @@ def predict(
         raise ConfigError(f"there is no folder {out.parent} to write {out.name} to; make it first")
     model, dataset = as_model(run), _read_for(run, data, root)
     if queries is not None:
-        asked = _listed(queries)
+        asked = query_of(queries)
         table = gtl.complete(model, dataset, asked, top=top, facts=facts)
         table.to_csv(out, index=False)
         return f"{table.to_string(index=False, max_rows=20)}\n{len(table)} answers: {out}"
@@ -224,17 +208,6 @@ def predict(
     table = prediction_table(model, dataset, mean, dataset.items(split), split == "all", std)
     table.to_csv(out, index=False)
     return f"{len(table)} predictions: {out}"
-
-
-def _listed(queries: str) -> Any:
-    """One query that was written as a list; else the name of a file, unchanged."""
-    import yaml
-
-    if not queries.startswith("["):
-        return queries
-    quoted = queries.replace("?", "'?'") if "'?'" not in queries else queries
-    found = yaml.safe_load(quoted)
-    return [None if name is None else str(name) for name in found]
 
 
 def report(folder: list[Path], **options: Any) -> str:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from gtl.checkpoint import read_json
 from gtl.errors import ConfigError
+from gtl.reader_options import text_value
 
 _PARTS = (  # which may be given by options
     *("encoder", "weighting", "adapter", "head", "readout", "partition", "strategy"),
@@ -27,6 +29,7 @@ _SWITCHES = (
         "--bounds",
     ),
 )
+_WITH_VALUE = {"search": ("--footprint",)}  # what is a switch of other verbs
 _LOOPS = {"fewshot": "few_shot", "adapt": "adapt_domain"}  # functions whose verb has another name
 
 
@@ -86,17 +89,46 @@ def spelled_out(words: Sequence[str]) -> list[str]:
     for parts.
     """
     spelled = []
+    switches = set(_SWITCHES) - set(_WITH_VALUE.get(words[0], ()) if words else ())
     for word, after in zip(words, [*words[1:], ""]):
         name, equals, value = word.partition("=")
         if name.startswith("--"):
             name = "--" + name[2:].replace("-", "_")
-            if name in _SWITCHES and not equals and after not in ("true", "false", "null"):
+            if name in switches and not equals and after not in ("true", "false", "null"):
                 equals, value = "=", "true"
         spelled.append(name + equals + value)
     first_words = {**dict.fromkeys(_DATA, "spec"), **dict.fromkeys(_PARTS, "name")}
     for key, first in first_words.items():
         spelled = _joined(spelled, key, first)
     return spelled
+
+
+def query_of(words: str) -> Any:
+    """One query that was written as a list, by name; else the name of a file, unchanged.
+
+    Raises:
+        ConfigError: If the list has not three names.
+
+    Example:
+        >>> query_of("[00000010, no, ?]"), query_of('["a, b", r, "?"]'), query_of("asked.tsv")
+        (['00000010', 'no', '?'], ['a, b', 'r', '?'], 'asked.tsv')
+    """
+    import yaml
+
+    if not words.startswith("["):
+        return words
+    quoted = re.sub(r"(?<=[\[,])(\s*)\?(\s*)(?=[,\]])", r"\1'?'\2", words)
+    try:
+        found = yaml.load(quoted, yaml.BaseLoader)
+    except yaml.YAMLError:
+        found = None
+    if not (isinstance(found, list) and len(found) == 3 and all(isinstance(n, str) for n in found)):
+        raise ConfigError(
+            f"`--queries` is {words!r}, expected a head, a relation and a tail, one of them ?, as "
+            "in '[ann, knows, ?]'; put quotes around a name with punctuation, and several queries "
+            "into a file"
+        )
+    return found
 
 
 def _joined(words: Sequence[str], key: str, first: str) -> list[str]:
@@ -116,7 +148,13 @@ def _joined(words: Sequence[str], key: str, first: str) -> list[str]:
         if not equals:
             value = words[position] if position < len(words) else ""
             position += 1
-        found = yaml.safe_load(value)
+        if name != f"--{key}" and key in _DATA:
+            given[name.partition(".")[2]] = text_value(value)
+            continue
+        try:
+            found = yaml.safe_load(value)
+        except yaml.YAMLError:
+            found = value
         if name == f"--{key}":
             given.update(found if isinstance(found, Mapping) else {first: value})
         else:

@@ -101,6 +101,16 @@ def test_a_list_of_smiles_is_pretrained_on(tmp_path):
     assert options == {"seed": 0, "duplicates": "drop"}
 
 
+@pytest.mark.filterwarnings("ignore:the task 'context_prediction' had no sample")
+def test_a_task_without_anything_to_learn_from_has_no_loss_to_show(tmp_path, capsys):
+    pytest.importorskip("rdkit")
+    path = tmp_path / "tiny.smi"
+    path.write_text("C\nO\nN\nCC\n")
+    encoder = ["--encoder", "{name: gin, width: 8, depth: 1}", "--epochs", 1]
+    assert _run("pretrain", "--data", f"smiles:{path}", *encoder, "--out", tmp_path / "run") == 0
+    assert "undefined" in capsys.readouterr().out
+
+
 def test_report_compares_what_finetune_left(tmp_path, capsys):
     runs = tmp_path / "runs"
     data = ["--data", "demo:shapes", "--batch-size", "64"]

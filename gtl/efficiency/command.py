@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from gtl.checkpoint import read_json
+from gtl.reader_options import typed_options
+
 
 def compress(
     run: Path,
@@ -34,12 +37,15 @@ def compress(
         A line for each measure, before and after.
     """
     import gtl
+    from gtl.efficiency.steps import STEPS, as_steps
 
+    steps = as_steps(method)
     if out is None:
-        names = [
-            part["name"] if isinstance(part, Mapping) else str(part) for part in _parts(method)
-        ]
-        out = run.with_name(f"{run.name}-{'-'.join(names)}")
+        out = run.with_name(f"{run.name}-{'-'.join(STEPS.name_of(step) for step in steps)}")
+    if isinstance(data, Mapping):
+        spec = data.get("spec") or read_json(run / "config.json").get("data")
+        options = {key: value for key, value in data.items() if key != "spec"}
+        data = {**data, **typed_options(str(spec), options)}
     how = {"method": method, "root": root, "seed": seed, "device": device}
     model = gtl.compress(run, data, **how, out=out, resume=resume)
     return f"{comparison(model.results)}\nrun folder: {out}"
@@ -70,9 +76,3 @@ _SHOWN = {
     "latency_p50_ms": ".3f",
     "latency_p95_ms": ".3f",
 }
-
-
-def _parts(method: Any) -> list[Any]:
-    if isinstance(method, str):
-        return [name.strip() for name in method.split(",")]
-    return list(method) if isinstance(method, (list, tuple)) else [method]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -260,6 +261,8 @@ def as_steps(method: Any) -> list[Step]:
     if isinstance(method, str) and "," in method:
         method = [name.strip() for name in method.split(",")]
     several = method if isinstance(method, (list, tuple)) else [method]
+    for part in several:
+        _check(part)
     steps: list[Step] = [STEPS.build(part) for part in several]
     if not steps:
         raise ConfigError("`method` is an empty list; name at least one")
@@ -270,3 +273,21 @@ def as_steps(method: Any) -> list[Step]:
                 f"undo it; let {STEPS.name_of(step)} be the last"
             )
     return steps
+
+
+def _check(part: Any) -> None:
+    """Refuse what names no step, and options that should be numbers and are not."""
+    if not isinstance(part, (str, Mapping, Step)):
+        raise ConfigError(
+            f"`method` has {part!r} ({type(part).__name__}), expected a name or a mapping with "
+            f"`name` and options; known: {', '.join(STEPS.names())}"
+        )
+    if not isinstance(part, Mapping) or part.get("name") not in STEPS.names():
+        return
+    options = inspect.signature(STEPS.get(part["name"])).parameters
+    for name, value in part.items():
+        kind = str(options[name].annotation) if name in options else ""
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        may_be_none = value is None and "None" in kind
+        if kind.startswith(("int", "float")) and not is_number and not may_be_none:
+            raise ConfigError(f"{part['name']}: `{name}` is {value!r}, expected a number")

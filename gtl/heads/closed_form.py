@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from torch import Tensor
 
+from gtl.errors import ConfigError
 from gtl.heads.class_statistics import ClassMemory, ClassStatistics
 from gtl.roles import Head
 
@@ -55,3 +56,22 @@ class ClosedForm(Head):
     def statistics(self) -> ClassStatistics:
         """The statistics that the head was fitted to."""
         return self.classes.read()
+
+
+def classes_of_binary(outputs: int) -> int:
+    """Classes behind the one output of a binary label.
+
+    Raises:
+        ConfigError: If there are more outputs.
+    """
+    if outputs != 1:
+        raise ConfigError(
+            f"`binary` is for one binary label, there are {outputs} outputs; leave it out, or use "
+            "head='linear'"
+        )
+    return 2
+
+
+def of_one_against_zero(scores: Tensor) -> Tensor:
+    """Scores ``(b, 1)`` of class 1 less those of class 0, from those of both ``(b, 2)``."""
+    return scores[:, 1:] - scores[:, :1]

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from gtl.errors import ConfigError
 from gtl.heads.class_statistics import ClassMemory, squared_distances
-from gtl.heads.closed_form import ClosedForm
+from gtl.heads.closed_form import ClosedForm, classes_of_binary, of_one_against_zero
 
 # Initial weights of the covariances by kind: those of FiT's code.
 _SHRINKAGE: dict[str, tuple[float, ...]] = {"qda": (0.5, 0.5, 1.0), "lda": (1.0, 1.0), "proto": ()}
@@ -48,9 +48,11 @@ class Gaussian(ClosedForm):
             does not, and trains nothing: ``(1 - r) S + r m I`` with the mean variance ``m`` of
             ``S`` and the share ``r`` of Chen et al. 2010 (OAS), which falls with the number of
             samples; for ``kind="lda"``.
+        binary: Whether the one output of a binary label is the difference between the scores of
+            two classes, 1 and 0, to which the head is fitted.
 
     Raises:
-        ConfigError: If an option is outside its range.
+        ConfigError: If an option is outside its range, or ``binary`` has several outputs.
 
     Example:
         >>> head = Gaussian(1, 2, shrinkage=[1.0, 2.0])
@@ -68,6 +70,7 @@ class Gaussian(ClosedForm):
         task: str = "total",
         prior: str = "uniform",
         shrinkage: Sequence[float] | str | None = None,
+        binary: bool = False,
     ):
         super().__init__()
         for name, value, known in (
@@ -78,8 +81,9 @@ class Gaussian(ClosedForm):
             if value not in known:
                 raise ConfigError(f"`{name}` is {value!r}, expected one of: {', '.join(known)}")
         start = _weights(kind, shrinkage)
-        self.kind, self.task, self.prior = kind, task, prior
-        self.classes = ClassMemory(width, outputs, {"qda": outputs, "lda": 1, "proto": 0}[kind])
+        self.kind, self.task, self.prior, self.binary = kind, task, prior, binary
+        classes = classes_of_binary(outputs) if binary else outputs
+        self.classes = ClassMemory(width, classes, {"qda": classes, "lda": 1, "proto": 0}[kind])
         if start:
             self.log_shrinkage = nn.Parameter(torch.tensor(start).log())
 
@@ -99,7 +103,8 @@ class Gaussian(ClosedForm):
             volume = 2 * roots.diagonal(dim1=1, dim2=2).log().sum(1)
             width = features.shape[1] * math.log(2 * math.pi)
             logits = -0.5 * (distances(features, means, roots) + volume + width)
-        return logits + self._log_prior() if self.prior == "empirical" else logits
+        logits = logits + self._log_prior() if self.prior == "empirical" else logits
+        return of_one_against_zero(logits) if self.binary else logits
 
     def covariances(self) -> Tensor:
         """Shrunk covariances, ``(c, h, h)``, or ``(1, h, h)`` of ``"lda"``; never singular.

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from gtl.errors import ConfigError
 from gtl.heads.class_statistics import ClassMemory, squared_distances
-from gtl.heads.closed_form import ClosedForm
+from gtl.heads.closed_form import ClosedForm, classes_of_binary, of_one_against_zero
 from gtl.heads.cosine import unit_rows
 
 SIMILARITIES = ("euclidean", "cosine")
@@ -21,7 +21,7 @@ class Prototype(ClosedForm):
 
     Until :meth:`fit` the prototypes are parameters, trained like those of any head; after it they
     are fixed. With one output, for a binary label, the score is never above 0 unless it is a
-    cosine: it ranks samples, but its sigmoid is no probability.
+    cosine: it ranks samples, but its sigmoid is no probability; with ``binary`` it is.
 
     Args:
         width: Columns of the features.
@@ -29,9 +29,11 @@ class Prototype(ClosedForm):
         similarity: ``"euclidean"``, minus the squared distance, or ``"cosine"``, times a learned
             scale.
         scale: Initial factor of cosines.
+        binary: Whether the one output of a binary label is the difference between the scores of
+            two classes, 1 and 0, to which the head is fitted.
 
     Raises:
-        ConfigError: If ``similarity`` is unknown.
+        ConfigError: If ``similarity`` is unknown, or ``binary`` has several outputs.
 
     Example:
         >>> head = Prototype(2, 2).fit(torch.tensor([[0.0, 0], [2, 0], [9, 9]]),
@@ -41,15 +43,20 @@ class Prototype(ClosedForm):
     """
 
     def __init__(
-        self, width: int, outputs: int, similarity: str = "euclidean", scale: float = 10.0
+        self,
+        width: int,
+        outputs: int,
+        similarity: str = "euclidean",
+        scale: float = 10.0,
+        binary: bool = False,
     ):
         super().__init__()
         if similarity not in SIMILARITIES:
             raise ConfigError(
                 f"`similarity` is {similarity!r}, expected one of: {', '.join(SIMILARITIES)}"
             )
-        self.similarity = similarity
-        self.classes = ClassMemory(width, outputs)
+        self.similarity, self.binary = similarity, binary
+        self.classes = ClassMemory(width, classes_of_binary(outputs) if binary else outputs)
         if similarity == "cosine":
             self.scale = nn.Parameter(torch.tensor(float(scale)))
 
@@ -57,5 +64,7 @@ class Prototype(ClosedForm):
         """Logits ``(b, c)`` of features ``(b, width)``."""
         means = self.classes.means()
         if self.similarity == "cosine":
-            return self.scale * unit_rows(features) @ unit_rows(means).T
-        return -squared_distances(features, means)
+            scores = self.scale * unit_rows(features) @ unit_rows(means).T
+        else:
+            scores = -squared_distances(features, means)
+        return of_one_against_zero(scores) if self.binary else scores

@@ -10,7 +10,7 @@ from gtl.report.comparison import Comparison, DataSet
 from gtl.report.difference_plot import draw_differences
 from gtl.report.pareto import draw_front, points_of
 from gtl.report.plots import SERIES, draw_runs
-from gtl.report.predictions import prediction_section
+from gtl.report.predictions import check_predictions, prediction_section
 from gtl.report.reproduce import reproduction
 from gtl.report.runs import RunRecord
 from gtl.report.sections import Part, Picture, Section
@@ -38,7 +38,11 @@ def contents_of(
         footprint: Whether costs follow the values of each data set.
         plots: Whether anything is drawn.
         predictions: Files of predictions by name of a run, where a run folder has none.
+
+    Raises:
+        ConfigError: If one of these names no run that is compared, or no file.
     """
+    check_predictions(comparison.data_sets, predictions)
     found = [_results(comparison, footprint, plots)]
     found += own
     for data in comparison.data_sets:

@@ -77,8 +77,8 @@ def report(
 
     Raises:
         CheckpointError: If there is no run in the folder, or none has ended.
-        ConfigError: If no method has the title ``reference``, a label fits no run, or ``out`` is a
-            file.
+        ConfigError: If no method has the title ``reference``, a label fits no run, predictions
+            are of no run or in no file, or ``out`` is a file.
     """
     tops = [Path(folder)] if isinstance(folder, (str, Path)) else [Path(top) for top in folder]
     out = tops[0] / "report" if out is None else Path(out)

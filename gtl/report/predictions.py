@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gtl.data.structure_drawing import draw_structure
+from gtl.errors import ConfigError
 from gtl.report.comparison import DataSet
 from gtl.report.drawing import Drawing, wrapped
 from gtl.report.prediction_table import PredictionTable, read_predictions
 from gtl.report.sections import Part, Section, Structure, Structures
 from gtl.report.tables import Table
+from gtl.suggest import nearest
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -50,6 +52,26 @@ def prediction_section(data: DataSet, given: Mapping[str, Path], folder: str) ->
         parts.append(components)
     note = "Items of the test split; calibration is that of all runs of a method together."
     return Section("Predictions", parts, note, folder, subtitle=data.title)
+
+
+def check_predictions(data_sets: Sequence[DataSet], given: Mapping[str, Path]) -> None:
+    """Refuse files of predictions that are not there, or are for no run that is compared.
+
+    Args:
+        data_sets: What was compared.
+        given: Files by name of a run.
+
+    Raises:
+        ConfigError: If there is one; names it.
+    """
+    names = sorted({run.name for data in data_sets for m in data.methods for run in m.runs})
+    for name, file in given.items():
+        if name not in names:
+            raise ConfigError(f"predictions of {name!r} fit no run; {nearest(name, names)}")
+        if not Path(file).is_file():
+            raise ConfigError(
+                f"predictions of {name!r}: there is no file {file}; name one, or leave it out"
+            )
 
 
 def calibration_error(chance: np.ndarray, happened: np.ndarray) -> float:

@@ -218,6 +218,8 @@ def _is_over(done: list[dict[str, Any]], trials: int | None, budget: float | Non
 def _results(study: Study, dataset: Dataset, footprint: str | None, place: Path) -> dict[str, Any]:
     records = study.records()
     numbers = front_of(records, dataset.metric)
+    if records and all(record["state"] == FAILED for record in records):
+        raise ConfigError(f"all {len(records)} trials failed: {records[0]['problem']}")
     if not numbers:
         raise ConfigError(
             f"{dataset.spec}: no trial was completed within the budget; allow more `trials` or a "

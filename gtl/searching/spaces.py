@@ -96,6 +96,7 @@ def search_space(
         found |= _declared(ENCODERS, part, title_of(part))
     if isinstance(adapter, (str, Mapping)):
         found |= _declared(ADAPTERS, adapter, "adapter")
+    _check_adapter(adapter, given)
     for key, values in given.items():
         for name in _names(key, encoders):
             found[name] = as_space(key, [None] if values is None else values)
@@ -122,6 +123,17 @@ def title_of(encoder: Any) -> str:
             "give a name, a mapping with `name` and options, or the folder of a run"
         )
     return name
+
+
+def _check_adapter(adapter: Any, given: Mapping[str, Any]) -> None:
+    """Refuse to search options of an adapter that is not there, or of one among several."""
+    options = [key for key, value in given.items() if key.startswith("adapter.") and value]
+    if options and "adapter" not in given and not isinstance(adapter, (str, Mapping)):
+        what = "none" if adapter is None or adapter == [] else f"a {type(adapter).__name__}"
+        raise ConfigError(
+            f"`space` has {options[0]!r}, but `adapter` is {what}; name one adapter, such as "
+            "adapter='parallel', or leave the key out"
+        )
 
 
 def _declared(registry: Any, part: Any, prefix: str) -> dict[str, Space]:

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from gtl.errors import CheckpointError
 from gtl.metrics import direction
 from gtl.optional import needs
 from gtl.roles import Choice, Range, Space
@@ -56,12 +57,19 @@ class Study:
         self._optuna, self.space, self.seed = optuna, space, seed
         self.metric, self.with_footprint = metric, with_footprint
         up = "maximize" if direction(metric) == "higher" else "minimize"
-        self._study = optuna.create_study(
-            study_name=_NAME,
-            storage=f"sqlite:///{(folder / 'search.db').resolve()}",
-            directions=[up, "minimize"] if with_footprint else [up],
-            load_if_exists=True,
-        )
+        file = (folder / "search.db").resolve()
+        try:
+            self._study = optuna.create_study(
+                study_name=_NAME,
+                storage=f"sqlite:///{file}",
+                directions=[up, "minimize"] if with_footprint else [up],
+                load_if_exists=True,
+            )
+        except Exception as error:  # SQLAlchemy has an error of its own for each kind of damage
+            raise CheckpointError(
+                f"{file} cannot be read as the trials of a search "
+                f"({str(error).strip().splitlines()[0]}); restore it, or choose another folder"
+            ) from error
 
     def ask(self) -> Trial:
         """The next trial; first the one that was interrupted, if there is one."""

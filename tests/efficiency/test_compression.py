@@ -10,6 +10,7 @@ import torch
 
 import gtl
 from gtl import cli
+from gtl.efficiency import command
 from gtl.errors import CheckpointError, ConfigError, UnknownPartError
 from gtl.report import report
 
@@ -194,3 +195,20 @@ def test_runs_of_another_kind_and_other_settings_are_refused(shapes, run, tmp_pa
     shutil.rmtree(folder)
     with pytest.raises(CheckpointError, match="is this a run folder"):
         gtl.compress(folder, shapes)
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        (3, r"`method` has 3 \(int\), expected a name or a mapping .*known: int8, prune"),
+        (["prune", None], r"`method` has None \(NoneType\)"),
+        ({"name": "prune", "keep": "abc"}, r"prune: `keep` is 'abc', expected a number"),
+        ({"name": "low_rank", "energy": True}, r"low_rank: `energy` is True"),
+        ({"name": "distill", "temperature": None}, r"distill: `temperature` is None"),
+        ({"name": "finetune", "epochs": "two"}, r"finetune: `epochs` is 'two'"),
+        ({"keep": 0.5}, r"needs the key 'name'"),
+    ],
+)
+def test_steps_of_another_type_are_refused_when_they_are_read(method, message, tmp_path):
+    with pytest.raises(ConfigError, match=message):
+        command.compress(tmp_path / "nowhere", method)

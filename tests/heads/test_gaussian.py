@@ -15,7 +15,7 @@ from sklearn.discriminant_analysis import (
 from torch.nn.functional import cross_entropy
 
 from gtl.errors import ConfigError, DataError, ShapeError
-from gtl.heads import Gaussian
+from gtl.heads import Gaussian, Prototype
 from gtl.testing import check_head
 
 NOTHING = 1e-13  # a weight that leaves a covariance as it is
@@ -238,3 +238,15 @@ def test_impossible_options_are_named() -> None:
         ShapeError, match=r"`scatter` is \(3, 5, 5\), expected \(1, 5, 5\) for this"
     ):
         Gaussian(5, 3).use(Gaussian(5, 3, kind="qda").measure(x, y))
+
+
+@pytest.mark.parametrize("head", [Gaussian, Prototype])
+def test_the_one_output_of_a_binary_label_is_the_difference_of_two_classes(head):
+    features = torch.tensor([[0.0, 1.0], [2.0, 0.0], [5.0, 5.0], [4.0, 7.0]])
+    labels = torch.tensor([0, 0, 1, 1])
+    both = head(2, 2).fit(features, labels)(features).detach()
+    one = head(2, 1, binary=True).fit(features, labels)(features).detach()
+    torch.testing.assert_close(one, both[:, 1:] - both[:, :1])
+    assert (one.sigmoid()[:, 0] > 0.5).tolist() == [False, False, True, True]
+    with pytest.raises(ConfigError, match="`binary` is for one binary label, there are 3 outputs"):
+        head(2, 3, binary=True)

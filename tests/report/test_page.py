@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from gtl.errors import ConfigError
 from gtl.report import report
 
 HTML = "{http://www.w3.org/1999/xhtml}"
@@ -185,6 +186,16 @@ def test_predictions_may_come_from_other_files(write_run, tmp_path):
         report(tmp_path / "runs", predictions={"one": other}).folder / "report.html"
     ).read_text()
     assert "Brier" in page and "mean absolute" not in page
+
+
+def test_predictions_of_no_run_or_in_no_file_are_refused(write_run, tmp_path):
+    file = write_run("one") / "mine.csv"
+    file.write_text("item,label,predicted\n0,1,0.9\n")
+    with pytest.raises(ConfigError, match=r"'oen' fit no run; did you mean 'one'\? known: one"):
+        report(tmp_path / "runs", predictions={"oen": file})
+    with pytest.raises(ConfigError, match=r"'one': there is no file .*nofile.csv; name one"):
+        report(tmp_path / "runs", predictions={"one": tmp_path / "nofile.csv"}, plots=False)
+    assert not (tmp_path / "runs" / "report").exists()
 
 
 def test_vectors_are_colored_by_label_and_by_domain_where_these_are_known(write_run, tmp_path):

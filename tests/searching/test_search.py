@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from types import SimpleNamespace
 
@@ -206,6 +207,28 @@ def test_a_trial_that_fails_is_noted_and_the_first_ones_must_not_all(shapes, tmp
     monkeypatch.setattr(module, "finetune", always)
     with pytest.raises(ConfigError, match="first 3 trials failed; too wide"):
         _search(shapes, tmp_path / "other", 9)
+
+
+def test_where_all_trials_failed_their_first_message_is_shown(shapes, tmp_path, monkeypatch):
+    calls = []
+
+    @functools.wraps(module.finetune)
+    def failing(*args, **options):
+        calls.append(1)
+        raise ConfigError(f"too wide {len(calls)}")
+
+    monkeypatch.setattr(module, "finetune", failing)
+    with pytest.raises(ConfigError, match="all 2 trials failed: too wide 1"):
+        _search(shapes, tmp_path / "run", 2)
+
+
+def test_damaged_trials_are_named(shapes, tmp_path, found):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "config.json").write_bytes((found.folder / "config.json").read_bytes())
+    (folder / "search.db").write_text("x" * 200)
+    with pytest.raises(CheckpointError, match=r"search.db cannot be read .*not a database"):
+        _search(shapes, folder, 6, resume=True)
 
 
 def test_a_report_shows_the_front(found, tmp_path):

@@ -66,3 +66,11 @@ def test_without_optuna_the_extra_is_named(monkeypatch, tmp_path):
     with pytest.raises(MissingDependencyError, match=r"graph-transfer\[search\]"):
         gtl.search("gin", gtl.load("demo:shapes"), trials=1, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("adapter", "what"), [(None, "none"), ([], "none"), (["film", "parallel"], "a list")]
+)
+def test_options_of_an_adapter_need_one(adapter, what):
+    with pytest.raises(ConfigError, match=f"'adapter.hidden', but `adapter` is {what}; name one"):
+        search_space("gin", adapter, {"adapter.hidden": [1]}, "graph", {})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -135,6 +136,27 @@ def test_the_head_of_added_statistics_is_the_centralized_one_after_a_round(shape
     for name in ("counts", "means", "scatter"):
         one, two = getattr(own.statistics, name), getattr(again.statistics, name)
         torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("head", ["prototype", {"name": "gaussian", "prior": "empirical"}])
+def test_of_one_binary_label_the_head_is_fitted_to_both_classes(shapes, tmp_path, head):
+    labels = shapes.labels.clone()
+    items = shapes.split["train"]
+    labels[items[:5]] = torch.nan
+    data = replace(shapes, labels=labels)
+    encoder = GIN(data.schema, width=8, depth=1)
+    how = {"clients": 3, "rounds": 1, "adapter": []}
+    model = gtl.federate(encoder, data, head=head, out=tmp_path / "run", **how)
+    assert model.results["failures"] == 0 and model.results["valid"] is not None
+    items = items[5:]
+    with torch.no_grad():
+        features = model.embed(data.batch(items))
+        central = gtl.catalog.HEADS.build(head, 8, 2).fit(features, labels[items, 0].long())
+        expected = central(features).log_softmax(1)
+        found = model.predictor.head(features)
+    torch.testing.assert_close(found[:, 0], expected[:, 1] - expected[:, 0], rtol=1e-3, atol=1e-3)
+    loaded = gtl.load_run(tmp_path / "run")
+    assert torch.equal(gtl.predict(loaded, data), gtl.predict(model, data))
 
 
 @pytest.mark.parametrize("partition", ["communities", {"name": "dirichlet", "alpha": 0.1}])
@@ -471,6 +493,31 @@ def test_labels_of_several_columns_and_values_are_learned_too(shapes):
     assert gtl.federate("gin", data, adapter="film", **QUICK).results["test"] > 0
 
 
+def test_many_clients_without_a_value_are_told_of_in_one_line_each(shapes, caplog):
+    few = replace(shapes, split={part: items[:6] for part, items in shapes.split.items()})
+    how = {"clients": 15, "rounds": 2, "adapter": "film"}
+    found = gtl.federate({"name": "gin", "width": 4, "depth": 1}, few, **how).results
+    (idle, tests, last) = [record.message for record in caplog.records]
+    empty = sum(not count for count in found["clients"]["training_items"])
+    assert idle.startswith(f"{empty} of 15 clients have no labeled training item")
+    each = zip(found["clients"]["test_items"], found["clients"]["test"])
+    without = sum(count > 0 and value is None for count, value in each)
+    assert tests.startswith(f"rocauc is undefined on the test items of {without} of 15 clients")
+    assert last.endswith("so the last round is kept; use another metric, or fewer clients")
+    assert found["epoch"] == 1 and found["valid"] is None
+
+
+def test_where_all_clients_fail_nothing_was_trained(communities, failing, caplog):
+    def change(number, message, train):
+        raise MemoryError("too large a graph")
+
+    failing(change)
+    gtl.federate(SMALL, communities, **QUICK)
+    said = caplog.records[-1].message
+    assert said.startswith("nothing was trained: no round had enough usable replies (1)")
+    assert re.search(r"first failure: client \d failed: MemoryError: too large a graph$", said)
+
+
 # -- bad input -------------------------------------------------------------------------------------
 
 
@@ -485,6 +532,7 @@ def test_labels_of_several_columns_and_values_are_learned_too(shapes):
         ({"adapter": [], "share_head": "local"}, ConfigError, "nothing travels"),
         ({"minimum": 4}, ConfigError, "minimum"),
         ({"rounds": 0}, ConfigError, "rounds"),
+        ({"clients": 0}, ConfigError, "`clients` is 0"),
         ({"local_epochs": 0}, ConfigError, "local_epochs|epochs"),
     ],
 )
@@ -493,6 +541,15 @@ def test_what_cannot_be_used_is_refused_before_anything_is_written(
 ):
     with pytest.raises(error, match=message):
         gtl.federate(SMALL, communities, out=tmp_path / "run", **{**QUICK, **how})
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("kind", "metric"), [("binary", "rocauc"), ("regression", "rmse")])
+def test_statistics_need_one_class_an_item(shapes, tmp_path, kind, metric):
+    several = torch.cat([shapes.labels, 1 - shapes.labels], 1)
+    data = replace(shapes, labels=several, kind=kind, metric=metric)
+    with pytest.raises(ConfigError, match=f"'gaussian' .* has 2 {kind} label columns.*'linear'"):
+        gtl.federate("gin", data, head="gaussian", out=tmp_path / "run", **QUICK)
     assert not (tmp_path / "run").exists()
 
 

@@ -6,6 +6,7 @@ whatever signs they have. A file without any tab has fields between spaces inste
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -14,12 +15,15 @@ from gtl.errors import ConfigError, DataError
 
 ORDERS = ("hrt", "htr")
 _TITLES = {
-    "h": {"head", "head_id", "subject", "source", "src", "h", "s", "from"},
-    "r": {"relation", "relation_id", "predicate", "rel", "r", "p", "edge", "edge_type"},
-    "t": {"tail", "tail_id", "object", "target", "dst", "t", "o", "to"},
+    "h": {"head", "head_id", "subject", "source", "src", "from"},
+    "r": {"relation", "relation_id", "predicate", "rel", "edge", "edge_type"},
+    "t": {"tail", "tail_id", "object", "target", "dst", "to"},
 }
+_LETTERS = {"h": {"h", "s"}, "r": {"r", "p"}, "t": {"t", "o"}}  # names of entities, too
 _SEPARATORS = {"tab": "\t", "space": None, "comma": ","}
 _SHOWN = 40  # characters of a field in a message
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,8 @@ def read_triples(
     Args:
         file: The file.
         header: Whether its first line has titles; by default where they are well-known ones, such
-            as ``head``, ``relation``, ``tail`` or ``subject``, ``predicate``, ``object``.
+            as ``head``, ``relation``, ``tail`` or ``subject``, ``predicate``, ``object`` in any
+            order. Titles of one letter, as ``s``, ``p``, ``o``, are only known with ``True``.
         columns: Order of the columns, ``"hrt"`` or ``"htr"``; by default that of the titles, and
             head, relation, tail without.
         separator: ``"tab"``, ``"space"`` or ``"comma"``; by default tab where the file has one,
@@ -71,11 +76,14 @@ def read_triples(
         raise DataError(f"{file} is empty; expected a head, a relation and a tail in each line")
     sign = _SEPARATORS[separator or ("tab" if any("\t" in text for _, text in rows) else "space")]
     fields = [(number, text.split(sign)) for number, text in rows]
-    titles = _order_of(fields[0][1])
+    titles = _order_of(fields[0][1], letters=bool(header))
     if header or (header is None and titles is not None):
+        if header is None:
+            shown = " ".join(part[:_SHOWN] for part in fields[0][1])
+            log.info("%s: titles in the first line: %s (header=False: a triple)", file, shown)
         fields = fields[1:]
         columns = columns or titles
-    places = ["hrt".index(letter) for letter in "hrt"] if columns != "htr" else [0, 2, 1]
+    places = [(columns or ORDERS[0]).index(letter) for letter in ORDERS[0]]
     for number, parts in fields:
         if len(parts) != 3 or not all(parts):
             raise DataError(_wrong(file, number, parts, separator))
@@ -98,13 +106,17 @@ def _lines(file: TextFile) -> Iterator[tuple[int, str]]:
         raise DataError(f"{file} cannot be read as text: {reason}") from error
 
 
-def _order_of(fields: list[str]) -> str | None:
-    """Order of the columns that titles name; ``None`` if the fields are no titles."""
+def _order_of(fields: list[str], letters: bool) -> str | None:
+    """Order of the columns that titles name; ``None`` if the fields are no titles.
+
+    Args:
+        fields: Of a line.
+        letters: Whether single letters are titles, too.
+    """
+    known = {key: words | (_LETTERS[key] if letters else set()) for key, words in _TITLES.items()}
     words = [field.strip().strip("\"'#").lower() for field in fields]
-    letters = "".join(
-        next((letter for letter, known in _TITLES.items() if word in known), "?") for word in words
-    )
-    return letters if letters in ORDERS else None
+    order = "".join(next((key for key in known if word in known[key]), "?") for word in words)
+    return order if sorted(order) == ["h", "r", "t"] else None
 
 
 def _wrong(file: TextFile, number: int, parts: list[str], separator: str | None) -> str:

@@ -6,6 +6,7 @@ McMahan et al. 2017 (FedAvg); adapters in the place of whole models are those of
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,12 +24,13 @@ from gtl.report.federated_plot import plot_bytes
 from gtl.roles import Encoder
 from gtl.tasks import Supervised
 from gtl.train.defaults import training_settings, with_defaults
-from gtl.train.federated.division import divide
+from gtl.train.federated.division import divide, labeled_items
 from gtl.train.federated.federation import Federation
 from gtl.train.federated.flower import flower
 from gtl.train.federated.outcome import bounds_of, in_process, results_of
 from gtl.train.federated.partitions import number_of_ids
 from gtl.train.federated.plan import Plan
+from gtl.train.federated.statistics_head import head_for
 from gtl.train.footprint import footprint
 from gtl.train.labels import LabelNames
 from gtl.train.model import TARGET, Model
@@ -39,6 +41,8 @@ from gtl.train.step import TaskModel
 from gtl.train.target import check_labels, set_aside, target_task
 
 CLIENTS = 10
+
+log = logging.getLogger(__name__)
 
 
 def federate(
@@ -99,7 +103,8 @@ def federate(
         properties: Properties of graphs for the head, as for :func:`gtl.finetune`; none by default.
         share_head: ``average``, ``local`` or ``statistics``: heads are averaged, stay with their
             clients, or are fitted to statistics of classes which clients send and which add up
-            exactly. The last is for heads with a closed form, and their default.
+            exactly. The last is for heads with a closed form, and their default; items have one
+            class each, or one binary label, whose head then has ``binary=True``.
         low_rank: ``freeze``, ``product`` or ``factors``, for the adapter ``lora``: one factor is
             frozen at a common start, products are averaged, or factors are, which is not exact.
         batch_norm: ``average``, ``frozen`` or ``local``: running statistics of batch norms are
@@ -193,12 +198,20 @@ def prepared(session: Session, arguments: Mapping[str, Any]) -> Prepared:
     settings = _settings(arguments, data.level, ENCODERS.name_of(encoder), fan_out)
     base: Encoder = session.adapted(encoder, arguments["adapter"])
     items: Tensor = set_aside(data, 0.0, session.rng).train
-    how = (arguments["head"], arguments["readout"], None, None, names)
+    head = head_for(arguments["head"], data, arguments["share_head"])
+    how = (head, arguments["readout"], None, None, names)
     target: Supervised = target_task(base, data, items, *how)
     model = session.placed(TaskModel(base, {TARGET: target}))
     tuned = Model(base, target, LabelNames.of(data), fan_out)
     plan = _plan(arguments, isinstance(tuned.predictor.head, ClosedForm))
     parts = divide(data, arguments["partition"], plan.clients, plan.seed)
+    idle = sum(not len(labeled_items(part)) for part in parts.datasets)
+    if idle:
+        log.warning(
+            "%d of %d clients have no labeled training item and train nothing; lower `clients`, or "
+            "divide by another `partition`",
+            *(idle, plan.clients),
+        )
     assert tuned.labels is not None
     federation = Federation(model, parts, plan, settings, tuned.labels)
     if not federation.layout.shapes and plan.share_head != "statistics":
@@ -213,7 +226,9 @@ _OTHERS = ("epochs", "patience")  # settings of training that a federation has o
 
 
 def _plan(arguments: Mapping[str, Any], closed_form: bool) -> Plan:
-    number = arguments["clients"] or number_of_ids(arguments["partition"]) or CLIENTS
+    number = arguments["clients"]
+    if number is None:
+        number = number_of_ids(arguments["partition"]) or CLIENTS
     names = ("rounds", "strategy", "fraction", "drop_out", "minimum", "compress", "low_rank")
     chosen = {name: arguments[name] for name in (*names, "batch_norm", "seed")}
     shared = arguments["share_head"] or ("statistics" if closed_form else "average")

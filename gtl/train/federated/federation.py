@@ -19,14 +19,16 @@ from torch import Tensor
 
 from gtl.catalog import WEIGHTINGS
 from gtl.data.dataset import Dataset
+from gtl.errors import DataError
 from gtl.heads.class_statistics import ClassStatistics
 from gtl.roles import Weighting
 from gtl.train.device import module_device
 from gtl.train.encoder_mode import EncoderMode
-from gtl.train.evaluate import value_on
+from gtl.train.evaluate import evaluate
 from gtl.train.federated.division import Parts, labeled_items
 from gtl.train.federated.plan import Plan
 from gtl.train.federated.proximal import Proximal
+from gtl.train.federated.statistics_head import class_numbers
 from gtl.train.federated.travel import CENTERS, Codec, Layout, head_of, prepare, travelling
 from gtl.train.job import Job
 from gtl.train.labels import LabelNames
@@ -190,8 +192,11 @@ class Client:
         if not items or self.data.labels is None:
             return None, 0
         with self.federation.at(vector, own, statistics) as model:
-            found = value_on(model, self.data, part)
-        return found, items if found is not None else 0
+            try:
+                found = float(evaluate(model, self.data, part)[self.data.metric])
+            except DataError:  # of one class alone, say; `results_of` counts such clients
+                return None, 0
+        return found, items
 
     def measure(self, vector: np.ndarray) -> ClassStatistics:
         """Statistics of the classes of its training items, with the global parameters."""
@@ -203,8 +208,8 @@ class Client:
             for chunk in items.split(len(items) if data.graph is not None else _CHUNK):
                 if len(chunk):
                     graph = data.batch(chunk, device)
-                    labels = graph.y
-                    total = total + head.measure(model.embed(graph), labels)
+                    assert graph.y is not None
+                    total = total + head.measure(model.embed(graph), class_numbers(graph.y))
         return total
 
     def _job(self, items: Tensor, rng: torch.Generator, mu: float) -> Job:

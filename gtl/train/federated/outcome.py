@@ -21,6 +21,7 @@ from gtl.train.federated.federation import Client, Federation
 from gtl.train.federated.flower import flower, identity, quiet
 from gtl.train.federated.grid import InProcessGrid
 from gtl.train.federated.server_app import Record, server_app
+from gtl.train.model import TARGET
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +55,7 @@ def results_of(federation: Federation, record: Record, data: Dataset) -> dict[st
     each = [_value(federation, record, number) for number in range(federation.plan.clients)]
     known = [value for value in each if value is not None]
     middle = spread(known) if known else None
+    _warn(federation, record, len(known))
     totals = {
         way: sum(line["bytes"][way] for line in record.lines)
         for way in ("up", "down", "evaluation")
@@ -76,6 +78,35 @@ def results_of(federation: Federation, record: Record, data: Dataset) -> dict[st
         "edges": {"all": federation.parts.edges, "cut": federation.parts.cut_edges},
         "failures": sum(len(line["clients"]["failures"]) for line in record.lines),
     }
+
+
+def _warn(federation: Federation, record: Record, with_test: int) -> None:
+    """Log what clients have no value of, and what was not trained or not chosen."""
+    metric, parts = federation.labels.metric, federation.parts.datasets
+    remedy = "use another metric, or fewer clients"
+    without = sum(_count(part, "test") > 0 for part in parts) - with_test
+    if without:
+        log.warning(
+            "%s is undefined on the test items of %d of %d clients, which have no value of their "
+            "own; %s",
+            *(metric, without, len(parts), remedy),
+        )
+    if record.valid is None and any(_count(part, "valid") for part in parts):
+        log.warning(
+            "%s is undefined on the validation items of every client, so the last round is kept; "
+            "%s",
+            *(metric, remedy),
+        )
+    elif record.valid is None:
+        log.warning("there are no validation items, so the last round is kept")
+    if all(line["losses"][TARGET] is None for line in record.lines):
+        failures = [found for line in record.lines for found in line["clients"]["failures"].items()]
+        client, reason = next(iter(failures), ("", ""))
+        log.warning(
+            "nothing was trained: no round had enough usable replies (%d)%s",
+            federation.plan.minimum,
+            f"; first failure: client {client} {reason}" if failures else "",
+        )
 
 
 def pooled(federation: Federation, record: Record, data: Dataset) -> float | None:

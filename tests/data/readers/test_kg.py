@@ -75,6 +75,25 @@ def test_titles_are_known_by_their_words_and_give_the_order_of_columns(tmp_path)
     assert named(load_kg(str(turned), None, columns="htr")) == [("a", "likes", "b")]
 
 
+@pytest.mark.parametrize(
+    "order", ["head relation tail", "relation head tail", "tail relation head", "rel dst src"]
+)
+def test_titles_may_stand_in_any_order_and_are_logged(tmp_path, caplog, order):
+    parts = {"head": "a", "relation": "likes", "tail": "b", "rel": "likes", "dst": "b", "src": "a"}
+    row = "\t".join(parts[word] for word in order.split())
+    folder = write(tmp_path, train="\t".join(order.split()) + f"\n{row}\n")
+    with caplog.at_level("INFO"):
+        assert named(load_kg(str(folder), None)) == [("a", "likes", "b")]
+    assert f"titles in the first line: {order} (header=False: a triple)" in caplog.text
+
+
+def test_single_letters_are_names_unless_there_is_a_header(tmp_path):
+    folder = str(write(tmp_path, train="s\tr\tt\nt\tr\ts\n"))
+    assert named(load_kg(folder, None)) == [("s", "r", "t"), ("t", "r", "s")]
+    folder = str(write(tmp_path / "x", train="p\to\ts\nlikes\tb\ta\n"))
+    assert named(load_kg(folder, None, header=True)) == [("a", "likes", "b")]
+
+
 def test_numbers_are_names_in_their_own_order(tmp_path):
     folder = write(tmp_path, train="10\t0\t9\n9\t1\t2\n")
     assert load_kg(str(folder), None).vocabulary.entities == ("2", "9", "10")
