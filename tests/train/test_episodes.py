@@ -93,10 +93,13 @@ def test_the_head_is_fitted_to_all_labels_in_the_end(communities, trained) -> No
 
 
 def test_episodes_lower_the_loss(communities, trained) -> None:
-    model = finetune_by_episodes(trained, communities, episodes=60, lr=0.02)
-    losses = [line["losses"]["supervised"] for line in model.history]
-    assert sum(losses[-20:]) < sum(losses[:20])
-    assert model.results["test"] > 0.5
+    tests = []
+    for seed in range(3):
+        model = finetune_by_episodes(trained, communities, episodes=60, lr=0.02, seed=seed)
+        losses = [line["losses"]["supervised"] for line in model.history]
+        assert sum(losses[-20:]) < sum(losses[:20])
+        tests.append(model.results["test"])
+    assert sum(tests) / 3 > 0.5  # of three classes; a test split has 25 items
 
 
 def test_no_episode_leaves_the_features_as_they_were(communities, trained) -> None:
