@@ -206,10 +206,10 @@ def adapt_domain(
             ended = last if "adapt" in trained else {}
             found = {name: ended.get(name) for name in ("metric", "valid", "test", "epoch")}
             found["stages"] = rows
+            found["metric"] = None if target.labels is None else target.metric
         done = session.close(
             {
                 **found,
-                "metric": None if target.labels is None else target.metric,
                 "footprint": last["footprint"],
                 "data": target.spec,
                 "source": domains.source.spec,

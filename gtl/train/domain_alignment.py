@@ -8,12 +8,16 @@ domain task from the inputs of the target; ``adapt`` from a few labels of the ta
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from inspect import signature
 from typing import Any
 
+import torch
+
 from gtl.catalog import TASKS
+from gtl.checks import check_not_negative
 from gtl.data.dataset import Dataset
 from gtl.errors import ConfigError, DataError
 from gtl.roles import Task
@@ -26,6 +30,7 @@ from gtl.train.domain_shift import drawn_like_target, prior_weights
 from gtl.train.domain_validation import DomainValidation
 from gtl.train.domains import Domains
 from gtl.train.finetune import fine_tuned, finetune
+from gtl.train.labels import LabelNames
 from gtl.train.model import Model
 from gtl.train.transfer_criteria import CRITERIA, OF_CLASSES
 
@@ -97,6 +102,9 @@ class Setting:
                 f"a candidate has the method {name!r}; {nearest(str(name), ALIGNMENTS)}"
             )
         strength = rest.pop("strength", ALIGNMENTS[name].strength)
+        check_not_negative(strength=strength)
+        if not math.isfinite(strength):
+            raise ConfigError(f"`strength` is {strength}, expected a finite number")
         options = rest.pop("options", {})
         require_settings("align", rest, f"candidate {name!r}")
         return Setting(name, float(strength), options, rest)
@@ -216,9 +224,23 @@ def _trained(
 def look_ahead_data(domains: Domains, plan: Plan) -> Dataset | None:
     """Labels that a look-ahead is computed on in place of the source's: a few of the target's.
 
-    They are known where the stage ``adapt`` is trained, which needs them; ``None`` elsewhere.
+    They are known where the stage ``adapt`` is trained, which needs them. ``None`` elsewhere, and
+    where they do not have the meaning of the source's labels.
     """
-    return domains.target if "adapt" in plan.stages else None
+    if "adapt" not in plan.stages:
+        return None
+    names, target = LabelNames.of(domains.source), domains.target
+    try:
+        known = names.aligned(target)
+    except DataError:
+        return None
+    labels = known.labels
+    if known.columns is not None:
+        labels = torch.full((len(labels), names.outputs), torch.nan)
+        labels[:, known.columns] = known.labels.to(labels)
+    meaning = ("kind", "metric", "class_names", "label_names")
+    source = {name: getattr(domains.source, name) for name in meaning}
+    return replace(target, labels=labels, **source)
 
 
 def looked_ahead_on(domains: Domains, plan: Plan) -> str:
@@ -257,7 +279,8 @@ def check_alignment(domains: Domains, plan: Plan) -> None:
 
     Raises:
         ConfigError: If an option is unusable.
-        DataError: If the source has no validation data, or items are pairs.
+        DataError: If the source has no validation data, items are pairs, or the target's labels
+            have another meaning than the source's and no stage learns them.
     """
     alignment = plan.alignment
     for setting in settings_of(plan):
@@ -282,6 +305,8 @@ def check_alignment(domains: Domains, plan: Plan) -> None:
             f"`criterion` is {alignment.criterion!r}, which reads classes, and labels of "
             f"{source.spec} are numbers; use 'dev', 'iwcv' or 'source'"
         )
+    if domains.target.labels is not None and "adapt" not in plan.stages:
+        _require_same_meaning(domains)
     for name in ("class_prior", "edges"):
         if getattr(alignment, name) is not None and "source" not in plan.stages:
             raise ConfigError(
@@ -291,6 +316,17 @@ def check_alignment(domains: Domains, plan: Plan) -> None:
         ALIGNMENTS[setting.method].after_source for setting in settings_of(plan)
     ):
         raise ConfigError("ADDA starts from the model of the stage 'source'; add it to `stages`")
+
+
+def _require_same_meaning(domains: Domains) -> None:
+    try:
+        LabelNames.of(domains.source).aligned(domains.target)
+    except DataError as error:
+        raise DataError(
+            f"labels of the target {domains.target.spec} do not go with those of the source "
+            f"{domains.source.spec}, on which the model is trained: {error}; or give the target "
+            "without labels, or a few of them to the stage 'adapt' (`stages`)"
+        ) from error
 
 
 def _defaults() -> dict[str, Any]:

@@ -103,6 +103,81 @@ def test_source_and_alignment_are_trained_and_described(domains, tmp_path):
     assert torch.equal(gtl.predict(opened, target), gtl.predict(found, target))
 
 
+def named(data: gtl.Dataset, names: str, **fields) -> gtl.Dataset:
+    """The same nodes with their three classes called ``abc``, and those that ``names`` has."""
+    keep = torch.tensor([name in names for name in "abc"])[data.labels]
+    place = torch.tensor([names.find(name) for name in "abc"])[data.labels]
+    split = {part: items[keep[items]] for part, items in data.split.items()}
+    labels = place.where(keep, -1)
+    return replace(data, labels=labels, split=split, class_names=tuple(names), **fields)
+
+
+def as_column(data: gtl.Dataset) -> gtl.Dataset:
+    """Two classes as one binary column."""
+    column = data.labels.float().masked_fill(data.labels < 0, torch.nan).unsqueeze(1)
+    return replace(data, labels=column, kind="binary", metric="rocauc")
+
+
+@pytest.mark.parametrize("binary", [False, True])
+def test_classes_of_the_target_are_matched_by_name(domains, binary):
+    source, target = named(domains[0], "abc"), named(domains[0], "cb", spec="test:fewer")
+    target = as_column(target) if binary else target
+    how = {**QUICK, "method": "coral", "epochs": 12, "settings": {"source": {"lr": 3e-2}}}
+    results = gtl.adapt_domain(GCN, source, target, **how).results
+    assert results["metric"] == "acc" and results["test"] > 0.8
+    assert set(results["by_class"]["used"]) == {"b", "c"}
+    assert min(results["by_class"]["used"].values()) > 0.8
+    chosen = results["selection"]["by_criterion"]
+    assert chosen["oracle"]["test"] >= chosen["infomax"]["test"] > 0.8
+
+
+def test_columns_of_the_target_are_matched_by_name():
+    source = replace(nodes(0, kind="binary"), label_names=("a", "b", "c"))
+    two = {"labels": source.labels[:, [2, 0]], "label_names": ("c", "a")}
+    target = replace(source, spec="test:two", **two)
+    how = {**QUICK, "epochs": 12, "settings": {"source": {"lr": 3e-2}}}
+    results = gtl.adapt_domain(GCN, source, target, **how).results
+    found, metric = results["by_class"]["used"], results["test"]
+    assert set(found) == {"c", "a"} and min(found.values()) > 0.8
+    assert sum(found.values()) / 2 == pytest.approx(metric, abs=1e-3)
+    assert results["selection"]["by_criterion"]["oracle"]["test"] > 0.8
+
+
+def test_look_aheads_read_labels_of_the_target_as_numbers_of_the_source(domains):
+    from gtl.train.domain_alignment import look_ahead_data
+    from gtl.train.domain_plan import Plan
+    from gtl.train.domains import domains_of
+
+    stages = ("source", "align", "adapt")
+    plan = Plan(stages, stages, *["infomax", "equal", [], "linear", None])
+    source = named(domains[0], "abc")
+    for target in (named(domains[0], "cb"), as_column(named(domains[0], "cb"))):
+        found = look_ahead_data(domains_of(source, replace(target, spec="test:b")), plan)
+        known = found.labels >= 0
+        assert found.kind == "multiclass" and torch.equal(found.labels[known], source.labels[known])
+    other = replace(domains[1], class_names=("a", "b", "x"))
+    assert look_ahead_data(domains_of(source, other), plan) is None
+
+
+def test_a_class_that_the_source_lacks_is_learned_by_the_stage_adapt_alone(domains, tmp_path):
+    source, target = named(domains[0], "ab"), named(domains[1], "abc")
+    with pytest.raises(DataError, match=r"target test:1.*source test:0.*'c'.*without labels"):
+        gtl.adapt_domain(GCN, source, target, **QUICK, out=tmp_path / "a")
+    assert not (tmp_path / "a").exists()
+    few = replace(target, split={**target.split, "train": target.split["train"][:9]})
+    found = gtl.adapt_domain(GCN, source, few, stages=["source", "align", "adapt"], **QUICK)
+    assert found.results["by_class"]["source"] is None and found.results["test"] is not None
+    assert set(found.results["by_class"]["used"]) == {"a", "b", "c"}
+    assert "oracle" not in found.results["selection"]["by_criterion"]
+
+
+def test_labels_of_another_kind_are_refused_before_anything_is_written(domains, tmp_path):
+    source = nodes(0, kind="regression")
+    with pytest.raises(DataError, match=r"do not go with.*multiclass labels"):
+        gtl.adapt_domain(GCN, source, domains[1], criterion="dev", **QUICK, out=tmp_path / "a")
+    assert not (tmp_path / "a").exists()
+
+
 def test_the_picture_of_both_domains_is_in_the_folder(domains, tmp_path):
     gtl.adapt_domain(GCN, *domains, **QUICK, out=tmp_path / "a")
     assert (tmp_path / "a" / "plots" / "domains.png").stat().st_size > 5000
@@ -285,6 +360,9 @@ def test_features_are_matched_by_name_or_refused(domains):
         ({"candidates": [{"method": "joint"}]}, ConfigError, "method 'joint'"),
         ({"candidates": [{"rate": 1.0}]}, ConfigError, "no setting of this stage"),
         ({"candidates": [{}, {}]}, ConfigError, "given twice"),
+        ({"candidates": [{"strength": -1}]}, ConfigError, "`strength` is -1"),
+        ({"candidates": [{"strength": float("inf")}]}, ConfigError, "`strength` is inf"),
+        ({"candidates": [{"strength": "much"}]}, ConfigError, "`strength` is 'much'"),
         ({"stages": ["joint"]}, ConfigError, "unknown stage 'joint'"),
         ({"stages": ["align"], "class_prior": "em"}, ConfigError, "stage 'source'"),
         ({"method": "joint", "edges": "strurw"}, ConfigError, "method that aligns|align domains"),
