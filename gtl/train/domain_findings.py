@@ -83,7 +83,7 @@ def shift_of(source: Model, domains: Domains) -> dict[str, Any] | None:
         return None
     found = described_shift(str(source.target.kind), shares_of(source, domains))
     if found["large"]:
-        size = max(found["size"].values())
+        size = max(value for value in found["size"].values() if value is not None)
         warnings.warn(
             f"class shares of {domains.source.spec} and {domains.target.spec} seem to differ by "
             f"{size:.2f}: alignment of whole domains may hurt; try class_prior='em' (or 'bbse') or "

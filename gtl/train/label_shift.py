@@ -6,14 +6,18 @@ equal distributions are wrong ones (Zhao et al. 2019), which is worth a warning.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from gtl.train.calibration import Calibration
+
 LARGE = 0.15  # total variation between class shares from which on a warning is given
 METHODS = ("bbse", "em")
+_LEAST = 0.05  # share of the largest singular value at which a confusion matrix can be inverted
 
 
 def black_box_shift(confusion: Tensor, predicted: Tensor, shares: Tensor) -> Tensor:
@@ -46,7 +50,7 @@ def expectation_maximization(
 
     Args:
         probabilities: Of the target's items by a model of the source, ``(u, c)``; calibrated ones
-            give a maximum-likelihood estimate.
+            give a maximum-likelihood estimate, others may be wrong by any amount.
         shares: Class shares of the source, ``(c,)``.
         steps: At most so many iterations.
         tolerance: Change of the shares at which they end.
@@ -79,6 +83,10 @@ def estimated_shares(
     kind: str, source_labels: Tensor, source_guess: Tensor, target_guess: Tensor
 ) -> dict[str, Tensor]:
     """Class shares of source and target: ``source``, ``predicted``, ``bbse`` and ``em``.
+
+    Probabilities are calibrated on the source's items before EM, see
+    :class:`gtl.train.calibration.Calibration`. BBSE is NaN where it cannot be computed: predictions
+    do not tell all classes of the source apart.
 
     Args:
         kind: ``"multiclass"``, or ``"binary"``: then each column is a problem of two classes of its
@@ -119,13 +127,26 @@ def importance(source: Tensor, target: Tensor, most: float = 10.0) -> Tensor:
     return ratio / (ratio * source.double()).sum().clamp(min=1e-12)
 
 
+def trusted_shares(shares: dict[str, Tensor]) -> Tensor:
+    """Shares of the target by BBSE, or by EM where BBSE cannot be computed, ``(c,)``.
+
+    BBSE reads predicted classes alone, so that a wrong calibration does not change it.
+    """
+    return shares["bbse"].where(~shares["bbse"].isnan(), shares["em"])
+
+
 def described_shift(kind: str, shares: dict[str, Tensor]) -> dict[str, Any]:
-    """What ``results.json`` holds of estimated shares."""
+    """What ``results.json`` holds of estimated shares; ``None`` for what cannot be computed.
+
+    A shift is ``large`` if one of the estimates reaches :data:`LARGE`, and BBSE at least half of
+    it, unless it cannot be computed.
+    """
+    trusted = shift_size(shares["source"], trusted_shares(shares), kind)
     sizes = {name: shift_size(shares["source"], shares[name], kind) for name in METHODS}
     return {
-        "shares": {name: [round(float(v), 4) for v in values] for name, values in shares.items()},
-        "size": {name: round(value, 4) for name, value in sizes.items()},
-        "large": max(sizes.values()) >= LARGE,
+        "shares": {name: [_rounded(float(v)) for v in values] for name, values in shares.items()},
+        "size": {name: _rounded(value) for name, value in sizes.items()},
+        "large": max(trusted, sizes["em"]) >= LARGE and trusted >= LARGE / 2,
     }
 
 
@@ -137,12 +158,27 @@ def _of_classes(labels: Tensor, guess: Tensor, target: Tensor) -> dict[str, Tens
     confusion.index_put_(index, torch.ones(len(labels), dtype=torch.float64), accumulate=True)
     confusion /= max(len(labels), 1)
     predicted = class_shares(target.argmax(1), "multiclass", classes)
+    bbse = black_box_shift(confusion, predicted, shares)
+    here, there = (part.double().clamp(min=1e-30).log() for part in (guess, target))
+    calibration = Calibration.fitted(here, labels)
+    usual = calibration(here).mean(0) if len(here) else shares
     return {
         "source": shares,
         "predicted": predicted,
-        "bbse": black_box_shift(confusion, predicted, shares),
-        "em": expectation_maximization(target, shares),
+        "bbse": bbse if _can_be_inverted(confusion, shares) else torch.full_like(bbse, torch.nan),
+        "em": expectation_maximization(calibration(there), usual),
     }
+
+
+def _can_be_inverted(confusion: Tensor, shares: Tensor) -> bool:
+    """Whether predictions tell all classes of the source apart."""
+    known = shares > 0
+    rates = confusion[:, known] / shares[known]
+    return int(torch.linalg.matrix_rank(rates, rtol=_LEAST)) == int(known.sum())
+
+
+def _rounded(value: float) -> float | None:
+    return None if math.isnan(value) else round(value, 4)
 
 
 def _two(share: Tensor) -> Tensor:
