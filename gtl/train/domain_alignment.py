@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from gtl.catalog import TASKS
+from gtl.catalog import TASKS, WEIGHTINGS
 from gtl.checks import check_not_negative
 from gtl.data.dataset import Dataset
 from gtl.errors import ConfigError, DataError
@@ -32,7 +32,7 @@ from gtl.train.domains import Domains
 from gtl.train.finetune import fine_tuned, finetune
 from gtl.train.labels import LabelNames
 from gtl.train.model import Model
-from gtl.train.transfer_criteria import CRITERIA, OF_CLASSES
+from gtl.weightings.equal import Equal
 
 STAGES = ("pretrain", "source", "align", "adapt")
 DEFAULT_STAGES = ("source", "align")
@@ -113,7 +113,9 @@ class Setting:
     def title(self) -> str:
         """In words, for results and folders."""
         parts = [f"strength {self.strength:g}"]
-        parts += [f"{k} {v}" for k, v in {**self.options, **self.training}.items()]
+        both = {*self.options} & {*_defaults()}  # names of options that a training may have too
+        parts += [f"{f'options.{k}' if k in both else k} {v}" for k, v in self.options.items()]
+        parts += [f"{k} {v}" for k, v in self.training.items()]
         return f"{self.method} ({', '.join(parts)})"
 
     def task(self) -> Task:
@@ -203,17 +205,19 @@ def _trained(
     if setting is not None:
         task = setting.task().on(domains.unlabeled)
         tasks = [task]
-        if weighting == "equal":
+        if is_equal(weighting):
             weighting = {"name": "fixed", "weights": {TASKS.name_of(task): setting.strength}}
-    head = plan.head
+    head, readout = plan.head, plan.readout
     if setting is not None and ALIGNMENTS[setting.method].after_source and isinstance(last, Model):
         head = copy.deepcopy(last.predictor.head).cpu()
+        pool = last.predictor.readout
+        readout = readout if pool is None else copy.deepcopy(pool).cpu()
 
     def validation(model: Model) -> Validation:
         return DomainValidation(model, domains, criterion)
 
     own = {"guard": False, "auxiliary": tasks, "weighting": weighting, "head": head}
-    given = {**plan.options(stage, folder), **(training or {}), "readout": plan.readout, **own}
+    given = {**plan.options(stage, folder), **(training or {}), "readout": readout, **own}
     arguments = {**_defaults(), **given}
     other = OtherData(validation, look_ahead_data(domains, plan) if tasks else None)
     return fine_tuned(
@@ -268,65 +272,15 @@ def settings_of(plan: Plan) -> list[Setting]:
     return found
 
 
+def is_equal(weighting: Any) -> bool:
+    """Whether a weighting is the plain sum, in whose place candidates have their strength."""
+    return type(WEIGHTINGS.build(weighting)) is Equal
+
+
 def folders_of(plan: Plan) -> list[str]:
     """Names of the run folders of the candidates."""
     count = len(plan.alignment.candidates)
     return ["align", *(f"align-{number}" for number in range(2, count + 1))]
-
-
-def check_alignment(domains: Domains, plan: Plan) -> None:
-    """Refuse what the stages ``source`` and ``align`` cannot use, before anything is written.
-
-    Raises:
-        ConfigError: If an option is unusable.
-        DataError: If the source has no validation data, items are pairs, or the target's labels
-            have another meaning than the source's and no stage learns them.
-    """
-    alignment = plan.alignment
-    for setting in settings_of(plan):
-        setting.task()
-    if alignment.criterion not in CRITERIA:
-        raise ConfigError(
-            f"`criterion` is {alignment.criterion!r}; {nearest(alignment.criterion, CRITERIA)}"
-        )
-    source = domains.source
-    if source.level == "edge":
-        raise DataError(
-            f"items of {source.spec} are pairs of nodes, whose domains are not aligned; use "
-            "method='joint'"
-        )
-    if not len(source.split.get("valid", ())):
-        raise DataError(
-            f"the source {source.spec} has no validation data, by which epochs and settings are "
-            "selected; load it with a split `valid`"
-        )
-    if source.kind == "regression" and alignment.criterion in OF_CLASSES:
-        raise ConfigError(
-            f"`criterion` is {alignment.criterion!r}, which reads classes, and labels of "
-            f"{source.spec} are numbers; use 'dev', 'iwcv' or 'source'"
-        )
-    if domains.target.labels is not None and "adapt" not in plan.stages:
-        _require_same_meaning(domains)
-    for name in ("class_prior", "edges"):
-        if getattr(alignment, name) is not None and "source" not in plan.stages:
-            raise ConfigError(
-                f"`{name}` is estimated by the model of the stage 'source'; add it to `stages`"
-            )
-    if "source" not in plan.stages and any(
-        ALIGNMENTS[setting.method].after_source for setting in settings_of(plan)
-    ):
-        raise ConfigError("ADDA starts from the model of the stage 'source'; add it to `stages`")
-
-
-def _require_same_meaning(domains: Domains) -> None:
-    try:
-        LabelNames.of(domains.source).aligned(domains.target)
-    except DataError as error:
-        raise DataError(
-            f"labels of the target {domains.target.spec} do not go with those of the source "
-            f"{domains.source.spec}, on which the model is trained: {error}; or give the target "
-            "without labels, or a few of them to the stage 'adapt' (`stages`)"
-        ) from error
 
 
 def _defaults() -> dict[str, Any]:

@@ -66,14 +66,14 @@ def prior_weights(model: Model, domains: Domains, method: str) -> list[Any]:
         raise ConfigError(f"`class_prior` is {method!r}; {nearest(method, METHODS)}, or None")
     shares = shares_of(model, domains)
     one, other = shares["source"], shares[method]
-    if bool(other.isnan().any()):
+    if bool((other.isnan() & ~shares["em"].isnan()).any()):
         log.warning(
             "class_prior=%r cannot be computed: predictions of the model of %s do not tell its "
             "classes apart on validation data; EM is used: train longer, or leave it out",
             method,
             domains.source.spec,
         )
-        other = trusted_shares(shares)
+    other = trusted_shares(shares) if method == "bbse" else other
     if str(model.target.kind) == "multiclass":
         return [float(value) for value in importance(one, other)]
     columns = [

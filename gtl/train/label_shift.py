@@ -56,10 +56,11 @@ def expectation_maximization(
         tolerance: Change of the shares at which they end.
 
     Returns:
-        Shares ``(c,)``, summing to one.
+        Shares ``(c,)``, summing to one; 0 of a class that the source lacks, of which nothing is
+        known.
     """
     start = shares.double().clamp(min=1e-12)
-    guess, found = probabilities.double(), start.clone()
+    guess, found = probabilities.double() * (shares > 0), start.clone()
     for _ in range(steps):
         posterior = guess * (found / start)
         posterior = posterior / posterior.sum(1, keepdim=True).clamp(min=1e-12)
@@ -86,7 +87,8 @@ def estimated_shares(
 
     Probabilities are calibrated on the source's items before EM, see
     :class:`gtl.train.calibration.Calibration`. BBSE is NaN where it cannot be computed: predictions
-    do not tell all classes of the source apart.
+    do not tell all classes of the source apart. All are NaN where no label of the source is known.
+    A class that these labels lack has the share 0.
 
     Args:
         kind: ``"multiclass"``, or ``"binary"``: then each column is a problem of two classes of its
@@ -110,13 +112,17 @@ def estimated_shares(
 
 
 def shift_size(one: Tensor, other: Tensor, kind: str) -> float:
-    """Total variation between class shares; of binary columns the largest difference."""
+    """Total variation between class shares; of binary columns the largest known difference."""
     gap = (one.double() - other.double()).abs()
-    return float(gap.sum() / 2) if kind == "multiclass" else float(gap.max())
+    if kind == "multiclass" or bool(gap.isnan().all()):
+        return float(gap.sum() / 2)
+    return float(gap[~gap.isnan()].max())
 
 
 def importance(source: Tensor, target: Tensor, most: float = 10.0) -> Tensor:
     """How much each class should count for training to be as in the target, ``(c,)``, mean one.
+
+    A class that the source lacks, or whose share is not known, counts once.
 
     Args:
         source: Class shares of the source.
@@ -124,7 +130,8 @@ def importance(source: Tensor, target: Tensor, most: float = 10.0) -> Tensor:
         most: Largest ratio: a class that the source hardly has cannot be made up for.
     """
     ratio = (target.double() / source.double().clamp(min=1e-12)).clamp(max=most)
-    return ratio / (ratio * source.double()).sum().clamp(min=1e-12)
+    weights = ratio / (ratio * source.double()).sum().clamp(min=1e-12)
+    return torch.where(source > 0, weights, 1.0)
 
 
 def trusted_shares(shares: dict[str, Tensor]) -> Tensor:
@@ -152,22 +159,33 @@ def described_shift(kind: str, shares: dict[str, Tensor]) -> dict[str, Any]:
 
 def _of_classes(labels: Tensor, guess: Tensor, target: Tensor) -> dict[str, Tensor]:
     classes = guess.shape[1]
+    if not len(labels):
+        return dict.fromkeys(
+            ("source", "predicted", *METHODS), torch.full((classes,), torch.nan).double()
+        )
     shares = class_shares(labels, "multiclass", classes)
     confusion = torch.zeros(classes, classes, dtype=torch.float64)
     index = (guess.argmax(1), labels)
     confusion.index_put_(index, torch.ones(len(labels), dtype=torch.float64), accumulate=True)
-    confusion /= max(len(labels), 1)
+    confusion /= len(labels)
     predicted = class_shares(target.argmax(1), "multiclass", classes)
     bbse = black_box_shift(confusion, predicted, shares)
-    here, there = (part.double().clamp(min=1e-30).log() for part in (guess, target))
-    calibration = Calibration.fitted(here, labels)
-    usual = calibration(here).mean(0) if len(here) else shares
     return {
         "source": shares,
         "predicted": predicted,
         "bbse": bbse if _can_be_inverted(confusion, shares) else torch.full_like(bbse, torch.nan),
-        "em": expectation_maximization(calibration(there), usual),
+        "em": _by_maximization(labels, guess, target, shares),
     }
+
+
+def _by_maximization(labels: Tensor, guess: Tensor, target: Tensor, shares: Tensor) -> Tensor:
+    """EM on calibrated probabilities of the classes that the source's labels have."""
+    known = (shares > 0).nonzero().flatten()
+    place = torch.full((len(shares),), -1).index_put((known,), torch.arange(len(known)))
+    here, there = (part[:, known].double().clamp(min=1e-30).log() for part in (guess, target))
+    calibration = Calibration.fitted(here, place[labels])
+    found = expectation_maximization(calibration(there), calibration(here).mean(0))
+    return torch.zeros_like(shares).index_put((known,), found)
 
 
 def _can_be_inverted(confusion: Tensor, shares: Tensor) -> bool:

@@ -360,6 +360,25 @@ def test_features_are_matched_by_name_or_refused(domains):
         ({"candidates": [{"method": "joint"}]}, ConfigError, "method 'joint'"),
         ({"candidates": [{"rate": 1.0}]}, ConfigError, "no setting of this stage"),
         ({"candidates": [{}, {}]}, ConfigError, "given twice"),
+        ({"class_prior": "foo"}, ConfigError, "`class_prior` is 'foo'"),
+        ({"edges": "foo"}, ConfigError, "`edges` is 'foo'"),
+        ({"edges": False}, ConfigError, "`edges` is False"),
+        (
+            {"weighting": "uncertainty", "candidates": [{"strength": 1}]},
+            ConfigError,
+            "names `strength`.*'uncertainty'",
+        ),
+        (
+            {"class_prior": "em", "candidates": [{"class_weights": [1, 1, 1]}]},
+            ConfigError,
+            "has `class_weights`, which `class_prior`",
+        ),
+        (
+            {"class_prior": "em", "settings": {"align": {"class_weights": "balanced"}}},
+            ConfigError,
+            "has `class_weights`, which `class_prior`",
+        ),
+        ({"candidates": [{"strength": float("nan")}]}, ConfigError, "`strength` is nan"),
         ({"candidates": [{"strength": -1}]}, ConfigError, "`strength` is -1"),
         ({"candidates": [{"strength": float("inf")}]}, ConfigError, "`strength` is inf"),
         ({"candidates": [{"strength": "much"}]}, ConfigError, "`strength` is 'much'"),
@@ -375,6 +394,64 @@ def test_unusable_options_are_refused_before_anything_is_written(
     with pytest.raises(error, match=message):
         gtl.adapt_domain(GCN, *domains, **{**QUICK, **change}, out=tmp_path / "a")
     assert not (tmp_path / "a").exists()
+
+
+def test_what_does_not_go_with_the_labels_is_refused_before_anything_is_written(tmp_path):
+    numbers = nodes(0, kind="regression"), nodes(1, kind="regression")
+    graphs = rings(0), rings(1)
+    column = tuple(
+        replace(data, labels=data.labels[:, :1])
+        for data in (nodes(0, kind="binary"), nodes(1, kind="binary"))
+    )
+    for pair, change, message in (
+        (numbers, {"method": "cdan"}, "cdan compares predicted classes.*use dann, "),
+        (numbers, {"class_prior": "em"}, "numbers, which have no class shares"),
+        (numbers, {"edges": "strurw"}, "several classes"),
+        (graphs, {"edges": "strurw"}, "items of test:rings-0 are graphs"),
+        (column, {"edges": "strurw"}, "several classes"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            how = {**QUICK, "criterion": "dev", **change}
+            gtl.adapt_domain(GCN, *pair, **how, out=tmp_path / "a")
+        assert not (tmp_path / "a").exists()
+
+
+def test_candidates_that_differ_in_an_option_of_the_task_alone_are_not_the_same(domains):
+    tried = [{"options": {"lr": 1e-2}, "lr": 3e-3}, {"options": {"lr": 1e-3}, "lr": 3e-3}]
+    how = {**QUICK, "epochs": 1, "method": "mcd"}
+    found = gtl.adapt_domain(GCN, *domains, candidates=tried, **how)
+    titles = list(found.results["selection"]["values"])
+    assert "mcd (strength 1, options.lr 0.01, lr 0.003)" in titles and len(titles) == 3
+
+
+def test_the_strength_counts_however_equal_weights_are_written(domains):
+    how = {**QUICK, "method": "coral", "candidates": [{"strength": 50.0}], "guard": False}
+    one, other = (
+        gtl.adapt_domain(GCN, *domains, weighting=weighting, **how)
+        for weighting in ("equal", {"name": "equal"})
+    )
+    assert same(one.stages["align"], other.stages["align"])
+
+
+def test_adda_starts_from_the_readout_of_the_source_too():
+    still = {"epochs": 1, "lr": 1e-12, "batch_size": 60}
+    how = {"method": "adda", "readout": "attention", "seed": 0, "guard": False, "epochs": 1}
+    found = gtl.adapt_domain(GCN, rings(0), rings(1), candidates=[still], **how)
+    before, after = (found.stages[n].predictor.readout.state_dict() for n in ("source", "align"))
+    assert len(before)
+    for name, value in before.items():
+        torch.testing.assert_close(value, after[name], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["binary", "regression"])
+def test_a_target_of_another_kind_has_a_head_of_its_own(domains, kind):
+    target = nodes(1, kind=kind)
+    target = replace(target, split={**target.split, "train": target.split["train"][:20]})
+    stages = ["source", "align", "adapt"]
+    found = gtl.adapt_domain(GCN, domains[0], target, stages=stages, **{**QUICK, "epochs": 1})
+    assert found.results["metric"] == target.metric and found.results["test"] is not None
+    assert "oracle" not in found.results["selection"]["by_criterion"]
+    assert len(found.results["by_class"]["used"]) == target.num_outputs
 
 
 def test_a_source_without_validation_data_is_refused(domains):

@@ -136,3 +136,30 @@ def test_em_alone_makes_no_shift_large():
     for agreed, large in ((0.55, False), (0.6, True), (0.9, True)):
         bbse = torch.tensor([agreed, 1 - agreed]).double()
         assert described_shift("multiclass", {**shares, "bbse": bbse})["large"] == large
+
+
+@pytest.mark.parametrize("method", ["bbse", "em"])
+def test_a_class_that_validation_data_lack_has_no_share_and_counts_once(method):
+    labels = torch.arange(60) % 2
+    here = (4 * torch.eye(3)[labels] + torch.tensor([0.0, 0.0, 1.0])).double().softmax(1)
+    there = (4 * torch.eye(3)[torch.arange(60) % 3]).double().softmax(1)
+    found = estimated_shares("multiclass", labels, here, there)
+    assert float(found[method][2]) == 0 and float(found[method].sum()) == pytest.approx(1)
+    weights = importance(found["source"], found[method])
+    assert float(weights[2]) == 1 and float(weights.max()) < 2
+    even = torch.tensor([0.5, 0.5, 0.0])
+    assert float(expectation_maximization(there, even)[2]) == 0
+
+
+def test_a_column_without_known_labels_is_skipped():
+    labels = torch.tensor([[1.0, float("nan")], [0.0, float("nan")]]).repeat(20, 1)
+    here = labels.nan_to_num(0.5).clamp(0.01, 0.99).double()
+    found = estimated_shares("binary", labels, here, here)
+    assert found["em"].isnan().tolist() == [False, True]
+    report = described_shift("binary", found)
+    assert report["size"]["em"] < 0.01 and not report["large"]
+    assert report["shares"]["em"][1] is None
+    weights = importance(*(torch.stack([1 - v, v]) for v in (found["source"][1], found["em"][1])))
+    assert weights.tolist() == [1, 1]
+    none = estimated_shares("multiclass", torch.full((4,), -1), here[:4], here)
+    assert none["em"].isnan().all() and not described_shift("multiclass", none)["large"]
