@@ -62,7 +62,8 @@ def _shift(shift: Mapping[str, Any]) -> str:
     names = list(shift["shares"])
     count = len(shift["shares"][names[0]])
     rows = [(str(i), *(_number(shift["shares"][name][i]) for name in names)) for i in range(count)]
-    size = ", ".join(f"{name} {value:.2f}" for name, value in shift["size"].items())
+    known = {name: value for name, value in shift["size"].items() if value is not None}
+    size = ", ".join(f"{name} {value:.2f}" for name, value in known.items())
     caption = f"differences by {size}{'; large' if shift['large'] else ''}"
     return as_text(Table("Estimated class shares", caption, ("class", *names), tuple(rows)))
 

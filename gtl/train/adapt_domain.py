@@ -22,10 +22,10 @@ from gtl.train.domain_alignment import (
     ALIGNMENTS,
     BY_DEFAULT,
     DEFAULT_STAGES,
-    check_alignment,
     train_alignment,
 )
 from gtl.train.domain_alignment import STAGES as ALIGN_STAGES
+from gtl.train.domain_checks import check_alignment
 from gtl.train.domain_findings import alignment_results
 from gtl.train.domain_plan import Alignment, Plan, Stage
 from gtl.train.domain_recipe import STAGES, encoder_of, on_target, train_stages
@@ -206,10 +206,10 @@ def adapt_domain(
             ended = last if "adapt" in trained else {}
             found = {name: ended.get(name) for name in ("metric", "valid", "test", "epoch")}
             found["stages"] = rows
+            found["metric"] = None if target.labels is None else target.metric
         done = session.close(
             {
                 **found,
-                "metric": None if target.labels is None else target.metric,
                 "footprint": last["footprint"],
                 "data": target.spec,
                 "source": domains.source.spec,

@@ -8,12 +8,16 @@ domain task from the inputs of the target; ``adapt`` from a few labels of the ta
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from inspect import signature
 from typing import Any
 
-from gtl.catalog import TASKS
+import torch
+
+from gtl.catalog import TASKS, WEIGHTINGS
+from gtl.checks import check_not_negative
 from gtl.data.dataset import Dataset
 from gtl.errors import ConfigError, DataError
 from gtl.roles import Task
@@ -26,8 +30,9 @@ from gtl.train.domain_shift import drawn_like_target, prior_weights
 from gtl.train.domain_validation import DomainValidation
 from gtl.train.domains import Domains
 from gtl.train.finetune import fine_tuned, finetune
+from gtl.train.labels import LabelNames
 from gtl.train.model import Model
-from gtl.train.transfer_criteria import CRITERIA, OF_CLASSES
+from gtl.weightings.equal import Equal
 
 STAGES = ("pretrain", "source", "align", "adapt")
 DEFAULT_STAGES = ("source", "align")
@@ -97,6 +102,9 @@ class Setting:
                 f"a candidate has the method {name!r}; {nearest(str(name), ALIGNMENTS)}"
             )
         strength = rest.pop("strength", ALIGNMENTS[name].strength)
+        check_not_negative(strength=strength)
+        if not math.isfinite(strength):
+            raise ConfigError(f"`strength` is {strength}, expected a finite number")
         options = rest.pop("options", {})
         require_settings("align", rest, f"candidate {name!r}")
         return Setting(name, float(strength), options, rest)
@@ -105,7 +113,9 @@ class Setting:
     def title(self) -> str:
         """In words, for results and folders."""
         parts = [f"strength {self.strength:g}"]
-        parts += [f"{k} {v}" for k, v in {**self.options, **self.training}.items()]
+        both = {*self.options} & {*_defaults()}  # names of options that a training may have too
+        parts += [f"{f'options.{k}' if k in both else k} {v}" for k, v in self.options.items()]
+        parts += [f"{k} {v}" for k, v in self.training.items()]
         return f"{self.method} ({', '.join(parts)})"
 
     def task(self) -> Task:
@@ -195,17 +205,19 @@ def _trained(
     if setting is not None:
         task = setting.task().on(domains.unlabeled)
         tasks = [task]
-        if weighting == "equal":
+        if is_equal(weighting):
             weighting = {"name": "fixed", "weights": {TASKS.name_of(task): setting.strength}}
-    head = plan.head
+    head, readout = plan.head, plan.readout
     if setting is not None and ALIGNMENTS[setting.method].after_source and isinstance(last, Model):
         head = copy.deepcopy(last.predictor.head).cpu()
+        pool = last.predictor.readout
+        readout = readout if pool is None else copy.deepcopy(pool).cpu()
 
     def validation(model: Model) -> Validation:
         return DomainValidation(model, domains, criterion)
 
     own = {"guard": False, "auxiliary": tasks, "weighting": weighting, "head": head}
-    given = {**plan.options(stage, folder), **(training or {}), "readout": plan.readout, **own}
+    given = {**plan.options(stage, folder), **(training or {}), "readout": readout, **own}
     arguments = {**_defaults(), **given}
     other = OtherData(validation, look_ahead_data(domains, plan) if tasks else None)
     return fine_tuned(
@@ -216,9 +228,23 @@ def _trained(
 def look_ahead_data(domains: Domains, plan: Plan) -> Dataset | None:
     """Labels that a look-ahead is computed on in place of the source's: a few of the target's.
 
-    They are known where the stage ``adapt`` is trained, which needs them; ``None`` elsewhere.
+    They are known where the stage ``adapt`` is trained, which needs them. ``None`` elsewhere, and
+    where they do not have the meaning of the source's labels.
     """
-    return domains.target if "adapt" in plan.stages else None
+    if "adapt" not in plan.stages:
+        return None
+    names, target = LabelNames.of(domains.source), domains.target
+    try:
+        known = names.aligned(target)
+    except DataError:
+        return None
+    labels = known.labels
+    if known.columns is not None:
+        labels = torch.full((len(labels), names.outputs), torch.nan)
+        labels[:, known.columns] = known.labels.to(labels)
+    meaning = ("kind", "metric", "class_names", "label_names")
+    source = {name: getattr(domains.source, name) for name in meaning}
+    return replace(target, labels=labels, **source)
 
 
 def looked_ahead_on(domains: Domains, plan: Plan) -> str:
@@ -246,51 +272,15 @@ def settings_of(plan: Plan) -> list[Setting]:
     return found
 
 
+def is_equal(weighting: Any) -> bool:
+    """Whether a weighting is the plain sum, in whose place candidates have their strength."""
+    return type(WEIGHTINGS.build(weighting)) is Equal
+
+
 def folders_of(plan: Plan) -> list[str]:
     """Names of the run folders of the candidates."""
     count = len(plan.alignment.candidates)
     return ["align", *(f"align-{number}" for number in range(2, count + 1))]
-
-
-def check_alignment(domains: Domains, plan: Plan) -> None:
-    """Refuse what the stages ``source`` and ``align`` cannot use, before anything is written.
-
-    Raises:
-        ConfigError: If an option is unusable.
-        DataError: If the source has no validation data, or items are pairs.
-    """
-    alignment = plan.alignment
-    for setting in settings_of(plan):
-        setting.task()
-    if alignment.criterion not in CRITERIA:
-        raise ConfigError(
-            f"`criterion` is {alignment.criterion!r}; {nearest(alignment.criterion, CRITERIA)}"
-        )
-    source = domains.source
-    if source.level == "edge":
-        raise DataError(
-            f"items of {source.spec} are pairs of nodes, whose domains are not aligned; use "
-            "method='joint'"
-        )
-    if not len(source.split.get("valid", ())):
-        raise DataError(
-            f"the source {source.spec} has no validation data, by which epochs and settings are "
-            "selected; load it with a split `valid`"
-        )
-    if source.kind == "regression" and alignment.criterion in OF_CLASSES:
-        raise ConfigError(
-            f"`criterion` is {alignment.criterion!r}, which reads classes, and labels of "
-            f"{source.spec} are numbers; use 'dev', 'iwcv' or 'source'"
-        )
-    for name in ("class_prior", "edges"):
-        if getattr(alignment, name) is not None and "source" not in plan.stages:
-            raise ConfigError(
-                f"`{name}` is estimated by the model of the stage 'source'; add it to `stages`"
-            )
-    if "source" not in plan.stages and any(
-        ALIGNMENTS[setting.method].after_source for setting in settings_of(plan)
-    ):
-        raise ConfigError("ADDA starts from the model of the stage 'source'; add it to `stages`")
 
 
 def _defaults() -> dict[str, Any]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from gtl.data.dataset import Dataset
 from gtl.errors import DataError, GtlWarning
 from gtl.metrics import scores_by_column
 from gtl.run_folder import RunFolder
@@ -16,11 +17,13 @@ from gtl.train.domain_alignment import looked_ahead_on
 from gtl.train.domain_distance import domain_distance
 from gtl.train.domain_plan import Plan, Stage
 from gtl.train.domain_shift import shares_of
-from gtl.train.domain_validation import vectors_and_scores
+from gtl.train.domain_validation import target_labels, vectors_and_scores
 from gtl.train.domains import Domains
 from gtl.train.evaluate import value_on
 from gtl.train.label_shift import described_shift
+from gtl.train.labels import LabelNames
 from gtl.train.model import Model
+from gtl.train.unlabeled import of_labeled_types
 
 MOST_POINTS = 250  # of each domain in a picture
 
@@ -50,7 +53,10 @@ def alignment_results(
         if folder is not None and isinstance(source, Model):
             picture(source, align, domains, folder.path, plan.seed)
     used = used or source
+    found["metric"] = None if domains.target.labels is None else domains.target.metric
     if isinstance(used, Model):
+        known = target_labels(used, domains)
+        found["metric"] = found["metric"] if known is None else known.metric
         found |= {"epoch": used.results["epoch"], "test": value_on(used, domains.target, "test")}
         after = by_class(used, domains)
         before = by_class(source, domains) if isinstance(source, Model) else None
@@ -64,7 +70,7 @@ def distance_of(stage: Stage, domains: Domains, seed: int) -> dict[str, float]:
     """Accuracy of a domain classifier on held-out vectors, and the proxy A-distance."""
     if not isinstance(stage, Model):
         return {}
-    source, target = (_vectors(stage, data) for data in (domains.source, domains.unlabeled))
+    source, target = _vectors(stage, domains)
     found = domain_distance(source, target, seed)
     return {
         "domain_accuracy": round(found.accuracy, 4),
@@ -78,7 +84,7 @@ def shift_of(source: Model, domains: Domains) -> dict[str, Any] | None:
         return None
     found = described_shift(str(source.target.kind), shares_of(source, domains))
     if found["large"]:
-        size = max(found["size"].values())
+        size = max(value for value in found["size"].values() if value is not None)
         warnings.warn(
             f"class shares of {domains.source.spec} and {domains.target.spec} seem to differ by "
             f"{size:.2f}: alignment of whole domains may hurt; try class_prior='em' (or 'bbse') or "
@@ -92,21 +98,37 @@ def shift_of(source: Model, domains: Domains) -> dict[str, Any] | None:
 def by_class(model: Model, domains: Domains) -> dict[str, float | None] | None:
     """Metric of each class or label column on test labels of the target, by name.
 
-    Of classes it is the F1 of each against all others. ``None`` without test labels.
+    Of classes it is the F1 of each class of the target against all others. ``None`` without test
+    labels, or where they have another meaning than the model's.
     """
-    target = domains.target
+    target, known = domains.target, target_labels(model, domains)
     test = target.split.get("test", torch.empty(0))
-    if target.labels is None or not len(test):
+    if known is None or not len(test):
         return None
-    labels, scores = target.labels[test], vectors_and_scores(model, target, test)[1]
-    if target.kind == "multiclass":
-        metric, names = "f1", target.class_names
-        guess = torch.nn.functional.one_hot(scores.argmax(1), scores.shape[1]).double() - 0.5
-        known = labels >= 0
-        truth = torch.nn.functional.one_hot(labels.clamp(min=0), scores.shape[1]).double()
-        labels, scores = truth[known], guess[known]
-    else:
-        metric, names = target.metric, target.label_names
+    labels, scores = known.labels[test], vectors_and_scores(model, target, test)[1]
+    if str(model.target.kind) == "multiclass":
+        return _by_class(labels, scores, model.labels or LabelNames.of(domains.source), target)
+    scores = scores if known.columns is None else scores[:, known.columns]
+    return _by_column(known.metric, labels, scores, target.label_names)
+
+
+def _by_class(
+    labels: torch.Tensor, scores: torch.Tensor, names: LabelNames, target: Dataset
+) -> dict[str, float | None] | None:
+    """F1 of each class that the target has, ``labels`` ``(b,)`` being numbers of the model."""
+    has, classes = labels >= 0, scores.shape[1]
+    guess = torch.nn.functional.one_hot(scores.argmax(1), classes).double() - 0.5
+    truth = torch.nn.functional.one_hot(labels.clamp(min=0), classes).double()
+    titles = list(names.class_names) or [str(number) for number in range(classes)]
+    found = _by_column("f1", truth[has], guess[has], titles) or {}
+    own = [name for name in target.class_names if name in found]
+    return {name: found[name] for name in own or found} or None
+
+
+def _by_column(
+    metric: str, labels: torch.Tensor, scores: torch.Tensor, names: Sequence[str]
+) -> dict[str, float | None] | None:
+    """A metric of each column of labels and scores ``(b, t)``; ``None`` where it is undefined."""
     try:
         found = scores_by_column(metric, labels.double().numpy(), scores.double().numpy())
     except DataError:
@@ -122,8 +144,7 @@ def picture(before: Model, after: Model, domains: Domains, folder: Path, seed: i
     from gtl.report.domain_plot import write_domain_plot
 
     sides = [
-        [_drawn(_vectors(model, data), seed) for data in (domains.source, domains.unlabeled)]
-        for model in (before, after)
+        [_drawn(vectors, seed) for vectors in _vectors(model, domains)] for model in (before, after)
     ]
     write_domain_plot(folder, [[rows.numpy() for rows in side] for side in sides], seed)
 
@@ -146,8 +167,12 @@ def _row(name: str, stage: Stage, domains: Domains, plan: Plan) -> dict[str, Any
     return row
 
 
-def _vectors(model: Model, data: Any) -> torch.Tensor:
-    return vectors_and_scores(model, data, data.items("all"))[0]
+def _vectors(model: Model, domains: Domains) -> list[torch.Tensor]:
+    """Vectors of the items of source and target; of typed graphs those of labeled types."""
+    source = domains.source
+    items = source.items("all")[of_labeled_types(source, source)]
+    each = ((source, items), (domains.unlabeled, domains.items))
+    return [vectors_and_scores(model, data, index)[0] for data, index in each]
 
 
 def _drawn(rows: torch.Tensor, seed: int) -> torch.Tensor:

@@ -5,6 +5,7 @@ Both need class shares or classes of the target, which a model of the source est
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from typing import Any
 
@@ -17,10 +18,11 @@ from gtl.graph import Graph
 from gtl.suggest import nearest
 from gtl.train.domain_validation import vectors_and_scores
 from gtl.train.domains import Domains
-from gtl.train.label_shift import METHODS, estimated_shares, importance
+from gtl.train.label_shift import METHODS, estimated_shares, importance, trusted_shares
 from gtl.train.model import Model
 from gtl.train.predicting import probabilities
 
+log = logging.getLogger(__name__)
 MOST_COPIES = 5.0  # of an edge
 
 
@@ -40,7 +42,7 @@ def shares_of(model: Model, domains: Domains) -> dict[str, Tensor]:
     valid = source.split["valid"]
     assert source.labels is not None
     here = vectors_and_scores(model, source, valid)[1]
-    there = vectors_and_scores(model, target, target.items("all"))[1]
+    there = vectors_and_scores(model, target, domains.items)[1]
     guesses = [probabilities(scores.double(), kind) for scores in (here, there)]
     return estimated_shares(kind, source.labels[valid], *guesses)
 
@@ -64,6 +66,14 @@ def prior_weights(model: Model, domains: Domains, method: str) -> list[Any]:
         raise ConfigError(f"`class_prior` is {method!r}; {nearest(method, METHODS)}, or None")
     shares = shares_of(model, domains)
     one, other = shares["source"], shares[method]
+    if bool((other.isnan() & ~shares["em"].isnan()).any()):
+        log.warning(
+            "class_prior=%r cannot be computed: predictions of the model of %s do not tell its "
+            "classes apart on validation data; EM is used: train longer, or leave it out",
+            method,
+            domains.source.spec,
+        )
+    other = trusted_shares(shares) if method == "bbse" else other
     if str(model.target.kind) == "multiclass":
         return [float(value) for value in importance(one, other)]
     columns = [

@@ -16,6 +16,7 @@ from gtl.metrics import direction, score
 from gtl.train.candidates import Validation
 from gtl.train.domains import Domains
 from gtl.train.evaluate import each_batch
+from gtl.train.labels import Aligned, LabelNames
 from gtl.train.model import Model
 from gtl.train.transfer_criteria import Outputs, values_of
 
@@ -95,6 +96,20 @@ def vectors_and_scores(model: Model, data: Dataset, items: Tensor) -> tuple[Tens
     return found[:, :width], found[:, width:]
 
 
+def target_labels(model: Model, domains: Domains) -> Aligned | None:
+    """Labels of the target in the numbering of a model, matched by name.
+
+    ``None`` without labels, or where they have another meaning than the model's, which the stage
+    ``adapt`` may learn. A model in training has the source's meaning.
+    """
+    if domains.target.labels is None:
+        return None
+    try:
+        return (model.labels or LabelNames.of(domains.source)).aligned(domains.target)
+    except DataError:
+        return None
+
+
 def item_losses(kind: str, scores: Tensor, labels: Tensor, model: Model) -> Tensor:
     """Loss of each item, ``(b,)``; 0 for an item without a label."""
     if kind == "multiclass":
@@ -118,15 +133,16 @@ def oriented(metric: str, labels: Tensor, scores: Tensor) -> float:
 
 
 def _bound(model: Model, domains: Domains, scores: Tensor) -> float | None:
-    target = domains.target
+    target, known = domains.target, target_labels(model, domains)
     test = target.split.get("test")
-    if target.labels is None or test is None or not len(test):
+    if known is None or test is None or not len(test):
         return None
     if target.level == "node" and len(scores) == len(target):
         found = scores[test]
     else:
         found = vectors_and_scores(model, target, test)[1]
+    found = found if known.columns is None else found[:, known.columns]
     try:
-        return oriented(target.metric, target.labels[test], found)
+        return oriented(known.metric, known.labels[test], found)
     except DataError:  # undefined, such as one class alone
         return None

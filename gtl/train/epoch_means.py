@@ -11,6 +11,7 @@ import torch
 
 from gtl.errors import GtlError, GtlWarning
 from gtl.roles import Gate
+from gtl.train.distributed.processes import Processes
 from gtl.train.step import Step
 
 Averages = dict[str, dict[str, Any]]
@@ -46,6 +47,20 @@ class EpochMeans:
             self._gates.setdefault(name, GateCount()).add(gate)
         for name, cosine in consistency.items():
             self._consistency[name] = self._consistency.get(name, 0.0) + cosine
+
+    def join_gates(self, processes: Processes) -> None:
+        """Count the gates of all processes together, where all of them have the same ones.
+
+        All processes must call it, those included that had no sample.
+        """
+        counts = [self._gates[name] for name in sorted(self._gates)]
+        if len({count for (count,) in processes.numbers([len(counts)])}) > 1 or not counts:
+            return
+        own = [[gate.open, gate.total, gate.low, gate.high] for gate in counts]
+        every = processes.gathered(torch.tensor(own, dtype=torch.float64, device=processes.device))
+        for gate, parts in zip(counts, every.unbind(1)):  # (processes, 4)
+            gate.open, gate.total = (int(total) for total in parts[:, :2].sum(0))
+            gate.low, gate.high = float(parts[:, 2].min()), float(parts[:, 3].max())
 
     def line(self, epoch: int) -> Averages:
         """The means by task, ``None`` for a task that had no sample; ``gates`` if there are some.

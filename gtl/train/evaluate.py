@@ -108,14 +108,19 @@ def evaluate(
 
 
 def value_on(model: Model | Predicting | Ranker, dataset: Dataset, split: str) -> float | None:
-    """The data set's metric on a split; ``None`` without one, or where the metric is undefined."""
+    """The data set's metric on a split; ``None`` without one, or where the metric is undefined.
+
+    It is the model's metric where two of its classes were read as a binary column.
+    """
     if not len(dataset.split.get(split, ())):
         return None
     try:
-        return float(evaluate(model, dataset, split)[dataset.metric])
+        found = evaluate(model, dataset, split)
     except DataError as error:  # the training is not lost because a tiny test split has one class
         log.warning("no %s result: %s", split, error)
         return None
+    metric = dataset.metric if dataset.metric in found else next(iter(found))
+    return float(found[metric])
 
 
 def predict(

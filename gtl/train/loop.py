@@ -23,7 +23,7 @@ from gtl.graph import Graph
 from gtl.graph.sample import draw_numbers
 from gtl.metrics import is_better
 from gtl.progress import Progress
-from gtl.roles import Batch, View
+from gtl.roles import Batch, Task, View
 from gtl.train.device import module_device
 from gtl.train.distributed.sharing import Sharing
 from gtl.train.epoch_means import Averages, EpochMeans, warn_of_closed_gates
@@ -292,6 +292,9 @@ def train_on_batches(job: Job, epoch: int, progress: Progress | None) -> Average
                 job.average.update()
             if progress is not None:
                 progress.update()
+    has_gates = any(type(task).gates is not Task.gates for _, task in job.model.named_tasks())
+    if job.sharing is not None and has_gates:
+        means.join_gates(job.sharing.processes)
     found = {name: task.measures() for name, task in job.model.named_tasks()}
     found = {name: values for name, values in found.items() if values}
     return {**means.line(epoch), **({"measures": found} if found else {})}

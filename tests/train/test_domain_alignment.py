@@ -119,6 +119,81 @@ def test_items_without_a_label_are_no_validation_items(domains):
     assert found[0] == pytest.approx(found[1])
 
 
+def named(data: gtl.Dataset, names: str, **fields) -> gtl.Dataset:
+    """The same nodes with their three classes called ``abc``, and those that ``names`` has."""
+    keep = torch.tensor([name in names for name in "abc"])[data.labels]
+    place = torch.tensor([names.find(name) for name in "abc"])[data.labels]
+    split = {part: items[keep[items]] for part, items in data.split.items()}
+    labels = place.where(keep, -1)
+    return replace(data, labels=labels, split=split, class_names=tuple(names), **fields)
+
+
+def as_column(data: gtl.Dataset) -> gtl.Dataset:
+    """Two classes as one binary column."""
+    column = data.labels.float().masked_fill(data.labels < 0, torch.nan).unsqueeze(1)
+    return replace(data, labels=column, kind="binary", metric="rocauc")
+
+
+@pytest.mark.parametrize("binary", [False, True])
+def test_classes_of_the_target_are_matched_by_name(domains, binary):
+    source, target = named(domains[0], "abc"), named(domains[0], "cb", spec="test:fewer")
+    target = as_column(target) if binary else target
+    how = {**QUICK, "method": "coral", "epochs": 12, "settings": {"source": {"lr": 3e-2}}}
+    results = gtl.adapt_domain(GCN, source, target, **how).results
+    assert results["metric"] == "acc" and results["test"] > 0.8
+    assert set(results["by_class"]["used"]) == {"b", "c"}
+    assert min(results["by_class"]["used"].values()) > 0.8
+    chosen = results["selection"]["by_criterion"]
+    assert chosen["oracle"]["test"] >= chosen["infomax"]["test"] > 0.8
+
+
+def test_columns_of_the_target_are_matched_by_name():
+    source = replace(nodes(0, kind="binary"), label_names=("a", "b", "c"))
+    two = {"labels": source.labels[:, [2, 0]], "label_names": ("c", "a")}
+    target = replace(source, spec="test:two", **two)
+    how = {**QUICK, "epochs": 12, "settings": {"source": {"lr": 3e-2}}}
+    results = gtl.adapt_domain(GCN, source, target, **how).results
+    found, metric = results["by_class"]["used"], results["test"]
+    assert set(found) == {"c", "a"} and min(found.values()) > 0.8
+    assert sum(found.values()) / 2 == pytest.approx(metric, abs=1e-3)
+    assert results["selection"]["by_criterion"]["oracle"]["test"] > 0.8
+
+
+def test_look_aheads_read_labels_of_the_target_as_numbers_of_the_source(domains):
+    from gtl.train.domain_alignment import look_ahead_data
+    from gtl.train.domain_plan import Plan
+    from gtl.train.domains import domains_of
+
+    stages = ("source", "align", "adapt")
+    plan = Plan(stages, stages, *["infomax", "equal", [], "linear", None])
+    source = named(domains[0], "abc")
+    for target in (named(domains[0], "cb"), as_column(named(domains[0], "cb"))):
+        found = look_ahead_data(domains_of(source, replace(target, spec="test:b")), plan)
+        known = found.labels >= 0
+        assert found.kind == "multiclass" and torch.equal(found.labels[known], source.labels[known])
+    other = replace(domains[1], class_names=("a", "b", "x"))
+    assert look_ahead_data(domains_of(source, other), plan) is None
+
+
+def test_a_class_that_the_source_lacks_is_learned_by_the_stage_adapt_alone(domains, tmp_path):
+    source, target = named(domains[0], "ab"), named(domains[1], "abc")
+    with pytest.raises(DataError, match=r"target test:1.*source test:0.*'c'.*without labels"):
+        gtl.adapt_domain(GCN, source, target, **QUICK, out=tmp_path / "a")
+    assert not (tmp_path / "a").exists()
+    few = replace(target, split={**target.split, "train": target.split["train"][:9]})
+    found = gtl.adapt_domain(GCN, source, few, stages=["source", "align", "adapt"], **QUICK)
+    assert found.results["by_class"]["source"] is None and found.results["test"] is not None
+    assert set(found.results["by_class"]["used"]) == {"a", "b", "c"}
+    assert "oracle" not in found.results["selection"]["by_criterion"]
+
+
+def test_labels_of_another_kind_are_refused_before_anything_is_written(domains, tmp_path):
+    source = nodes(0, kind="regression")
+    with pytest.raises(DataError, match=r"do not go with.*multiclass labels"):
+        gtl.adapt_domain(GCN, source, domains[1], criterion="dev", **QUICK, out=tmp_path / "a")
+    assert not (tmp_path / "a").exists()
+
+
 def test_the_picture_of_both_domains_is_in_the_folder(domains, tmp_path):
     gtl.adapt_domain(GCN, *domains, **QUICK, out=tmp_path / "a")
     assert (tmp_path / "a" / "plots" / "domains.png").stat().st_size > 5000
@@ -301,6 +376,28 @@ def test_features_are_matched_by_name_or_refused(domains):
         ({"candidates": [{"method": "joint"}]}, ConfigError, "method 'joint'"),
         ({"candidates": [{"rate": 1.0}]}, ConfigError, "no setting of this stage"),
         ({"candidates": [{}, {}]}, ConfigError, "given twice"),
+        ({"class_prior": "foo"}, ConfigError, "`class_prior` is 'foo'"),
+        ({"edges": "foo"}, ConfigError, "`edges` is 'foo'"),
+        ({"edges": False}, ConfigError, "`edges` is False"),
+        (
+            {"weighting": "uncertainty", "candidates": [{"strength": 1}]},
+            ConfigError,
+            "names `strength`.*'uncertainty'",
+        ),
+        (
+            {"class_prior": "em", "candidates": [{"class_weights": [1, 1, 1]}]},
+            ConfigError,
+            "has `class_weights`, which `class_prior`",
+        ),
+        (
+            {"class_prior": "em", "settings": {"align": {"class_weights": "balanced"}}},
+            ConfigError,
+            "has `class_weights`, which `class_prior`",
+        ),
+        ({"candidates": [{"strength": float("nan")}]}, ConfigError, "`strength` is nan"),
+        ({"candidates": [{"strength": -1}]}, ConfigError, "`strength` is -1"),
+        ({"candidates": [{"strength": float("inf")}]}, ConfigError, "`strength` is inf"),
+        ({"candidates": [{"strength": "much"}]}, ConfigError, "`strength` is 'much'"),
         ({"stages": ["joint"]}, ConfigError, "unknown stage 'joint'"),
         ({"stages": ["align"], "class_prior": "em"}, ConfigError, "stage 'source'"),
         ({"method": "joint", "edges": "strurw"}, ConfigError, "method that aligns|align domains"),
@@ -313,6 +410,64 @@ def test_unusable_options_are_refused_before_anything_is_written(
     with pytest.raises(error, match=message):
         gtl.adapt_domain(GCN, *domains, **{**QUICK, **change}, out=tmp_path / "a")
     assert not (tmp_path / "a").exists()
+
+
+def test_what_does_not_go_with_the_labels_is_refused_before_anything_is_written(tmp_path):
+    numbers = nodes(0, kind="regression"), nodes(1, kind="regression")
+    graphs = rings(0), rings(1)
+    column = tuple(
+        replace(data, labels=data.labels[:, :1])
+        for data in (nodes(0, kind="binary"), nodes(1, kind="binary"))
+    )
+    for pair, change, message in (
+        (numbers, {"method": "cdan"}, "cdan compares predicted classes.*use dann, "),
+        (numbers, {"class_prior": "em"}, "numbers, which have no class shares"),
+        (numbers, {"edges": "strurw"}, "several classes"),
+        (graphs, {"edges": "strurw"}, "items of test:rings-0 are graphs"),
+        (column, {"edges": "strurw"}, "several classes"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            how = {**QUICK, "criterion": "dev", **change}
+            gtl.adapt_domain(GCN, *pair, **how, out=tmp_path / "a")
+        assert not (tmp_path / "a").exists()
+
+
+def test_candidates_that_differ_in_an_option_of_the_task_alone_are_not_the_same(domains):
+    tried = [{"options": {"lr": 1e-2}, "lr": 3e-3}, {"options": {"lr": 1e-3}, "lr": 3e-3}]
+    how = {**QUICK, "epochs": 1, "method": "mcd"}
+    found = gtl.adapt_domain(GCN, *domains, candidates=tried, **how)
+    titles = list(found.results["selection"]["values"])
+    assert "mcd (strength 1, options.lr 0.01, lr 0.003)" in titles and len(titles) == 3
+
+
+def test_the_strength_counts_however_equal_weights_are_written(domains):
+    how = {**QUICK, "method": "coral", "candidates": [{"strength": 50.0}], "guard": False}
+    one, other = (
+        gtl.adapt_domain(GCN, *domains, weighting=weighting, **how)
+        for weighting in ("equal", {"name": "equal"})
+    )
+    assert same(one.stages["align"], other.stages["align"])
+
+
+def test_adda_starts_from_the_readout_of_the_source_too():
+    still = {"epochs": 1, "lr": 1e-12, "batch_size": 60}
+    how = {"method": "adda", "readout": "attention", "seed": 0, "guard": False, "epochs": 1}
+    found = gtl.adapt_domain(GCN, rings(0), rings(1), candidates=[still], **how)
+    before, after = (found.stages[n].predictor.readout.state_dict() for n in ("source", "align"))
+    assert len(before)
+    for name, value in before.items():
+        torch.testing.assert_close(value, after[name], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["binary", "regression"])
+def test_a_target_of_another_kind_has_a_head_of_its_own(domains, kind):
+    target = nodes(1, kind=kind)
+    target = replace(target, split={**target.split, "train": target.split["train"][:20]})
+    stages = ["source", "align", "adapt"]
+    found = gtl.adapt_domain(GCN, domains[0], target, stages=stages, **{**QUICK, "epochs": 1})
+    assert found.results["metric"] == target.metric and found.results["test"] is not None
+    assert "oracle" not in found.results["selection"]["by_criterion"]
+    assert len(found.results["by_class"]["used"]) == target.num_outputs
 
 
 def test_a_source_without_validation_data_is_refused(domains):

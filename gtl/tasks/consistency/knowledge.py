@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -48,13 +48,14 @@ class KnowledgeConsistency(ModelTask):
         distance: ``"mse"``, ``"cosine"`` or ``"kl"``.
         threshold: Share of the largest entropy up to which an item is used, in ``(0, 1]``; ``None``
             uses all items.
-        prototypes: Most prototypes, 2 or more.
+        prototypes: Most prototypes, 2 or more; at most half as many as there are different vectors.
         divisor: Of the squared distance; by default the width of the vectors.
         weak: Shares of edges and of features that the graph of the unlabeled items lacks.
         warmup: Steps over which the losses rise linearly to their full size.
 
     Raises:
-        ConfigError: If an option is out of range, or the source is of another width or schema.
+        ConfigError: If an option is out of range, the source is of another width or schema, or it
+            gives all items the same vector, of which no prototypes can be found.
     """
 
     needs_target: ClassVar[bool] = False
@@ -80,15 +81,26 @@ class KnowledgeConsistency(ModelTask):
         self.head: nn.Module | None = None
         self.centers: Prototypes | None = None
         self._sample: tuple[Graph, ...] = ()
+        self._unlabeled: int | None = None
 
-    def against(self, encoder: Encoder, head: nn.Module | None = None) -> KnowledgeConsistency:
+    def against(self, encoder: Any, head: nn.Module | None = None) -> KnowledgeConsistency:
         """Use another encoder as the source; returns the task.
 
         Args:
-            encoder: Made for the same features and width; it is frozen.
+            encoder: Made for the same features and width; it is frozen. Of a run or a model it is
+                the encoder.
             head: Item vectors ``(b, h)`` to scores of the source's classes ``(b, c)``, frozen.
+
+        Raises:
+            ConfigError: If it is something else.
         """
-        self.source, self.head = Source(encoder), head
+        found = encoder if isinstance(encoder, Encoder) else getattr(encoder, "encoder", None)
+        if not isinstance(found, Encoder):
+            raise ConfigError(
+                f"the source is {encoder!r}, expected an encoder, or a run or model with one, such "
+                "as gtl.pretrain returns or gtl.load_run(folder) reads"
+            )
+        self.source, self.head = Source(found), head
         for parameter in head.parameters() if head is not None else ():
             parameter.requires_grad_(False)
         return self
@@ -102,16 +114,35 @@ class KnowledgeConsistency(ModelTask):
         """Keep a sample of graphs until the source is known, to find the prototypes among them."""
         self._sample = (graph,)
 
+    def expect(self, labeled: int, unlabeled: int) -> None:
+        """Keep the number of unlabeled items."""
+        self._unlabeled = unlabeled
+
     def begin(self, encoder: nn.Module) -> None:
-        """Keep the source, and find the prototypes if there is a sample."""
+        """Keep the source, and find the prototypes if there is a sample of several items.
+
+        A single unlabeled item has none; then they are found among the items of the first step
+        whose vectors differ.
+
+        Raises:
+            ConfigError: If all vectors of the sample are the same.
+        """
         self.source.begin(encoder)
-        if self.head is None and self._sample:
+        if self._needs_prototypes and self._sample and self._unlabeled != 1:
             tensor = next(encoder.parameters())
             graph = self._sample[0].to(tensor.device)
             nodes = self.source.nodes(encoder, graph)
             alone = graph.num_graphs == 1
             vectors = nodes if alone else item_vectors(graph, nodes)
-            built(self, self.centers).find(vectors)
+            centers = built(self, self.centers)
+            centers.find(vectors)
+            if len(vectors) and not int(centers.found):
+                raise ConfigError(
+                    f"the source gives all {len(vectors)} unlabeled items the same vector, so that "
+                    "no two prototypes can be found; give another source, or one with a head "
+                    "(task.against(encoder, head)), or leave the certainty of items out: "
+                    "threshold=None with the distance 'mse' or 'cosine'"
+                )
         self._sample = ()
 
     def view(self, batch: Batch, rng: torch.Generator) -> View:
@@ -119,9 +150,11 @@ class KnowledgeConsistency(ModelTask):
         inputs = all_inputs(batch, self.weak, rng, self.columns)
         known = inputs.vectors(self.source.nodes(self.encoder, inputs.graph))
         centers = built(self, self.centers)
-        if self.head is None and not int(centers.found):
+        if self._needs_prototypes and not int(centers.found):
             centers.find(known)
-        entropy = entropies(self._scores(known), "multiclass")
+        entropy = known.new_zeros(len(known))
+        if self.head is not None or int(centers.found):
+            entropy = entropies(self._scores(known), "multiclass")
         found = {"items": inputs.items, "known": known, "entropy": entropy}
         return View(inputs.graph, {**found, "factor": self.factor})
 
@@ -144,6 +177,11 @@ class KnowledgeConsistency(ModelTask):
             rows = gate.open.nonzero().flatten()
             own, known = own[rows], known[rows]
         return self._distances(own, known) * found["factor"].to(nodes)
+
+    @property
+    def _needs_prototypes(self) -> bool:
+        """Whether a gate or a loss reads assignments to prototypes."""
+        return self.head is None and (self.threshold is not None or self.distance == "kl")
 
     def _distances(self, own: Tensor, known: Tensor) -> Tensor:
         if self.distance == "mse":

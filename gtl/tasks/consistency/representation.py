@@ -18,6 +18,7 @@ from gtl.tasks.mmd import median_widths, mmd_losses
 from gtl.tasks.model_task import ModelTask
 
 CAPACITY = 128
+LEAST = 20
 SIDES = ("labeled", "unlabeled")
 
 
@@ -44,7 +45,8 @@ class RepresentationConsistency(ModelTask):
         threshold: Share of the largest entropy up to which an item is used, in ``(0, 1]``; ``None``
             uses all items.
         capacity: Rows of each buffer. By default 128, or the number of items if there are fewer.
-        least: Rows that both buffers must have; at most ``capacity``.
+        least: Rows that both buffers must have; at most ``capacity``. By default 20, or
+            ``capacity`` if that is smaller.
         factors: What the median squared distance is multiplied by, a bandwidth each.
         width: One bandwidth, in the unit of squared distances, in their place.
         biased: Whether rows are compared with themselves, too.
@@ -67,7 +69,7 @@ class RepresentationConsistency(ModelTask):
         self,
         threshold: float | None = 0.7,
         capacity: int | None = None,
-        least: int = 20,
+        least: int | None = None,
         factors: Sequence[float] = (0.5, 1.0, 2.0),
         width: float | None = None,
         biased: bool = False,
@@ -78,7 +80,13 @@ class RepresentationConsistency(ModelTask):
         super().__init__(warmup)
         self.threshold = None if threshold is None else require_share("threshold", threshold)
         self.capacity = None if capacity is None else require_count("capacity", capacity, least=2)
-        self.least = require_count("least", least, least=2)
+        rows = self.capacity or CAPACITY
+        self.least = require_count("least", min(LEAST, rows) if least is None else least, least=2)
+        if self.least > rows:
+            raise ConfigError(
+                f"`least` is {self.least}, and a buffer has {rows} rows; give at most {rows}, or a "
+                "larger `capacity`"
+            )
         self.factors = tuple(require_positive("factors", factor) for factor in factors)
         if not self.factors:
             raise ConfigError("`factors` is empty; give at least one")

@@ -17,6 +17,7 @@ from gtl.tasks.checks import built, require_count, require_share
 from gtl.tasks.self_supervised.features import Features
 from gtl.tasks.self_supervised.quantizer import Quantizer, one_hot
 
+LEAST_PERPLEXITY = 2.0
 NOISE = 0.1  # of a masked floating feature, in units of its standard deviation
 
 
@@ -114,7 +115,7 @@ class RandomQuantizer(Task):
         """Keep mean and deviation of each column, and the number of codes that are used.
 
         Raises:
-            ConfigError: If a codebook has a perplexity below a tenth of its codes.
+            ConfigError: If a codebook has a perplexity below 2 or a tenth of its codes.
         """
         built(self, self.of_nodes).observe(self.values_of(graph))
         if "mean" in self._buffers:
@@ -131,7 +132,7 @@ class RandomQuantizer(Task):
             graph: Other graphs than those that mean and deviation are of, or the same.
 
         Raises:
-            ConfigError: If a codebook has a perplexity below a tenth of its codes.
+            ConfigError: If a codebook has a perplexity below 2 or a tenth of its codes.
         """
         nodes = built(self, self.of_nodes)
         _require_spread(nodes, self.values_of(graph), f"nodes (hops {self.hops})", "other `hops`")
@@ -278,11 +279,18 @@ class RandomQuantizer(Task):
 
 
 def _require_spread(quantizer: Quantizer, values: Tensor, what: str, remedy: str) -> None:
-    """Refuse vectors whose codes have a perplexity below a tenth of the codebook."""
-    least = float(quantizer.spread(values).min())
-    if least < int(quantizer.used) / 10:
-        raise ConfigError(
-            f"the quantizer has collapsed: {values.shape[1]} {what} have codes of perplexity "
-            f"{least:.1f} in a codebook of {int(quantizer.used)}; nearly all have the same "
-            f"features: give codes={max(2, int(5 * least))} or {remedy}, or leave this task out"
-        )
+    """Refuse vectors whose codes have a perplexity below 2, or a tenth of the codebook.
+
+    Two codes cannot reach 2 unless they are equally frequent; theirs is at least 1.5.
+    """
+    least, used = float(quantizer.spread(values).min()), int(quantizer.used)
+    is_constant = least < min(LEAST_PERPLEXITY, 0.75 * used)
+    if not is_constant and least >= used / 10:
+        return
+    fewer = "" if is_constant else f"codes={int(5 * least)} or "
+    raise ConfigError(
+        f"the quantizer has collapsed: {values.shape[1]} {what} have codes of perplexity "
+        f"{least:.1f} in a codebook of {used}; nearly all have the same features"
+        f"{', so that any codebook has few codes' if is_constant else ''}: give {fewer}{remedy}, "
+        "or leave this task out"
+    )

@@ -31,6 +31,8 @@ class Processes:
     Attributes:
         rank: Number of this process, from 0 on. The first, 0, writes everything.
         count: Number of all.
+        device: Where numbers and states travel: a group of graphics cards alone has no exchange on
+            the CPU.
         exchanges: Number of exchanges so far.
         exchanged: Bytes that this process has put into them.
     """
@@ -38,9 +40,8 @@ class Processes:
     def __init__(self) -> None:
         self.rank, self.count = dist.get_rank(), dist.get_world_size()
         self.exchanges = self.exchanged = 0
-        # Where sizes and states travel: a group of graphics cards alone has no exchange on the CPU.
         on_cpu = "cpu" in str(dist.get_backend_config())
-        self._device = torch.device("cpu" if on_cpu else "cuda")
+        self.device = torch.device("cpu" if on_cpu else "cuda")
 
     @property
     def is_first(self) -> bool:
@@ -62,7 +63,7 @@ class Processes:
 
     def numbers(self, values: Sequence[int]) -> list[list[int]]:
         """The given numbers of every process; as many in all."""
-        return self.gathered(torch.tensor(values, device=self._device)).tolist()
+        return self.gathered(torch.tensor(values, device=self.device)).tolist()
 
     def copy_from_first(self, tensors: Sequence[Tensor]) -> None:
         """Overwrite tensors, in place, by those of the first process."""
@@ -91,7 +92,7 @@ class Processes:
         packed = checkpoint.to_tensor(state) if self.is_first else torch.empty(0)
         size = self.numbers([len(packed)])[0][0]
         packed = packed if self.is_first else torch.empty(size, dtype=torch.uint8)
-        packed = packed.to(self._device)
+        packed = packed.to(self.device)
         self.copy_from_first([packed])
         if failure is not None:
             raise failure

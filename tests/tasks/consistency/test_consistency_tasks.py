@@ -34,6 +34,7 @@ from gtl.tasks.consistency.prototypes import Prototypes
 from gtl.tasks.items import all_inputs, unlabeled_inputs
 from gtl.tasks.mmd import median_widths, mmd_losses
 from gtl.testing.examples import SmallEncoder
+from gtl.train.run import Run
 from gtl.train.step import TaskModel
 
 SCHEMA = Schema(Columns(width=3))
@@ -341,6 +342,63 @@ def test_few_vectors_have_few_prototypes():
     assert int(prototypes.found) == 2
 
 
+def test_prototypes_are_at_most_half_of_the_vectors_and_have_a_spread():
+    points = torch.randn(9, 4, generator=generator())
+    prototypes = Prototypes(16, 4)
+    prototypes.find(points.repeat(3, 1))
+    assert int(prototypes.found) == 4 and prototypes.logits(points).shape == (9, 4)
+    total = float((points - points.mean(0)).square().sum(1).mean())
+    assert float(prototypes.spread) > 0.05 * total
+    prototypes.find(torch.eye(4)[:2])  # each its own center
+    assert float(prototypes.spread) == pytest.approx(0.01 * 0.5)
+
+
+def test_a_divergence_of_few_prototypes_stays_small():
+    task = KnowledgeConsistency("kl", threshold=0.7, warmup=0)
+    model = beside_target(task)
+    batch = ring()
+    assert int(task.view(batch, generator()).targets["entropy"].gt(0.01).sum()) > 0
+    moved(model, 0.5)
+    found = losses_of(model, task.view(batch, generator()))
+    assert float(found.detach().max()) < 100
+
+
+def test_a_source_without_differences_is_refused_with_a_remedy():
+    batch = ring()
+    flat = Batch(*(g.replace(x=torch.ones(12, 3)) for g in (batch.graph, batch.own)))
+    tasks = [KnowledgeConsistency(), KnowledgeConsistency(threshold=None)]
+    for task in tasks:
+        task.setup(SCHEMA, WIDTH, lambda: flat.own.unlabeled())
+    with pytest.raises(ConfigError, match=r"all 12 unlabeled items the same vector.*threshold="):
+        beside_target(tasks[0])
+    model = beside_target(tasks[1])
+    assert len(losses_of(model, tasks[1].view(flat, generator()))) == 12
+
+
+def test_prototypes_wait_for_a_step_whose_items_differ():
+    batch = ring()
+    flat = Batch(*(g.replace(x=torch.ones(12, 3)) for g in (batch.graph, batch.own)))
+    task = KnowledgeConsistency("kl", warmup=0)
+    model = beside_target(task)
+    losses = losses_of(model, task.view(flat, generator()))
+    assert losses.tolist() == [0.0] * 12 and int(task.centers.found) == 0
+    task.view(batch, generator())
+    assert int(task.centers.found) == 6
+
+
+def test_the_nodes_of_one_unlabeled_graph_are_no_items():
+    alone = ring().graph.unlabeled()
+    task = KnowledgeConsistency()
+    task.setup(SCHEMA, WIDTH, lambda: alone)
+    task.expect(6, 1)
+    model = beside_target(task)
+    assert int(task.centers.found) == 0
+    labeled = Graph.batch([ring(seed=seed).graph.unlabeled() for seed in range(1, 7)])
+    known = task.view(Batch(labeled, alone), generator()).targets["known"]
+    assert len(known) == 7 and int(task.centers.found) == 3
+    torch.testing.assert_close(known[-1], model.encoder(alone).mean(0).detach())
+
+
 def test_a_source_of_another_width_or_schema_is_refused():
     task = KnowledgeConsistency().against(GIN(SCHEMA, width=7, depth=1))
     with pytest.raises(ConfigError, match="`width` 7, the encoder that is trained of 5"):
@@ -348,6 +406,14 @@ def test_a_source_of_another_width_or_schema_is_refused():
     task = KnowledgeConsistency().against(GIN(Schema(Columns(width=4)), width=5, depth=1))
     with pytest.raises(ConfigError, match="the source encoder"):
         task.setup(SCHEMA, 5)
+
+
+def test_a_run_is_a_source_by_its_encoder_and_what_is_none_is_refused():
+    encoder = GIN(SCHEMA, width=WIDTH, depth=1)
+    assert KnowledgeConsistency().against(Run(encoder, {})).source.given is encoder
+    for wrong in ("gin", {"name": "gin"}, None, nn.Linear(3, 5)):
+        with pytest.raises(ConfigError, match=r"source is .*expected an encoder.*gtl.load_run"):
+            KnowledgeConsistency().against(wrong)
 
 
 def test_an_unknown_distance_is_refused():
@@ -512,6 +578,8 @@ def test_a_regression_has_a_strength_of_one():
         (lambda: MeanTeacher(decay=1.0), "`decay` is 1.0"),
         (lambda: InterpolationConsistency(alpha=0), "`alpha` is 0"),
         (lambda: RepresentationConsistency(factors=()), "`factors` is empty"),
+        (lambda: RepresentationConsistency(capacity=10, least=20), "`least` is 20.*10 rows"),
+        (lambda: RepresentationConsistency(least=200), "`least` is 200.*128 rows"),
         (lambda: KnowledgeConsistency(warmup=-1), "`warmup` is -1"),
         (lambda: L2SP(head=-1.0), "head"),
     ],

@@ -210,10 +210,21 @@ def test_standardization_keeps_codes_apart_where_scales_differ():
 
 def test_a_collapse_is_an_error_that_names_the_remedy():
     graph = points(1000)
+    few = torch.eye(5)[torch.arange(1000) % 4]  # four kinds of nodes for 125 codes
+    with pytest.raises(ConfigError, match=r"collapsed.*codes=\d+ or other `hops`"):
+        ready(graph.replace(x=few), hops=[0])
+    assert float(ready(graph.replace(x=few), hops=[0], codes=20).of_nodes.used) == 20
+
+
+@pytest.mark.parametrize("codes", [2, 5, 16, 1024])
+def test_codes_that_are_nearly_constant_are_refused_for_any_codebook(codes):
+    graph = points(1000)
     x = torch.zeros(1000, 5)
     x[0] = 1.0
-    with pytest.raises(ConfigError, match=r"collapsed.*codes="):
-        ready(graph.replace(x=x), hops=[0])
+    with pytest.raises(ConfigError, match=r"collapsed.*give other `hops`, or leave") as found:
+        ready(graph.replace(x=x), hops=[0], codes=codes)
+    assert "codes=" not in str(found.value)
+    ready(graph, hops=[0], codes=codes)
 
 
 def test_measures_are_the_perplexities_since_the_last_call():
