@@ -52,6 +52,7 @@ PROCESS = "gtl Gaussian process, descriptors"
 PROBE, TUNED, BLEND = "gtl probe", "gtl fine-tuning", "gtl blend"
 HELPED, ENSEMBLE = "gtl fine-tuning + aux_ts", "gtl ensemble of 5"
 SCRATCH = "gtl from scratch"
+ADAPTERS = ("gtl bottleneck + layerwise", "gtl lora")
 TREES = 500
 CLIP = 10.0  # standard deviations
 
@@ -251,11 +252,10 @@ def from_scratch(data: Dataset, seed: int, folder: Path) -> dict[str, Any]:
 
 def adapted(data: Dataset, seed: int, folder: Path) -> dict[str, Any]:
     """Small adapters on the frozen encoder."""
+    kinds = dict(zip(ADAPTERS, (["bottleneck", "layerwise"], "lora")))
     return {
-        "gtl bottleneck + layerwise": outcome(
-            gtl.finetune(ENCODER, data, adapter=["bottleneck", "layerwise"], seed=seed)
-        ),
-        "gtl lora": outcome(gtl.finetune(ENCODER, data, adapter="lora", seed=seed)),
+        name: outcome(gtl.finetune(ENCODER, data, adapter=kind, seed=seed))
+        for name, kind in kinds.items()
     }
 
 
@@ -326,20 +326,24 @@ def entries_of(rows: Mapping[str, dict[int, Any]], regression: bool) -> dict[str
         seconds = float(np.median([result["seconds"] for result in runs.values()]))
         entry = described(tests_of(runs), reference, better)
         entries[method] = {**entry, "seconds": round(seconds, 2)}
+        if method in (HELPED, ENSEMBLE, SCRATCH, *ADAPTERS) and TUNED in rows:
+            paired = described(tests_of(runs), tests_of(rows[TUNED]), better)
+            kept = ("difference", "interval", "verdict")
+            entries[method]["to fine-tuning"] = {key: paired[key] for key in kept}
     return entries
 
 
 def mean_ranks(pairs: Mapping[str, Any]) -> dict[str, Any]:
     """Mean rank of each method over the pairs of a set and a number of labels, by labels.
 
-    Only methods and pairs that are complete are ranked together.
+    Only methods that have all pairs, with as many seeds as the reference, are ranked.
     """
     ranks = {}
     for labels in LABELS:
         chosen = {pair: rows for pair, rows in pairs.items() if pair.endswith(f", {labels}")}
         if not chosen:
             continue
-        methods = set.intersection(*(set(rows) for rows in chosen.values()))
+        methods = set.intersection(*(complete(rows) for rows in chosen.values()))
         places: dict[str, list[int]] = {method: [] for method in methods}
         for pair, rows in chosen.items():
             lower = pair.split(",")[0] in HELD_BACK
@@ -352,6 +356,12 @@ def mean_ranks(pairs: Mapping[str, Any]) -> dict[str, Any]:
             **dict(sorted(means.items(), key=lambda item: item[1])),
         }
     return ranks
+
+
+def complete(rows: Mapping[str, Any]) -> set[str]:
+    """Methods of a pair with as many seeds as the reference."""
+    count = rows[REFERENCE]["seeds"]
+    return {method for method, entry in rows.items() if entry["seeds"] >= count}
 
 
 def show(found: Mapping[str, Any]) -> None:
