@@ -216,16 +216,6 @@ class GraphEstimator(BaseEstimator):
         report(wrong, len(rows))
         return outputs
 
-    def _require_readable(self, X: Any) -> None:  # noqa: N803
-        """Refuse rows that :meth:`predict` would leave without a prediction."""
-        if self.on_invalid == "raise":
-            return
-        wrong: dict[int, str] = {}
-        for piece in read_rows(as_rows(X), (), self.workers):
-            wrong.update(piece.wrong)
-        if wrong:
-            raise DataError(f"{describe(wrong)}; leave out rows without a prediction to score")
-
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "model_")
 
@@ -235,7 +225,26 @@ class GraphEstimator(BaseEstimator):
         return tags
 
 
-class GraphClassifier(ClassifierMixin, GraphEstimator):
+class _Scored:
+    """The score of scikit-learn, where each row has a prediction."""
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:  # noqa: N803
+        """Accuracy of classes, coefficient of determination of values.
+
+        Raises:
+            DataError: Naming rows that cannot be read, which have no prediction.
+        """
+        wrong: dict[int, str] = {}
+        if self.on_invalid == "nan":  # type: ignore[attr-defined]
+            for piece in read_rows(as_rows(X), (), self.workers):  # type: ignore[attr-defined]
+                wrong.update(piece.wrong)
+        if wrong:
+            raise DataError(f"{describe(wrong)}; leave out rows without a prediction to score")
+        found: float = super().score(X, y, sample_weight)  # type: ignore[misc]
+        return found
+
+
+class GraphClassifier(_Scored, ClassifierMixin, GraphEstimator):
     """A fine-tuned encoder as a classifier of molecules, or of graphs.
 
     Its options are those of :class:`GraphEstimator`. Labels are classes of any type, or several
@@ -273,16 +282,6 @@ class GraphClassifier(ClassifierMixin, GraphEstimator):
             chosen[unknown] = None
         return chosen
 
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:  # noqa: N803
-        """Accuracy, as of scikit-learn.
-
-        Raises:
-            DataError: Naming rows that cannot be read, which have no prediction.
-        """
-        self._require_readable(X)
-        found: float = super().score(X, y, sample_weight)
-        return found
-
     def _read_labels(self, y: Any) -> dict[str, Any]:
         values = np.asarray(y)
         self.multilabel_ = values.ndim == 2 and values.shape[1] > 1
@@ -315,7 +314,7 @@ class GraphClassifier(ClassifierMixin, GraphEstimator):
         return tags
 
 
-class GraphRegressor(RegressorMixin, GraphEstimator):
+class GraphRegressor(_Scored, RegressorMixin, GraphEstimator):
     """A fine-tuned encoder as a regressor of molecules, or of graphs.
 
     Its options are those of :class:`GraphEstimator`. Labels are one or several columns of values,
@@ -332,16 +331,6 @@ class GraphRegressor(RegressorMixin, GraphEstimator):
         """
         found = self._outputs(X)
         return found[:, 0] if self.one_column_ else found
-
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:  # noqa: N803
-        """Coefficient of determination, as of scikit-learn.
-
-        Raises:
-            DataError: Naming rows that cannot be read, which have no prediction.
-        """
-        self._require_readable(X)
-        found: float = super().score(X, y, sample_weight)
-        return found
 
     def _read_labels(self, y: Any) -> dict[str, Any]:
         if y is None:
