@@ -69,7 +69,7 @@ RATES = (1e-2, 3e-3)
 STRENGTHS: Mapping[str, tuple[float, float]] = {
     "mk_mmd": (0.3, 1.0),
     "coral": (0.1, 1.0),
-    "dann": (0.03, 0.1),
+    "dann": (0.1, 0.3),
     "cdan+e": (0.03, 0.1),
     "adda": (0.03, 0.1),
     "mcd": (0.1, 1.0),
