@@ -32,6 +32,7 @@ from gtl.train.domains import Domains
 from gtl.train.finetune import fine_tuned, finetune
 from gtl.train.labels import LabelNames
 from gtl.train.model import Model
+from gtl.train.transfer_criteria import OF_CLASSES
 from gtl.weightings.equal import Equal
 
 STAGES = ("pretrain", "source", "align", "adapt")
@@ -48,11 +49,13 @@ class Method:
         strength: Weight of its losses where none is given.
         after_source: Whether it starts from the trained model of the source, and not from where
             that one started.
+        trains: Criteria that its losses improve, which therefore say nothing of it.
     """
 
     task: Any
     strength: float = 1.0
     after_source: bool = False
+    trains: tuple[str, ...] = ()
 
 
 ALIGNMENTS: Mapping[str, Method] = {
@@ -67,8 +70,8 @@ ALIGNMENTS: Mapping[str, Method] = {
     "mk_mmd": Method("mk_mmd"),
     "coral": Method("coral"),
     "afn": Method("afn"),
-    "mcc": Method("mcc"),
-    "target_entropy": Method("target_entropy"),
+    "mcc": Method("mcc", trains=OF_CLASSES),
+    "target_entropy": Method("target_entropy", trains=OF_CLASSES),
 }
 
 
@@ -145,11 +148,11 @@ def train_alignment(start: Any, domains: Domains, plan: Plan) -> dict[str, Stage
     if "source" in plan.stages:
         found["source"] = source_model(last, domains, plan)
     if "align" in plan.stages:
-        tried = [
-            Tried(setting.title, folder, aligned(last, found.get("source"), domains, plan, setting))
-            for setting, folder in zip(settings_of(plan), folders_of(plan))
-        ]
-        found["align"], chosen = choose(tried, found.get("source"), plan)
+        source, tried = found.get("source"), []
+        for setting, folder in zip(settings_of(plan), folders_of(plan)):
+            model = aligned(last, source, domains, plan, setting)
+            tried.append(Tried(setting.title, folder, model, ALIGNMENTS[setting.method].trains))
+        found["align"], chosen = choose(tried, source, plan)
         last = found["source"] if chosen == "source" else found["align"]
     elif "source" in found:
         last = found["source"]

@@ -2,10 +2,13 @@
 
 Each candidate is trained once; the criterion selects its epoch and then among the candidates. The
 model of the source alone is one of them, so that no method is used that the criterion finds worse.
+A candidate that trains what the criterion measures would always win: it is taken only where there
+is no other, and then by validation of the source alone.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +18,7 @@ from gtl.train.domain_validation import ORACLE
 from gtl.train.model import Model
 from gtl.train.transfer_criteria import CRITERIA
 
+log = logging.getLogger(__name__)
 SOURCE = "source"
 
 
@@ -26,11 +30,13 @@ class Tried:
         title: Method and options.
         folder: Name of its run folder.
         model: At the epoch that the criterion selected.
+        trains: Criteria that its losses improve.
     """
 
     title: str
     folder: str
     model: Model
+    trains: tuple[str, ...] = ()
 
 
 def choose(tried: Sequence[Tried], source: Stage | None, plan: Plan) -> tuple[Model, str]:
@@ -46,17 +52,28 @@ def choose(tried: Sequence[Tried], source: Stage | None, plan: Plan) -> tuple[Mo
         found the model of the source no worse. ``results["selection"]`` of the model says why.
     """
     criterion = plan.alignment.criterion
+    fair = [each for each in tried if criterion not in each.trains]
+    left_out = [each.title for each in tried if each not in fair] if fair else []
+    if left_out:
+        log.warning(
+            "%s not compared: the loss improves what %s measures; criterion='source' compares all",
+            ", ".join(left_out),
+            criterion,
+        )
+    judge = criterion if fair else SOURCE
     values = {each.title: _value(each.model, criterion) for each in tried}
-    best = max(tried, key=lambda each: values[each.title])
+    best = max(fair or tried, key=lambda each: _value(each.model, judge))
     lines = {each.title: [*each.model.history, _chosen(each.model)] for each in tried}
     used, title = "align", best.title
     if isinstance(source, Model):
         values[SOURCE] = _value(source, criterion)
         lines = {SOURCE: [_chosen(source)], **lines}
-        if plan.alignment.guard and values[SOURCE] >= values[title]:
+        if plan.alignment.guard and _value(source, judge) >= _value(best.model, judge):
             used, title = SOURCE, SOURCE
     best.model.results["selection"] = {
         "criterion": criterion,
+        "judged_by": judge,
+        "left_out": left_out,
         "selected": title,
         "used": used,
         "folder": best.folder,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from dataclasses import replace
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from gtl.errors import CheckpointError, ConfigError, DataError, GtlWarning
 from gtl.graph import Columns, Graph, Schema
 from gtl.graph.pack import PackedGraphs
 from gtl.train.domain_alignment import ALIGNMENTS
+from gtl.train.domain_choice import Tried, choose
 from gtl.train.domain_validation import outputs_on
 from gtl.train.domains import domains_of
 from gtl.train.transfer_criteria import values_of
@@ -233,6 +235,37 @@ def test_candidates_are_selected_among_by_the_criterion(domains, tmp_path):
     assert selection["used"] == "align" and found.model is found.stages["align"]
     assert {f.name for f in (tmp_path / "a").iterdir()} > {"align", "align-2", "align-3", "source"}
     assert same(gtl.load_run(tmp_path / "a").stages["align"], found.stages["align"])
+
+
+def selected(candidates: dict[str, tuple[float, float]], source: tuple[float, float]):
+    """What is selected by infomax; values are by infomax and by the source's validation."""
+
+    def model(values: tuple[float, float]) -> Mock:
+        results = {"criteria": dict(zip(("infomax", "source"), values)), "epoch": 0}
+        return Mock(spec=gtl.Model, results=results, history=[])
+
+    tried = [
+        Tried(name, name, model(values), ALIGNMENTS[name].trains)
+        for name, values in candidates.items()
+    ]
+    plan = Mock(alignment=Mock(criterion="infomax", guard=True))
+    best, used = choose(tried, model(source), plan)
+    return best.results["selection"], used
+
+
+def test_a_method_that_trains_the_criterion_is_not_compared_by_it(caplog):
+    found, used = selected({"mcc": (0.9, 0.8), "coral": (0.5, 0.6), "mdd": (0.6, 0.5)}, (0.4, 0.9))
+    assert (found["selected"], used, found["left_out"]) == ("mdd", "align", ["mcc"])
+    assert "mcc not compared" in caplog.text and found["values"]["mcc"] == 0.9
+    found, used = selected({"coral": (0.5, 0.6), "dann": (0.7, 0.1)}, (0.7, 0.0))
+    assert (found["selected"], used, found["left_out"]) == ("source", "source", [])
+
+
+@pytest.mark.parametrize(("source", "used"), [(0.7, "align"), (0.8, "source"), (0.9, "source")])
+def test_alone_it_is_judged_by_the_source(source, used):
+    found, chosen = selected({"mcc": (0.9, 0.8), "target_entropy": (0.95, 0.7)}, (0.1, source))
+    assert chosen == used and found["judged_by"] == "source"
+    assert found["selected"] == ("mcc" if used == "align" else "source")
 
 
 def test_the_guard_uses_the_source_where_the_criterion_prefers_it(domains):
