@@ -309,7 +309,7 @@ def test_a_source_of_batch_norms_keeps_its_statistics():
 def test_the_head_of_the_source_has_no_dropout_and_keeps_its_statistics():
     torch.manual_seed(3)
     head = nn.Sequential(nn.BatchNorm1d(WIDTH), nn.Dropout(0.5), nn.Linear(WIDTH, 3))
-    source = SmallEncoder(SCHEMA, WIDTH)
+    source = GIN(SCHEMA, width=WIDTH, depth=1)
     task = KnowledgeConsistency("kl", threshold=1.0).against(source, head)
     model = beside_target(task).train()
     assert task.head.training  # the loop puts all tasks in training mode
