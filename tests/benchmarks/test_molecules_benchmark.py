@@ -21,12 +21,14 @@ def script(monkeypatch):
 
 def test_ranks_are_means_over_sets_and_lower_errors_are_better(script):
     def rows(**values):
-        return {method: {"test": value} for method, value in values.items()}
+        return {method: {"test": value, "seeds": 10} for method, value in values.items()}
 
     pairs = {
         "molbace, 100": rows(one=0.8, two=0.7, three=0.9),
         "freesolv, 100": rows(one=1.0, two=2.0, three=3.0, four=0.1),
     }
+    for pair in pairs.values():
+        pair["few seeds"] = {"test": 0.0, "seeds": 4}
     ranks = script.mean_ranks(pairs)
     assert ranks == {"100": {"sets": ["molbace", "freesolv"], "one": 1.5, "three": 2, "two": 2.5}}
 
