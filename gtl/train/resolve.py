@@ -208,8 +208,19 @@ def _with_options(part: Any, data: Dataset, encoder: Encoder | None = None) -> A
     if isinstance(options, Mapping) and options.get("name") == "supervised":
         return {"kind": data.kind, "outputs": data.num_outputs, **options}
     if isinstance(options, Mapping) and options.get("name") == "link_ranking" and encoder:
-        return {"relations": "encoder" if makes_relations(encoder) else "own", **options}
+        usual = {"relations": "encoder" if makes_relations(encoder) else "own"}
+        if has_inverses(data):
+            usual["remove"] = "pairs"
+        return {**usual, **options}
     return options
+
+
+def has_inverses(data: Dataset) -> bool:
+    """Whether training triples are there in both directions, each an edge that gives another away.
+
+    What ranks them must take both out of the graph.
+    """
+    return data.vocabulary is not None and data.vocabulary.has_inverses
 
 
 def makes_relations(encoder: Encoder) -> bool:

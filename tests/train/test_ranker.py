@@ -238,6 +238,22 @@ def test_inverse_relations_take_both_edges_of_a_step_out_of_the_graph(folder):
     both = gtl.load(f"kg:{folder}", inverses=True)
     model = gtl.finetune({"name": "rgcn", "width": 8}, both, head="distmult", epochs=1, **FAST)
     assert model.target.remove == "pairs"
+    fast = {"epochs": 1, "batch_size": 8}
+    run = gtl.pretrain({"name": "rgcn", "width": 8}, both, ["link_ranking"], **fast)
+    assert run.tasks["link_ranking"].remove == "pairs"
+    plain = gtl.load(f"kg:{folder}")
+    run = gtl.pretrain({"name": "rgcn", "width": 8}, plain, ["link_ranking"], **fast)
+    assert run.tasks["link_ranking"].remove == "triples"
+
+
+def test_a_pretraining_step_on_all_triples_is_refused_where_it_leaves_no_edge(folder):
+    data, encoder = gtl.load(f"kg:{folder}"), {"name": "rgcn", "width": 8}
+    with pytest.raises(ConfigError, match=r"no edge in the graph.*'remove': 'none'"):
+        gtl.pretrain(encoder, data, ["link_ranking"], epochs=1, batch_size=99)
+    left = [{"name": "link_ranking", "remove": "none", "negatives": 2}]
+    assert gtl.pretrain(encoder, data, left, epochs=1, batch_size=99).history
+    task = ["link_ranking"]
+    assert gtl.pretrain(TABLE, data, task, epochs=1, batch_size=99).history
 
 
 def test_the_verbs_train_evaluate_and_answer(folder, tmp_path, capsys):
