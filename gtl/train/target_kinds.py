@@ -9,14 +9,13 @@ from torch import Tensor
 
 from gtl.data.dataset import Dataset
 from gtl.data.triples import TripleItems
-from gtl.encoders.inputs import NodeTable
 from gtl.errors import ConfigError, DataError
 from gtl.roles import Encoder, Task
 from gtl.tasks.link_ranking import LinkRanking
 from gtl.train.labels import LabelNames
 from gtl.train.model import Model
 from gtl.train.ranker import Ranker
-from gtl.train.resolve import has_inverses, makes_relations
+from gtl.train.resolve import has_inverses, makes_relations, reads_edges
 from gtl.train.target import check_labels, link_options, target_task
 
 SCORE = "rotate"  # of triples, where no other was given
@@ -82,7 +81,7 @@ def target_for(
         options = link_options(links, dataset, train, batch_size)
         how = (head, readout, options, class_weights, properties)
         return target_task(encoder, dataset, train, *how)
-    options = _ranking_options(links, dataset, _reads_edges(encoder))
+    options = _ranking_options(links, dataset, reads_edges(encoder))
     require_edges(encoder, options["remove"], batch_size, len(train), "links={'remove': 'none'}")
     task = LinkRanking(
         score=SCORE if head in ("linear", {"name": "linear"}) else head,
@@ -106,7 +105,7 @@ def require_edges(encoder: Encoder, remove: str, batch_size: int, items: int, ke
     Raises:
         ConfigError: If a step has all triples, and the encoder needs edges.
     """
-    if remove != "none" and _reads_edges(encoder) and not 0 < batch_size < items:
+    if remove != "none" and reads_edges(encoder) and not 0 < batch_size < items:
         raise ConfigError(
             "a batch of all training triples leaves no edge in the graph to learn from; use a "
             f"smaller `batch_size`, or leave them in with {keep}"
@@ -138,9 +137,3 @@ def _ranking_options(
             )
     usual = "none" if not reads_edges else "pairs" if has_inverses(dataset) else "triples"
     return {"remove": usual, **(links or {})}
-
-
-def _reads_edges(encoder: Encoder) -> bool:
-    """Whether vectors depend on edges: a table of vectors without messages does not."""
-    table = any(isinstance(module, NodeTable) for module in encoder.modules())
-    return bool(len(encoder.blocks)) or not table
