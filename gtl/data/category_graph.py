@@ -291,7 +291,13 @@ class CategoryGraph:
         return self._keep(~(out[self.src] | out[self.dst]))
 
     def of(self, classes: Tensor) -> CategoryGraph:
-        """The graph induced by the classes int64 ``(k,)``, each once, numbered in that order."""
+        """The graph induced by the classes int64 ``(k,)``, each once, numbered in that order.
+
+        Raises:
+            DataError: If a class is there twice.
+        """
+        if len(classes.unique()) != len(classes):
+            raise DataError("`classes` has a class twice, which would lose its edges; name it once")
         place = torch.full((self.num_classes,), -1)
         place[classes.cpu()] = torch.arange(len(classes))
         kept = (place[self.src] >= 0) & (place[self.dst] >= 0)

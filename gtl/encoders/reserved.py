@@ -125,16 +125,23 @@ class Reserved(nn.Module):
         """Whether a graph is the one that the entities are from, with edges more or less.
 
         That is so if it has as many nodes and no edge more, or at least as many nodes and no edge
-        less, by a sketch of its triples. Nodes are then known by their numbers.
+        less, by a sketch of its triples and by the profiles of the reserved entities: a graph with
+        many times the edges has more in every bucket of the sketch. Nodes are then known by their
+        numbers.
         """
         size = int(self.graph_size)
         if size < 0 or graph.num_graphs > 1 or graph.origin is not None:
             return False
         if graph.num_nodes < size:
             return False
-        sketch = sketch_of(graph, self.relations, _BUCKETS)
-        no_more = graph.num_nodes == size and bool((sketch <= self.sketch).all())
-        return no_more or bool((sketch >= self.sketch).all())
+        profiles, drawn = profiles_of(graph, self.relations), self.drawn
+        own = profiles.counts[profiles.row[self.nodes[:drawn]]]
+        pairs = [
+            (sketch_of(graph, self.relations, _BUCKETS), self.sketch),
+            (own, self.profiles[:drawn]),
+        ]
+        no_more = graph.num_nodes == size and all(bool((a <= b).all()) for a, b in pairs)
+        return no_more or all(bool((a >= b).all()) for a, b in pairs)
 
     def _recognized(self, graph: Graph) -> bool:
         key = ("is known", self.relations, *self._key())

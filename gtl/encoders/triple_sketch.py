@@ -2,7 +2,8 @@
 
 Each triple falls into one of a number of buckets by a fixed hash of its two node numbers and its
 relation, and the sketch counts them (a counting Bloom filter, Fan et al. 2000). Leaving edges out
-raises no count and adding edges lowers none; another graph or numbering does both.
+raises no count and adding edges lowers none; another graph or numbering does both, unless it has
+many times the edges, or nearly none.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -106,7 +107,10 @@ def _numbers(samples: Samples, classes: Sequence[Any] | Tensor) -> list[int]:
     numbers = []
     for one in given:
         number = samples.names.index(one) if one in samples.names else one
-        if isinstance(number, (str, float)) or not 0 <= number < samples.num_classes:
+        if (
+            isinstance(number, (bool, np.bool_, str, float))
+            or not 0 <= number < samples.num_classes
+        ):
             raise ConfigError(
                 f"`novel` names {one!r}, expected names of classes or numbers from 0 to "
                 f"{samples.num_classes - 1}"

@@ -78,7 +78,7 @@ def as_samples(
     if isinstance(data, (tuple, list)) and len(data) == 2:
         if encoder is not None:
             raise ConfigError("features need no encoder; leave out `encoder`, or give a Dataset")
-        features, labels = (torch.as_tensor(part) for part in data)
+        features, labels = (_tensor(*part) for part in zip(("features", "labels"), data))
         features = features if features.is_floating_point() else features.float()
         return _checked(features, labels, (), {}, "memory", 0, device)
     data = as_dataset(data)
@@ -107,6 +107,16 @@ def _classes(data: Dataset, column: int | None) -> Tensor:
     if not 0 <= number < columns:
         raise ConfigError(f"`column` is {column}, expected 0 to {columns - 1}")
     return data.labels[:, number].nan_to_num(-1).long()
+
+
+def _tensor(name: str, values: Any) -> Tensor:
+    try:
+        return torch.as_tensor(values)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise DataError(
+            f"`{name}` are no numbers ({error}); give features (b, h), and classes from 0 on as "
+            "labels (b,): numpy.unique(names, return_inverse=True)[1]"
+        ) from error
 
 
 def _own(data: Dataset) -> Tensor:

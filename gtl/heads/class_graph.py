@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -21,10 +21,15 @@ def graphs_of_classes(graphs: Graphs, classes: int) -> list[Graph]:
         Graphs with the weights in ``e``, float64 ``(m, 1)``.
 
     Raises:
-        ConfigError: If there is none.
+        ConfigError: If there is none, or it is something else.
         ShapeError: If one has other than ``classes`` nodes or other than one weight an edge.
         DataError: If an end of an edge is no class or its weight is not a finite number.
     """
+    if not isinstance(graphs, (Graph, Iterable)):
+        raise ConfigError(
+            f"`graphs` is a {type(graphs).__name__}, expected a gtl.Graph, of a CategoryGraph its "
+            "`graph()`, or a list of graphs"
+        )
     given = [graphs] if isinstance(graphs, Graph) else list(graphs)
     if not given:
         raise ConfigError("`graphs` is empty; give one graph of the classes or more")
@@ -60,11 +65,15 @@ def _graph_of_classes(given: Graph | Triples, classes: int) -> Graph:
 
 def _from_triples(triples: Triples, classes: int) -> Graph:
     try:
-        table = torch.tensor([list(row) for row in triples], dtype=torch.float64).reshape(-1, 3)
+        rows = [list(row) for row in triples]
+        if any(len(row) != 3 for row in rows):
+            raise ValueError("an edge has other than three numbers")
+        table = torch.tensor(rows, dtype=torch.float64).reshape(-1, 3)
     except (TypeError, ValueError, RuntimeError) as error:
         raise DataError(
-            "`graphs` has something that is neither a Graph nor a list of [src, dst, weight]: "
-            f"{error}; several graphs are a list of such lists, and one is too"
+            "`graphs` has something that is neither a Graph (of a CategoryGraph its `graph()`) nor "
+            f"a list of [src, dst, weight]: {error}; several graphs are a list of such lists, and "
+            "one is too"
         ) from error
     if (table[:, :2] != table[:, :2].round()).any():
         raise DataError("`graphs` has an edge whose end is not a whole number")

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from gtl.errors import ConfigError
+from gtl.errors import ConfigError, DataError
 from gtl.heads.class_statistics import ClassMemory, squared_distances
 from gtl.heads.closed_form import ClosedForm, classes_of_binary, of_one_against_zero
 
@@ -21,6 +21,7 @@ _SHRINKAGE: dict[str, tuple[float, ...]] = {"qda": (0.5, 0.5, 1.0), "lda": (1.0,
 _TASKS = ("total", "within")
 _PRIORS = ("uniform", "empirical")
 _OAS = "oas"
+_RAISES = 10  # of what is added to a matrix without a root; the last is more than its trace
 
 
 class Gaussian(ClosedForm):
@@ -98,7 +99,7 @@ class Gaussian(ClosedForm):
         if self.kind == "proto":
             logits = -squared_distances(features, means)
         else:
-            roots = torch.linalg.cholesky(self.covariances())  # (c or 1, h, h)
+            roots = self._covariances()[1]  # (c or 1, h, h)
             distances = _whitened if self.kind == "lda" else _by_class
             volume = 2 * roots.diagonal(dim1=1, dim2=2).log().sum(1)
             width = features.shape[1] * math.log(2 * math.pi)
@@ -111,22 +112,27 @@ class Gaussian(ClosedForm):
 
         Raises:
             ConfigError: If ``kind="proto"``, which has none.
+            DataError: If features are so large that one is not finite.
         """
         if self.kind == "proto":
             raise ConfigError("a head of kind 'proto' has no covariances; take 'lda' or 'qda'")
+        return self._covariances()[0]
+
+    def _covariances(self) -> tuple[Tensor, Tensor]:
+        """Shrunk covariances and their Cholesky roots, ``(c or 1, h, h)`` each."""
         fitted = self.statistics
         is_total = self.task == "total"
         freedom = (fitted.counts.sum() - (1 if is_total else len(fitted.counts))).clamp(min=1)
         task = (fitted.total() if is_total else fitted.within()) / freedom
         eye = torch.eye(len(task), dtype=task.dtype, device=task.device)
         if not hasattr(self, "log_shrinkage"):
-            return _oas(task, freedom, eye).unsqueeze(0)
+            return _regular(_oas(task, freedom, eye).unsqueeze(0))
         weights = self.shrinkage
         shrunk = (weights[-2] * task + weights[-1] * eye).unsqueeze(0)
         if self.kind == "qda":
             own = (fitted.counts - 1).clamp(min=1)
             shrunk = shrunk + weights[0] * fitted.scatter / own[:, None, None]
-        return shrunk + _rounding(shrunk) * eye
+        return _regular(shrunk + _rounding(shrunk) * eye)
 
     def _log_prior(self) -> Tensor:
         counts = self.classes.counts
@@ -155,10 +161,11 @@ def _oas(covariance: Tensor, freedom: Tensor, eye: Tensor) -> Tensor:
 
     Where there is no variance, as before a fit, it is ``eye``.
     """
-    square, mean = covariance.square().mean(), covariance.diagonal().mean()
-    apart = (freedom + 1) * (square - mean.square() / len(eye))
+    mean = covariance.diagonal().mean()
+    square = (covariance / torch.where(mean > 0, mean, 1)).square().mean()
+    apart = (freedom + 1) * (square - 1 / len(eye))
     tiny = torch.finfo(covariance.dtype).tiny
-    share = ((square + mean.square()) / apart.clamp(min=tiny)).clamp(max=1)
+    share = ((square + 1) / apart.clamp(min=tiny)).clamp(max=1)
     shrunk = (1 - share) * covariance + share * mean * eye
     shrunk = shrunk + _rounding(shrunk.unsqueeze(0))[0] * eye
     return torch.where(mean > 0, shrunk, eye)
@@ -176,6 +183,27 @@ def _by_class(features: Tensor, means: Tensor, roots: Tensor) -> Tensor:
     apart = (features - means.unsqueeze(1)).mT  # (c, h, b)
     white = torch.linalg.solve_triangular(roots, apart, upper=False)
     return white.square().sum(1).T
+
+
+def _regular(matrices: Tensor) -> tuple[Tensor, Tensor]:
+    """The matrices ``(k, h, h)`` and their Cholesky roots.
+
+    To the diagonal of a matrix that has no root because of rounding, as where scales of columns
+    differ by many powers of ten, the least multiple of :func:`_rounding` is added that gives it
+    one: 1, 11, 111, ...
+
+    Raises:
+        DataError: If a matrix is not finite.
+    """
+    eye = torch.eye(matrices.shape[-1], dtype=matrices.dtype, device=matrices.device)
+    added = _rounding(matrices.detach())
+    for _ in range(_RAISES):
+        roots, info = torch.linalg.cholesky_ex(matrices)
+        if not bool((info != 0).any()):
+            return matrices, roots
+        matrices = torch.where((info != 0)[:, None, None], matrices + added * eye, matrices)
+        added = 10 * added
+    raise DataError("a covariance of the features is not finite; divide the features by their size")
 
 
 def _rounding(matrices: Tensor) -> Tensor:

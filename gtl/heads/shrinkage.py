@@ -209,9 +209,9 @@ def _isotropic_share(covariance: Tensor, samples: Tensor) -> Tensor:
     Oracle approximating shrinkage (Chen et al. 2010): 1 if the samples do not contradict an
     isotropic covariance.
     """
-    squares, size = covariance.square().mean(), covariance.diagonal().mean() ** 2
-    apart = (samples + 1) * (squares - size / len(covariance))
-    return ((squares + size) / torch.maximum(apart, squares + size)).clamp(max=1)
+    squares = (covariance / covariance.diagonal().mean()).square().mean()
+    apart = (samples + 1) * (squares - 1 / len(covariance))
+    return ((squares + 1) / torch.maximum(apart, squares + 1)).clamp(max=1)
 
 
 def _laplacian(graph: Graph) -> Tensor:

@@ -49,7 +49,8 @@ class LinkRanking(Task):
         temperature: How much implausible negatives count less; 0 weighs all alike.
         remove: What is taken out of the graph that is encoded: the ``"triples"`` of the step, all
             edges between their ``"pairs"`` of entities, or ``"none"``.
-        drawn: Edges that a step draws from a graph that names no triples.
+        drawn: Edges that a step draws from a graph that names no triples; half of them at most
+            where they are taken out of it.
         relations: Whether vectors of relations are the score's ``"own"``, or the ``"encoder"``
             makes them (:meth:`gtl.roles.Encoder.relations`); loops choose by the encoder.
 
@@ -154,7 +155,10 @@ class LinkRanking(Task):
 
     def _triples(self, graph: Graph, rng: torch.Generator) -> Tensor:
         if graph.pairs is None:
-            chosen = draw_numbers(graph.num_edges, self.drawn, rng).to(graph.device)
+            count = self.drawn
+            if self.remove != "none":  # the graph that is encoded needs edges
+                count = min(count, max(1, graph.num_edges // 2))
+            chosen = draw_numbers(graph.num_edges, count, rng).to(graph.device)
             return triples_of(graph)[chosen]
         relation = graph.pair_type
         relation = torch.zeros_like(graph.pairs[:, 0]) if relation is None else relation

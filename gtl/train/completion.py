@@ -12,9 +12,7 @@ from torch import Tensor
 from gtl.adapters.sites import in_eval_mode
 from gtl.checks import check_positive
 from gtl.data.dataset import Dataset
-from gtl.data.new_triples import with_triples
-from gtl.data.readers.triple_file import read_triples
-from gtl.data.text_file import TextFile
+from gtl.data.new_triples import read_triples_like, with_triples
 from gtl.data.triples import Vocabulary
 from gtl.errors import DataError
 from gtl.train.device import module_device
@@ -44,7 +42,7 @@ def complete(
         model: A model of a knowledge graph, as :func:`gtl.finetune` returns it, or its run folder.
         data: The knowledge graph; its relations are matched with those of training by name.
         queries: Triples by name, one of whose entities is ``"?"`` or ``None``: one, a list of
-            them, or a file.
+            them, or a file with columns and separator as in the files of the data.
         top: Entities for each query; fewer if there are not as many.
         known: Whether entities that complete a known triple of ``data`` are among the answers.
         facts: More triples that are known, a file or a list of them by name, such as those of
@@ -71,7 +69,7 @@ def complete(
     names = data.vocabulary
     if names is None:
         raise DataError(f"{data.spec} has no names of entities; load it with kg:...")
-    rows = [_numbered(query, names) for query in _read(queries)]
+    rows = [_numbered(query, names) for query in _read(queries, data)]
     found: list[dict[str, Any]] = []
     for place, answers in _answers(model, data, rows, top, known, batch_size):
         head, relation, tail = rows[place]
@@ -139,9 +137,9 @@ def _answers(
     return sorted(answers.items())
 
 
-def _read(queries: Sequence[Query] | Query | str | Path) -> list[Query]:
+def _read(queries: Sequence[Query] | Query | str | Path, data: Dataset) -> list[Query]:
     if isinstance(queries, (str, Path)):
-        named = read_triples(TextFile.find(str(queries)))
+        named = read_triples_like(data, queries)
         return list(zip(named.heads, named.relations, named.tails))
     given = list(queries)
     single = len(given) == 3 and all(isinstance(name, str) or name is None for name in given)

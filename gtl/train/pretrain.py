@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from gtl.catalog import ENCODERS, TASKS, WEIGHTINGS
+from gtl.data.triples import TripleItems
+from gtl.tasks.link_ranking import LinkRanking
 from gtl.train.defaults import batch_size_of, training_settings, with_defaults
 from gtl.train.device import module_device
 from gtl.train.footprint import footprint
@@ -19,6 +21,7 @@ from gtl.train.run import Run
 from gtl.train.session import Session
 from gtl.train.settings import Settings
 from gtl.train.step import TaskModel, check_precision
+from gtl.train.target_kinds import require_edges
 
 _BATCH = 256
 
@@ -88,6 +91,11 @@ def pretrain(
         how.setup(list(built), None)
         items = data.items(data.contents.pretraining_part)
         batch_size = batch_size_of(data.level, batch_size, _BATCH, len(items))
+        if isinstance(data.contents, TripleItems):
+            keep = "{'name': 'link_ranking', 'remove': 'none'}"
+            for task in built.values():
+                if isinstance(task, LinkRanking) and task.data is None:
+                    require_edges(base, task.remove, batch_size, len(items), keep)
         settings = Settings(epochs, batch_size, fan_out, rate, weight_decay, optimizer)
         settings.check(model)
         sharing = session.sharing(fan_out, built, [how])

@@ -16,7 +16,6 @@ from gtl.catalog import TRIPLE_SCORES
 from gtl.checkpoint import read_json
 from gtl.data.dataset import Dataset
 from gtl.data.triples import TripleItems, Vocabulary
-from gtl.encoders.inputs import NodeTable
 from gtl.errors import CheckpointError, DataError
 from gtl.graph import Graph, Schema
 from gtl.metrics import score_of_ranks
@@ -35,6 +34,7 @@ from gtl.train.model import (
 from gtl.train.predicting import trained_on
 from gtl.train.ranking import Ranks, ranks_of
 from gtl.train.related import related
+from gtl.train.resolve import has_table, reads_edges
 from gtl.train.step import relations_by
 
 METRICS = ("mrr", "hits@1", "hits@3", "hits@10")
@@ -163,16 +163,26 @@ class Ranker(nn.Module):
         """A knowledge graph with relations numbered as in training, by name.
 
         Raises:
-            DataError: If it is none, has a relation that training did not have, or other entities
-                than those that the encoder learned vectors of.
+            DataError: If it is none, has a relation that training did not have, lacks inverses of
+                triples that the encoder reads, or has other entities than those that the encoder
+                learned vectors of.
         """
         items = items_of(data)
         names = data.vocabulary
-        table = any(isinstance(module, NodeTable) for module in self.encoder.modules())
-        if table and names is not None and self.entities not in (None, checksum_of(names.entities)):
+        if (
+            has_table(self.encoder)
+            and names is not None
+            and self.entities not in (None, checksum_of(names.entities))
+        ):
             raise DataError(
                 f"{data.spec} has other entities than the knowledge graph of training, of which "
                 "the encoder learned a vector each; train an encoder that reads edges alone (earl)"
+            )
+        both = Vocabulary((), self.relation_names).has_inverses and reads_edges(self.encoder)
+        if both and names is not None and not names.has_inverses:
+            raise DataError(
+                f"{data.spec} has its triples in one direction, the knowledge graph of training in "
+                "both; load it with inverses=True"
             )
         if names is not None and self.relation_names:
             return related(data, self.relation_names)

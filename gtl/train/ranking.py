@@ -18,6 +18,7 @@ from gtl.graph.triples import Completions, TripleIndex
 from gtl.roles import TripleScore
 
 _SCORES = 1 << 22  # scores that are computed at once
+_MANY = 64  # triples of one query, from which on it is faster to sort its scores
 SIDES = ("head", "tail")
 
 
@@ -137,7 +138,26 @@ def _ranks(
 
 
 def _counts(scores: Tensor, row: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
-    """Entities with a higher, and with the same, score as each triple's own, int64 ``(t,)``."""
-    compared = scores if len(row) == len(scores) else scores[row]
-    above, level = (compared > own).sum(1), (compared == own).sum(1)
+    """Entities with a higher, and with the same, score as each triple's own, int64 ``(t,)``.
+
+    Args:
+        scores: Of each query ``(q, e)``.
+        row: Query of each triple, ascending, int64 ``(t,)``.
+        own: Scores of the triples ``(t, 1)``.
+    """
+    if len(row) == len(scores):
+        return (scores > own).sum(1), (scores == own).sum(1)
+    above, level = torch.zeros_like(row), torch.zeros_like(row)
+    sizes = torch.bincount(row, minlength=len(scores))
+    many, ends = sizes >= _MANY, sizes.cumsum(0)
+    for query in many.nonzero().flatten().tolist():
+        part = slice(int(ends[query] - sizes[query]), int(ends[query]))
+        ordered, wanted = scores[query].sort().values, own[part, 0].contiguous()
+        last = torch.searchsorted(ordered, wanted, right=True)
+        above[part] = len(ordered) - last
+        level[part] = last - torch.searchsorted(ordered, wanted)
+    few = (~many[row]).nonzero().flatten()
+    for part in few.split(max(1, _SCORES // max(scores.shape[1], 1))):
+        compared = scores[row[part]]
+        above[part], level[part] = (compared > own[part]).sum(1), (compared == own[part]).sum(1)
     return above, level

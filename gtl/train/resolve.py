@@ -16,6 +16,7 @@ from gtl.data.in_memory import as_dataset_in_memory
 from gtl.data.links import warn_of_known_links
 from gtl.data.properties import with_properties
 from gtl.data.series import Series
+from gtl.encoders.inputs import NodeTable
 from gtl.errors import ConfigError, UnknownPartError
 from gtl.graph import Graph, Schema
 from gtl.roles import Encoder, Task
@@ -208,8 +209,29 @@ def _with_options(part: Any, data: Dataset, encoder: Encoder | None = None) -> A
     if isinstance(options, Mapping) and options.get("name") == "supervised":
         return {"kind": data.kind, "outputs": data.num_outputs, **options}
     if isinstance(options, Mapping) and options.get("name") == "link_ranking" and encoder:
-        return {"relations": "encoder" if makes_relations(encoder) else "own", **options}
+        usual = {"relations": "encoder" if makes_relations(encoder) else "own"}
+        if has_inverses(data):
+            usual["remove"] = "pairs"
+        return {**usual, **options}
     return options
+
+
+def reads_edges(encoder: Encoder) -> bool:
+    """Whether vectors depend on edges: a table of vectors without messages does not."""
+    return bool(len(encoder.blocks)) or not has_table(encoder)
+
+
+def has_table(encoder: Encoder) -> bool:
+    """Whether an encoder learned a vector for each node."""
+    return any(isinstance(module, NodeTable) for module in encoder.modules())
+
+
+def has_inverses(data: Dataset) -> bool:
+    """Whether training triples are there in both directions, each an edge that gives another away.
+
+    What ranks them must take both out of the graph.
+    """
+    return data.vocabulary is not None and data.vocabulary.has_inverses
 
 
 def makes_relations(encoder: Encoder) -> bool:

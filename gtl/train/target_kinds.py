@@ -9,14 +9,13 @@ from torch import Tensor
 
 from gtl.data.dataset import Dataset
 from gtl.data.triples import TripleItems
-from gtl.encoders.inputs import NodeTable
 from gtl.errors import ConfigError, DataError
 from gtl.roles import Encoder, Task
 from gtl.tasks.link_ranking import LinkRanking
 from gtl.train.labels import LabelNames
 from gtl.train.model import Model
 from gtl.train.ranker import Ranker
-from gtl.train.resolve import makes_relations
+from gtl.train.resolve import has_inverses, makes_relations, reads_edges
 from gtl.train.target import check_labels, link_options, target_task
 
 SCORE = "rotate"  # of triples, where no other was given
@@ -82,14 +81,8 @@ def target_for(
         options = link_options(links, dataset, train, batch_size)
         how = (head, readout, options, class_weights, properties)
         return target_task(encoder, dataset, train, *how)
-    table = any(isinstance(module, NodeTable) for module in encoder.modules())
-    reads_edges = bool(len(encoder.blocks)) or not table
-    options = _ranking_options(links, dataset, reads_edges)
-    if options["remove"] != "none" and reads_edges and not 0 < batch_size < len(train):
-        raise ConfigError(
-            "a batch of all training triples leaves no edge in the graph to learn from; use a "
-            "smaller `batch_size`, or leave them in with links={'remove': 'none'}"
-        )
+    options = _ranking_options(links, dataset, reads_edges(encoder))
+    require_edges(encoder, options["remove"], batch_size, len(train), "links={'remove': 'none'}")
     task = LinkRanking(
         score=SCORE if head in ("linear", {"name": "linear"}) else head,
         relations="encoder" if makes_relations(encoder) else "own",
@@ -97,6 +90,26 @@ def target_for(
     )
     task.setup(dataset.schema, encoder.width)
     return task
+
+
+def require_edges(encoder: Encoder, remove: str, batch_size: int, items: int, keep: str) -> None:
+    """Refuse a ranking of triples each step of which encodes a graph without edges.
+
+    Args:
+        encoder: What is trained.
+        remove: As for :class:`gtl.tasks.link_ranking.LinkRanking`.
+        batch_size: Triples of a step; 0 for all.
+        items: Training triples.
+        keep: The option that leaves edges in, for the message.
+
+    Raises:
+        ConfigError: If a step has all triples, and the encoder needs edges.
+    """
+    if remove != "none" and reads_edges(encoder) and not 0 < batch_size < items:
+        raise ConfigError(
+            "a batch of all training triples leaves no edge in the graph to learn from; use a "
+            f"smaller `batch_size`, or leave them in with {keep}"
+        )
 
 
 def model_for(
@@ -122,6 +135,5 @@ def _ranking_options(
             raise ConfigError(
                 f"links of triples have no option {name!r}; they have: {', '.join(_LINKS)}"
             )
-    both = dataset.vocabulary is not None and dataset.vocabulary.has_inverses
-    usual = "none" if not reads_edges else "pairs" if both else "triples"
+    usual = "none" if not reads_edges else "pairs" if has_inverses(dataset) else "triples"
     return {"remove": usual, **(links or {})}

@@ -392,3 +392,8 @@ def test_the_graph_of_some_classes_is_numbered_in_their_order():
     assert some.names == ("/dog/fox", "/cat/lion", "/dog/wolf")
     assert torch.equal(some.dense(), graph.dense()[order][:, order])
     assert graph.num_classes == 4
+
+
+def test_a_class_that_is_named_twice_is_refused_rather_than_losing_its_edges() -> None:
+    with pytest.raises(DataError, match="a class twice"):
+        CategoryGraph.uniform(4).of(torch.tensor([1, 2, 1]))

@@ -98,6 +98,23 @@ def test_new_triples_are_edges_and_new_entities_come_last():
     assert edges[3:].tolist() == [[5, 1, 0], [4, 0, 5]]
 
 
+def test_new_triples_that_are_edges_already_or_repeated_are_left_out():
+    more = with_triples(
+        dataset(), [("ann", "likes", "bob"), ("zoe", "likes", "ann"), ("zoe", "likes", "ann")]
+    )
+    assert more.graph.num_edges == 4 and more.graph.src[3] == 4
+
+
+def test_new_triples_go_both_ways_where_relations_have_inverses():
+    graph = Graph(torch.tensor([0, 1]), torch.tensor([1, 0]), 2, edge_type=torch.tensor([0, 1]))
+    names = Vocabulary(("ann", "bob"), ("knows", "inverse of knows"))
+    part = torch.tensor([[0, 0, 1]])
+    data = Dataset("memory", graph=graph, triples=part, vocabulary=names, level="triple")
+    more = with_triples(data, [("zoe", "knows", "ann"), ("bob", "inverse of knows", "zoe")])
+    edges = torch.stack([more.graph.src, more.graph.edge_type, more.graph.dst], 1)
+    assert sorted(edges[2:].tolist()) == [[0, 1, 2], [1, 1, 2], [2, 0, 0], [2, 0, 1]]
+
+
 def test_new_triples_come_from_a_file_and_have_known_relations(tmp_path):
     file = tmp_path / "new.tsv"
     file.write_text("zoe\tlikes\tann\n")

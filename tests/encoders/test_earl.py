@@ -233,6 +233,26 @@ def test_reserved_entities_have_their_vector_in_the_graph_they_are_from():
     torch.testing.assert_close(nodes[part.nodes], part.vectors)
 
 
+def test_a_graph_of_many_times_the_edges_is_not_taken_for_that_of_training():
+    def drawn(n, m, seed):
+        rng = torch.Generator().manual_seed(seed)
+        ends = torch.randint(n, (2, m), generator=rng)
+        kinds = torch.where(ends[0] % 2 == 0, 0, 1)  # even nodes are heads of one relation alone
+        return Graph(*ends, n, edge_type=kinds)
+
+    graph, larger = drawn(101, 400, 0), drawn(211, 20000, 1)
+    part = EARL(Schema(edge_types=2), width=4, reserved=50)
+    part.observe(graph)
+    odd = larger.replace(edge_type=1 - larger.edge_type)
+    assert not part.embed.reserved.is_known(odd)
+    both = larger.replace(
+        src=torch.cat([graph.src, larger.src]),
+        dst=torch.cat([graph.dst, larger.dst]),
+        edge_type=torch.cat([graph.edge_type, larger.edge_type]),
+    )
+    assert part.embed.reserved.is_known(both)
+
+
 def test_the_training_graph_is_known_with_edges_more_or_less_and_no_other():
     graph = triples(13, 3, 40)
     part = small(graph).embed.reserved

@@ -112,6 +112,7 @@ def test_another_seed_draws_another_split_and_the_same_seed_the_same():
         ({"novel": [3]}, "at least 2"),
         ({"novel": [3, 12]}, "0 to 11"),
         ({"novel": ["lion", 1]}, "'lion'"),
+        ({"novel": torch.arange(12) < 6}, "names True, expected names of classes or numbers"),
     ],
 )
 def test_a_split_that_cannot_be_drawn_is_refused(change, words):
@@ -169,6 +170,7 @@ def test_one_column_of_several_labels_is_a_problem_of_two_classes(shapes):
         (torch.zeros(4, 2), torch.zeros(3, dtype=torch.int64), "expected int64 classes"),
         (torch.zeros(4, 2), torch.zeros(4), "float32"),
         (torch.zeros(4), torch.zeros(4, dtype=torch.int64), r"expected \(b, h\)"),
+        (torch.zeros(4, 2), ["a", "a", "b", "b"], "`labels` are no numbers .* classes from 0 on"),
     ],
 )
 def test_features_that_cannot_be_used_are_refused(features, labels, words):

@@ -179,6 +179,29 @@ def test_no_samples_make_it_singular(kind: str, size: float) -> None:
         assert head.log_shrinkage.grad.isfinite().all()
 
 
+@pytest.mark.parametrize("options", [{"kind": "lda"}, {"kind": "qda"}, {"shrinkage": "oas"}])
+def test_columns_of_very_different_scales_or_all_alike_make_none_singular(options) -> None:
+    rng = torch.Generator().manual_seed(0)
+    y = torch.tensor([0, 0, 0, 1, 1, 1])
+    x = torch.randn(6, 300, generator=rng) + y.unsqueeze(1)
+    for sizes in (torch.logspace(-1, 7, 300), torch.logspace(2, 10, 300)):
+        out = Gaussian(300, 2, **options).fit(x * sizes, y)(x * sizes)
+        assert out.isfinite().all()
+    alike = (1e3 * x[:, :1]).expand(6, 300)
+    assert Gaussian(300, 2, **options).fit(alike, y)(alike).isfinite().all()
+    huge = 1e25 * x
+    with pytest.raises(DataError, match="covariance of the features is not finite"):
+        Gaussian(300, 2, **options).fit(huge, y)(huge)
+
+
+@pytest.mark.parametrize("size", [1e-12, 1e11])
+def test_oas_does_not_depend_on_the_scale_in_single_precision(size: float) -> None:
+    x, y = samples()
+    heads = [Gaussian(5, 3, shrinkage="oas").fit(s * x.float(), y) for s in (1.0, size)]
+    scores = [head(s * x.float()).softmax(1) for head, s in zip(heads, (1.0, size))]
+    assert torch.allclose(*scores, atol=1e-3)
+
+
 @pytest.mark.parametrize("kind", ["proto", "lda", "qda"])
 def test_parts_merged_are_the_whole(kind: str) -> None:
     x, y = samples()

@@ -224,6 +224,8 @@ def test_thousands_of_classes_need_no_matrix_of_all_pairs() -> None:
         ({"graphs": [Graph(torch.tensor([0]), torch.tensor([1]), 3)]}, ShapeError, "3 nodes"),
         ({"graphs": PAIR}, DataError, "several graphs are a list"),
         ({"graphs": [[[0, 1]]]}, DataError, r"\[src, dst, weight\]"),
+        ({"graphs": [[[0, 1], [1, 0], [1, 1]]]}, DataError, "an edge has other than three"),
+        ({"graphs": gtl.CategoryGraph.identity(2)}, ConfigError, r"a CategoryGraph.*`graph\(\)`"),
         ({"graphs": [[[0, 0.5, 1.0]]]}, DataError, "not a whole number"),
         ({"graphs": [[[0, 2, 1.0]]]}, DataError, "out of range"),
         ({"graphs": [[[0, 1, float("nan")]]]}, DataError, "is nan"),

@@ -139,6 +139,9 @@ def test_the_covariance_is_shrunk_as_scikit_learn_does() -> None:
     )
     ball = torch.eye(23).double() + 1e-3 * torch.diag(torch.arange(23.0).double())
     assert _isotropic_share(ball, torch.tensor(29)) == 1
+    for size in (1e-30, 1e30):  # squares are out of the range of single precision
+        share = _isotropic_share((size * within / spare).float(), torch.tensor(spare))
+        assert torch.isclose(share.double(), torch.tensor(expected).double(), atol=1e-4)
 
 
 def test_with_many_samples_it_is_the_prototype_head_about_the_common_mean() -> None:

@@ -133,8 +133,13 @@ def test_edges_are_drawn_where_the_graph_names_no_triples():
     view = ranking(drawn=3).view(Batch(graph()), rng())
     drawn = {tuple(row) for row in view.targets["triples"].tolist()}
     assert len(drawn) == 3 and drawn <= set(TRIPLES) and view.graph.num_edges == 4
-    every = ranking().view(Batch(graph()), rng()).targets["triples"]
+    every = ranking(remove="none").view(Batch(graph()), rng()).targets["triples"]
     assert len(every) == 7
+
+
+def test_half_of_the_edges_stay_in_the_graph_where_the_drawn_ones_are_taken_out():
+    view = ranking().view(Batch(graph()), rng())
+    assert len(view.targets["triples"]) == 3 and view.graph.num_edges == 4
 
 
 def test_negatives_have_the_type_and_the_graph_of_what_they_replace():

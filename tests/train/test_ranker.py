@@ -238,6 +238,44 @@ def test_inverse_relations_take_both_edges_of_a_step_out_of_the_graph(folder):
     both = gtl.load(f"kg:{folder}", inverses=True)
     model = gtl.finetune({"name": "rgcn", "width": 8}, both, head="distmult", epochs=1, **FAST)
     assert model.target.remove == "pairs"
+    fast = {"epochs": 1, "batch_size": 8}
+    run = gtl.pretrain({"name": "rgcn", "width": 8}, both, ["link_ranking"], **fast)
+    assert run.tasks["link_ranking"].remove == "pairs"
+    plain = gtl.load(f"kg:{folder}")
+    run = gtl.pretrain({"name": "rgcn", "width": 8}, plain, ["link_ranking"], **fast)
+    assert run.tasks["link_ranking"].remove == "triples"
+
+
+def test_a_graph_in_one_direction_is_refused_by_a_model_of_both(folder):
+    both, one = gtl.load(f"kg:{folder}", inverses=True), gtl.load(f"kg:{folder}")
+    model = gtl.finetune(Degrees(both.schema), both, epochs=1, **FAST)
+    with pytest.raises(DataError, match=r"in one direction.*inverses=True"):
+        gtl.evaluate(model, one, "valid")
+    table = gtl.finetune(TABLE, both, epochs=1, **FAST)
+    assert gtl.evaluate(table, one, "valid") == gtl.evaluate(table, both, "valid")
+
+
+def test_files_of_queries_and_facts_are_read_as_those_of_the_data(folder, tmp_path):
+    for file in folder.iterdir():
+        rows = [line.split("\t") for line in file.read_text().splitlines()]
+        file.write_text("".join(f"{h},{t},{r}\n" for h, r, t in rows))
+    data = gtl.load(f"kg:{folder}", separator="comma", columns="htr")
+    model = gtl.finetune(Degrees(data.schema), data, epochs=1, **FAST)
+    facts, queries = tmp_path / "facts.csv", tmp_path / "queries.csv"
+    facts.write_text("zoe,e00,next\n")
+    queries.write_text("zoe,?,after next\n")
+    table = gtl.complete(model, data, queries, facts=facts, top=1)
+    assert table["head"].tolist() == ["zoe"] and table["relation"].tolist() == ["after next"]
+
+
+def test_a_pretraining_step_on_all_triples_is_refused_where_it_leaves_no_edge(folder):
+    data, encoder = gtl.load(f"kg:{folder}"), {"name": "rgcn", "width": 8}
+    with pytest.raises(ConfigError, match=r"no edge in the graph.*'remove': 'none'"):
+        gtl.pretrain(encoder, data, ["link_ranking"], epochs=1, batch_size=99)
+    left = [{"name": "link_ranking", "remove": "none", "negatives": 2}]
+    assert gtl.pretrain(encoder, data, left, epochs=1, batch_size=99).history
+    task = ["link_ranking"]
+    assert gtl.pretrain(TABLE, data, task, epochs=1, batch_size=99).history
 
 
 def test_the_verbs_train_evaluate_and_answer(folder, tmp_path, capsys):

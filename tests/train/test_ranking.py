@@ -5,14 +5,28 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from gtl.catalog import TRIPLE_SCORES
 from gtl.errors import DataError
 from gtl.graph.triples import TripleIndex
 from gtl.metrics import score_of_ranks
+from gtl.train import ranking
 from gtl.train.ranking import ranks_of
 
 ENTITIES, RELATIONS = 13, 3
+
+
+class Largest(TorchDispatchMode):
+    """Numbers in the largest matrix of 40 columns that an operation makes."""
+
+    numbers = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        if isinstance(out, torch.Tensor) and out.dim() == 2 and out.shape[1] == 40:
+            self.numbers = max(self.numbers, out.numel())
+        return out
 
 
 def problem(name="rotate", seed=0, dtype=torch.float64):
@@ -57,6 +71,23 @@ def test_ranks_equal_those_of_a_plain_loop(name, batch_size):
             for row in triples.tolist()
         ]
         assert getattr(ranks, side).tolist() == expected
+
+
+@pytest.mark.parametrize("many", [2, 64])
+def test_triples_of_one_query_are_ranked_in_little_memory(many, monkeypatch):
+    monkeypatch.setattr(ranking, "_MANY", many)
+    monkeypatch.setattr(ranking, "_SCORES", 40 * 4)
+    score, entities, relations, _ = problem()
+    entities, everyone = torch.randn(40, 4, dtype=torch.float64), torch.arange(40)
+    entities[5:9] = entities[2]
+    star = torch.stack([everyone, torch.zeros_like(everyone), torch.full_like(everyone, 3)], 1)
+    triples = torch.cat([star, torch.tensor([[1, 1, 2], [4, 1, 2], [0, 2, 2]])])
+    index = TripleIndex.of(triples[::2], 40, RELATIONS)
+    with Largest() as seen:
+        heads = ranks_of(triples, score, entities, relations, index).head
+    assert seen.numbers <= 40 * 4
+    one = [ranks_of(t, score, entities, relations, index).head for t in triples.split(1)]
+    assert torch.equal(heads, torch.cat(one))
 
 
 def test_ties_are_exact_in_single_precision_too():
