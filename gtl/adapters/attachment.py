@@ -317,7 +317,20 @@ def _built(adapter: Any, sites: Sites, base: nn.Module) -> list[Adapter]:
                     f"a {type(part).__name__} adapter wraps {path!r}, the encoder has no such "
                     "module"
                 )
+    _require_one_output(parts)
     return parts
+
+
+def _require_one_output(parts: Sequence[Adapter]) -> None:
+    """Refuse an adapter that replaces the output beside another one that changes it."""
+    ends = [part for part in parts if type(part).output is not Adapter.output]
+    if len(ends) > 1 and any(part.width is not None for part in ends):
+        names = " and ".join(ADAPTERS.name_of(part) for part in ends)
+        raise ConfigError(
+            f"one of the adapters {names} gives an output of its own columns in the place of the "
+            "encoder's, on which the other does not act; give one of them, or residual=True for "
+            "each"
+        )
 
 
 def _adapted(encoder: Any) -> Adapted:
