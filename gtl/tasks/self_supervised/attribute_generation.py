@@ -93,6 +93,7 @@ class AttributeGeneration(Task):
 def _means(graph: Graph, x: Tensor, seen: Tensor) -> Tensor:
     """Mean features ``(n, d)`` of the nodes that are seen; with types, of each node's type."""
     same = node_groups(graph, "batch")
-    count = ops.segment_sum(seen[same.members].to(x).unsqueeze(1), same.sizes)
-    total = ops.segment_sum(x.where(seen.unsqueeze(1), 0)[same.members], same.sizes)
-    return (total / count.clamp(min=1))[same.group]
+    wide = x.to(torch.promote_types(x.dtype, torch.float32))  # sums of halves overflow
+    count = ops.segment_sum(seen[same.members].to(wide).unsqueeze(1), same.sizes)
+    total = ops.segment_sum(wide.where(seen.unsqueeze(1), 0)[same.members], same.sizes)
+    return (total / count.clamp(min=1))[same.group].to(x.dtype)

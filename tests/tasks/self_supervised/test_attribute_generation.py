@@ -111,3 +111,9 @@ def test_features_of_hidden_nodes_are_not_in_the_view(path, rng, rate) -> None:
         assert torch.equal(drawn.graph.x, again.graph.x)
         alone = drawn.graph.x[12][nodes.eq(12).any()]
         assert not alone.any()  # no other node of its type
+
+
+def test_means_of_half_precision_features_are_right(path, rng) -> None:
+    graph = path(601, x=torch.full((601, 2), 200, dtype=torch.float16))
+    view = ready(FLOATS, rate=0.2).view(Batch(graph), rng)
+    assert torch.equal(view.graph.x, graph.x)
