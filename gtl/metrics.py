@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
@@ -61,8 +62,11 @@ def check_metric(metric: str, kind: str) -> None:
 
 
 def is_better(value: float | None, best: float | None, metric: str) -> bool:
-    """Whether a validation value beats the best so far; without values the latest always does."""
-    if value is None or best is None:
+    """Whether a validation value beats the best so far; without values the latest always does.
+
+    Every value beats NaN, and NaN no other.
+    """
+    if value is None or best is None or math.isnan(best):
         return True
     return value > best if direction(metric) == "higher" else value < best
 

@@ -303,3 +303,11 @@ def test_node_sets_are_judged_by_the_evaluator_of_node_sets():
     labels, outputs = rng.integers(0, 2, (53, 112)).astype(float), rng.normal(size=(53, 112))
     ours = score("rocauc", labels, outputs)
     assert score_by_ogb("ogbn-proteins", "rocauc", labels, outputs) == pytest.approx(ours)
+
+
+def test_every_value_beats_nan_and_nan_no_other():
+    nan = float("nan")
+    for name in ("rmse", "acc"):
+        assert is_better(0.5, nan, name)
+        assert not is_better(nan, 0.5, name)
+        assert is_better(nan, None, name)

@@ -248,7 +248,8 @@ def save_adapter(encoder: Adapted, path: Path | str) -> None:
     state = adapter_state(encoder)
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     parts = [ADAPTERS.spec(part) for part in encoder.parts()]
-    checkpoint.save(Path(path), {"kind": _KIND, "adapter": parts, "state": state})
+    contents = {"kind": _KIND, "adapter": parts, "encoder": _class_of(encoder), "state": state}
+    checkpoint.save(Path(path), contents)
 
 
 def load_adapter(encoder: nn.Module, path: Path | str, name: str = DEFAULT) -> Any:
@@ -261,11 +262,17 @@ def load_adapter(encoder: nn.Module, path: Path | str, name: str = DEFAULT) -> A
         name: Name of the adapter.
 
     Raises:
-        CheckpointError: If the file is no adapter.
+        CheckpointError: If the file is no adapter, or of an encoder of another class.
         ConfigError: As :func:`attach` does.
-        ShapeError: If it was trained on an encoder with other options.
+        ShapeError: If it was trained on an encoder of other widths.
     """
     saved = read_adapter(path)
+    trained_on = saved.get("encoder")  # files of earlier versions do not say
+    if trained_on not in (None, _class_of(encoder)):
+        raise CheckpointError(
+            f"{path} was trained on an encoder of the class {trained_on}, this one is a "
+            f"{_class_of(encoder)}; load it on the encoder that it was trained on"
+        )
     with attached(encoder, saved["adapter"], name) as adapted:
         load_adapter_state(adapted, saved["state"])
     return adapted
@@ -273,6 +280,8 @@ def load_adapter(encoder: nn.Module, path: Path | str, name: str = DEFAULT) -> A
 
 def read_adapter(path: Path | str) -> dict[str, Any]:
     """The contents of a file of :func:`save_adapter`: ``adapter``, how to build it, and ``state``.
+
+    ``encoder`` is the name of the class of the encoder that it was trained on.
 
     Raises:
         CheckpointError: If the file is no adapter.
@@ -317,7 +326,24 @@ def _built(adapter: Any, sites: Sites, base: nn.Module) -> list[Adapter]:
                     f"a {type(part).__name__} adapter wraps {path!r}, the encoder has no such "
                     "module"
                 )
+    _require_one_output(parts)
     return parts
+
+
+def _require_one_output(parts: Sequence[Adapter]) -> None:
+    """Refuse an adapter that replaces the output beside another one that changes it."""
+    ends = [part for part in parts if type(part).output is not Adapter.output]
+    if len(ends) > 1 and any(part.width is not None for part in ends):
+        names = " and ".join(ADAPTERS.name_of(part) for part in ends)
+        raise ConfigError(
+            f"one of the adapters {names} gives an output of its own columns in the place of the "
+            "encoder's, on which the other does not act; give one of them, or residual=True for "
+            "each"
+        )
+
+
+def _class_of(encoder: nn.Module) -> str:
+    return type(encoder.base if isinstance(encoder, Adapted) else encoder).__name__
 
 
 def _adapted(encoder: Any) -> Adapted:

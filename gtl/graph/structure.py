@@ -181,7 +181,7 @@ def _starts(graph: Graph) -> Iterator[Tensor]:
 
 def _step(graph: Graph, h: Tensor) -> Tensor:
     """Product of the normalized adjacency matrix and columns ``(n, k)``."""
-    scale = degrees(graph).clamp(min=1).rsqrt().unsqueeze(1).to(h)
+    scale = degrees(graph).to(h).clamp(min=1).rsqrt().unsqueeze(1)
     return scale * ops.sum_neighbors(simple(graph), scale * h)
 
 

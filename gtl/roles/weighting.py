@@ -125,6 +125,22 @@ class Weighting(Recorded, ABC, nn.Module):
             self._prepared_for = tuple(tasks), target
             self.tasks = tuple(tasks)
 
+    @final
+    def restart(self, tasks: Sequence[str], target: str | None) -> None:
+        """Prepare for the tasks of a new training, also where others were trained before.
+
+        Loops call this, so that a run does not depend on those before it.
+
+        Args:
+            tasks: As for :meth:`setup`.
+            target: Likewise.
+
+        Raises:
+            ConfigError: As :meth:`setup` does.
+        """
+        self._prepared_for, self.consistency = None, {}
+        self.setup(tasks, target)
+
     def prepare(self, tasks: Sequence[str], target: str | None) -> None:
         """Make what depends on the tasks, anew; the default makes nothing.
 

@@ -17,7 +17,7 @@ def center_and_scale(values: Tensor) -> tuple[Tensor, Tensor]:
     scale of a column that is constant, or of which nothing is known, is 0.
 
     Args:
-        values: Numbers ``(rows, d)``, NaN where unknown.
+        values: Numbers ``(rows, d)``, NaN where unknown; infinite ones do not count.
 
     Returns:
         Center and scale, ``(d,)`` each.
@@ -28,6 +28,7 @@ def center_and_scale(values: Tensor) -> tuple[Tensor, Tensor]:
         (50.0, 27.36)
     """
     wide = values.double()
+    wide = wide.masked_fill(wide.isinf(), torch.nan)
     low, middle, high = (wide.nanquantile(q, dim=0) for q in (_TAILS[0], 0.5, _TAILS[1]))
     spread = (high - low) / _NORMAL_RANGE
     deviation = (wide - wide.nanmean(0)).square().nanmean(0).sqrt()

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from gtl.adapters.adapted import frozen_names
 from gtl.checks import check_positive
 from gtl.train.encoder_mode import batch_norms
 
@@ -75,10 +76,15 @@ class WeightAverage:
 
 
 def _averaged(model: nn.Module) -> dict[str, Tensor]:
-    """Parameters that may move, and the running statistics that go with them, by name."""
+    """Parameters that may move, and the running statistics that go with them, by name.
+
+    Statistics of a frozen encoder do not move, and writing them would void its cached vectors.
+    """
     found: dict[str, Tensor] = {n: p for n, p in model.named_parameters() if p.requires_grad}
+    frozen = frozen_names(model)
+    fixed = {id(buffer) for name, buffer in model.named_buffers() if name in frozen}
     for i, norm in enumerate(batch_norms(model)):
         for name, buffer in norm.named_buffers():
-            if buffer.is_floating_point():
+            if buffer.is_floating_point() and id(buffer) not in fixed:
                 found[f"norm {i} {name}"] = buffer
     return found

@@ -102,7 +102,7 @@ def candidates_of(
         model = start.model if alone else copy_of(start.model, tasks)
         random = start.before_tasks if name == TARGET_ONLY else start.with_tasks
         rng = random.restored()
-        how.to(module_device(model)).setup(tasks, TARGET)
+        how.to(module_device(model)).restart(tasks, TARGET)
         meta = start.other.meta
         job = Job(
             model,

@@ -88,7 +88,7 @@ def pretrain(
         built = as_tasks(tasks, data, base, trained)
         model = session.placed(TaskModel(base, built, check_precision(precision)))
         how = WEIGHTINGS.build(weighting).to(module_device(model))
-        how.setup(list(built), None)
+        how.restart(list(built), None)
         items = data.items(data.contents.pretraining_part)
         batch_size = batch_size_of(data.level, batch_size, _BATCH, len(items))
         if isinstance(data.contents, TripleItems):

@@ -65,7 +65,8 @@ class AuxTS(Weighting):
             target, under ``normalize="auxiliary"``. A look-ahead of one step shows which tasks
             help, but not how large their weight should be over a whole training: it undervalues
             tasks that help later. Several values are choices for a loop with validation data,
-            which trains all of them; without such a loop the first is used.
+            which trains all of them; without such a loop the first is used, and in a derived
+            class whose constructor is its own, unless that sets ``choices``.
         normalize: ``"auxiliary"``: target samples have weight 1, auxiliary weights are divided by
             their mean and multiplied by ``auxiliary_weight``, so that the network decides how a
             given total is shared. ``"target"``: all weights are divided by the target's mean
@@ -136,8 +137,11 @@ class AuxTS(Weighting):
             )
         self.hidden, self.lr, self.activation = hidden, lr, activation
         self.auxiliary_weight = totals[0]
-        if len(totals) > 1 and normalize == "auxiliary":
-            self.choices = [AuxTS(**{**self.arguments, "auxiliary_weight": one}) for one in totals]
+        # A derived class with a constructor of its own may take other arguments.
+        inherits = type(self).__init__ is AuxTS.__init__
+        if len(totals) > 1 and normalize == "auxiliary" and inherits:
+            options = [{**self.arguments, "auxiliary_weight": one} for one in totals]
+            self.choices = [type(self)(**given) for given in options]
         self.normalize, self.refresh = normalize, refresh
         self.unroll_steps = unroll_steps if look_ahead == "unrolled" else 0
         self.differentiates_twice = self.unroll_steps > 0

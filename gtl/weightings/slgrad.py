@@ -6,7 +6,7 @@ Grégoire et al. 2023, "Sample-Level Weighting for Multi-Task Learning with Auxi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -37,6 +37,10 @@ class SLGrad(Weighting):
 
     def __init__(self) -> None:
         super().__init__()
+        self.folds = 0
+
+    def prepare(self, tasks: Sequence[str], target: str | None) -> None:
+        """Begin with the first fold."""
         self.folds = 0
 
     def backward(self, step: Step) -> dict[str, float]:

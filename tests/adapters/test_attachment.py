@@ -320,6 +320,21 @@ def test_a_file_for_another_encoder_is_refused_and_detached_again(encoder, tmp_p
         adapters.load_adapter(encoder, tmp_path / "b.safetensors")
 
 
+def test_a_file_for_an_encoder_of_another_class_is_refused(tmp_path):
+    from gtl import checkpoint
+    from gtl.encoders import GCN, GIN
+
+    path, other = tmp_path / "a.safetensors", GCN(MOLECULES, width=8, depth=2)
+    adapters.save_adapter(adapters.attach(GIN(MOLECULES, width=8, depth=2), "bottleneck"), path)
+    with pytest.raises(CheckpointError, match="of the class GIN, this one is a GCN"):
+        adapters.load_adapter(other, path)
+    assert all(p.requires_grad for p in other.parameters())
+    adapters.load_adapter(GIN(MOLECULES, width=8, depth=2), path)
+    former = {k: v for k, v in adapters.read_adapter(path).items() if k != "encoder"}
+    checkpoint.save(path, former)
+    adapters.load_adapter(other, path)
+
+
 def test_a_file_that_does_not_fit_leaves_the_active_adapter_active(encoder, tmp_path):
     from gtl.encoders import GIN
 

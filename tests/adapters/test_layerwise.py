@@ -114,3 +114,12 @@ def test_after_a_bottleneck_it_reads_the_adapted_layers(graph, encoder):
 def test_an_encoder_that_returns_no_tensor_is_refused():
     with pytest.raises(ConfigError, match="layerwise needs an encoder that returns one tensor"):
         Layerwise().setup(Sites(None, [Site("a", nn.Identity(), 2, 2)], [()], 0))
+
+
+@pytest.mark.parametrize("order", [(True, False), (False, True), (False, False)])
+def test_one_that_replaces_the_output_is_refused_beside_another(encoder, order):
+    parts = [{"name": "layerwise", "hidden": 1, "residual": residual} for residual in order]
+    with pytest.raises(ConfigError, match="layerwise and layerwise gives an output of its own"):
+        adapters.attach(encoder, parts)
+    assert all(parameter.requires_grad for parameter in encoder.parameters())
+    adapters.attach(encoder, ["layerwise", "layerwise"])

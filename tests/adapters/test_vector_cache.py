@@ -184,7 +184,9 @@ def test_more_vectors_than_the_limit_are_not_cached(shapes, shapes_encoder, monk
     assert passes
 
 
-@pytest.mark.parametrize("options", [{}, {"meta_share": 0.2, "auxiliary": ["infomax"]}])
+@pytest.mark.parametrize(
+    "options", [{}, {"average": 2.0}, {"meta_share": 0.2, "auxiliary": ["infomax"]}]
+)
 def test_training_a_head_encodes_each_graph_once(shapes, shapes_encoder, monkeypatch, options):
     encoded = []
 

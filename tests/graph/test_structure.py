@@ -160,3 +160,10 @@ def test_a_long_path_is_peeled_in_linear_time() -> None:
 def test_a_walk_of_no_steps_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"`steps` is \[0\]"):
         return_probabilities(Graph(torch.tensor([0]), torch.tensor([1]), 2), [0])
+
+
+def test_returns_in_small_graphs_have_double_precision() -> None:
+    triangle_and_tail = Graph(torch.tensor([0, 1, 2, 0, 3]), torch.tensor([1, 2, 0, 3, 4]), 5)
+    found = return_probabilities(triangle_and_tail, [3, 4])[0]
+    expected = torch.tensor([1 / 6, 5 / 12], dtype=torch.float64)
+    torch.testing.assert_close(found, expected, rtol=1e-14, atol=0)

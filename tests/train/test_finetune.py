@@ -24,6 +24,9 @@ from gtl.errors import (
     UnknownPartError,
 )
 from gtl.train import loop
+from gtl.weightings.aux_ts import AuxTS
+from gtl.weightings.ol_aux import OLAux
+from gtl.weightings.slgrad import SLGrad
 
 GIN = {"name": "gin", "width": 16, "depth": 2}
 AUXILIARY = ["attribute_masking", "edge_prediction", "infomax"]
@@ -327,3 +330,17 @@ def test_weightings_that_need_a_target_cannot_pretrain(shapes):
 def test_a_loss_that_explodes_is_reported_by_name(shapes):
     with pytest.raises(GtlError, match=r"finite.*\(lr\)"):
         gtl.finetune({**GIN, "norm": None}, shapes, optimizer="sgd", lr=1e20, epochs=5)
+
+
+@pytest.mark.parametrize("kind", [AuxTS, SLGrad, OLAux])
+def test_a_weighting_that_was_used_before_gives_the_run_of_a_new_one(shapes, kind):
+    def trained(weighting):
+        options = {"auxiliary": ["attribute_masking"], "weighting": weighting, "guard": False}
+        return gtl.finetune(GIN, shapes, **options, **QUICK)
+
+    used = kind()
+    first, second = trained(used), trained(used)
+    assert [line["weights"] for line in first.history] == [
+        line["weights"] for line in second.history
+    ]
+    assert _same_weights(first, second)

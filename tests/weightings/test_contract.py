@@ -159,3 +159,18 @@ def test_usual_weights_do_not_change_between_look_aheads(parabolas):
         turn.losses = {name: losses.float() for name, losses in turn.losses.items()}
         weighting.backward(turn)
         assert weighting.usual == usual
+
+
+def test_choices_of_a_derived_class_are_of_that_class():
+    class Same(AuxTS):
+        pass
+
+    class Other(AuxTS):
+        def __init__(self, boost):
+            super().__init__(hidden=7)
+            self.boost = boost
+
+    same = Same(hidden=9, auxiliary_weight=[0.1, 2.0])
+    found = [(type(one), one.hidden, one.auxiliary_weight) for one in same.choices]
+    assert found == [(Same, 9, 0.1), (Same, 9, 2.0)]
+    assert not Other(boost=3.0).choices

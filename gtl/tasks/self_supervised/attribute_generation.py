@@ -62,8 +62,8 @@ class AttributeGeneration(Task):
     def view(self, batch: Batch, rng: torch.Generator) -> View:
         """The graph with a random share of its nodes hidden.
 
-        A hidden node has the mean features of the batch, or of its type there; categorical ones
-        have the codes for *masked*.
+        A hidden node has the mean features of the others in the batch, or of those of its type
+        there, zeros if all are hidden; categorical ones have the codes for *masked*.
 
         Raises:
             ConfigError: If the task was not set up, or the graph has no features.
@@ -73,10 +73,12 @@ class AttributeGeneration(Task):
         features = built(self, self.features)
         x = features.read(graph)
         nodes = draw_rows(graph.num_nodes, self.rate, rng).to(graph.device)
-        blank = x.clone()
-        blank[nodes] = _means(graph, x, nodes) if x.is_floating_point() else features.mask(x)
         silent = torch.zeros(graph.num_nodes, dtype=torch.bool, device=graph.device)
         silent[nodes] = True
+        blank = x.clone()
+        blank[nodes] = (
+            _means(graph, x, ~silent)[nodes] if x.is_floating_point() else features.mask(x)
+        )
         view = graph.drop_edges(silent[graph.src]).replace(x=blank)
         return View(view, {"nodes": nodes, "features": x.index_select(0, nodes)})
 
@@ -88,9 +90,10 @@ class AttributeGeneration(Task):
         return errors / self.temperature if truth.is_floating_point() else errors
 
 
-def _means(graph: Graph, x: Tensor, nodes: Tensor) -> Tensor:
-    """Mean features of the batch ``(d,)``; with types, of the type of each of ``nodes``."""
-    if graph.node_type is None:
-        return x.mean(0)
+def _means(graph: Graph, x: Tensor, seen: Tensor) -> Tensor:
+    """Mean features ``(n, d)`` of the nodes that are seen; with types, of each node's type."""
     same = node_groups(graph, "batch")
-    return ops.segment_mean(x[same.members], same.sizes)[same.group[nodes]]
+    wide = x.to(torch.promote_types(x.dtype, torch.float32))  # sums of halves overflow
+    count = ops.segment_sum(seen[same.members].to(wide).unsqueeze(1), same.sizes)
+    total = ops.segment_sum(wide.where(seen.unsqueeze(1), 0)[same.members], same.sizes)
+    return (total / count.clamp(min=1))[same.group].to(x.dtype)

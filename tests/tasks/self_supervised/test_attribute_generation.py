@@ -63,7 +63,8 @@ def test_a_hidden_node_receives_and_sends_nothing(path, rng) -> None:
     ends = list(zip(graph.src.tolist(), graph.dst.tolist()))
     assert left.e.flatten().tolist() == [i for i, (u, _) in enumerate(ends) if u not in chosen]
     assert torch.equal(view.targets["features"], graph.x[view.targets["nodes"]])
-    assert (left.x[view.targets["nodes"]] == graph.x.mean(0)).all()
+    seen = graph.x[[i for i in range(31) if i not in chosen]]
+    torch.testing.assert_close(left.x[view.targets["nodes"]], seen.mean(0).expand(9, -1))
 
 
 def test_no_feature_of_a_hidden_node_reaches_it_again(path, rng) -> None:
@@ -96,3 +97,23 @@ def test_what_cannot_be_generated_is_refused(path, rng) -> None:
         ready(KINDS).view(Batch(path(3, x=torch.zeros(3, 2))), rng)
     with pytest.raises(ConfigError, match=r"call `task\.setup"):
         AttributeGeneration().view(Batch(path(3, x=torch.zeros(3, 2))), rng)
+
+
+@pytest.mark.parametrize("rate", [0.3, 1.0])
+def test_features_of_hidden_nodes_are_not_in_the_view(path, rng, rate) -> None:
+    types = torch.tensor([0, 1] * 6 + [2])  # type 2 has one node
+    graph = path(13, x=torch.randn(13, 2), node_type=types)
+    for seed in range(5):
+        drawn = ready(FLOATS, rate=rate).view(Batch(graph), rng.manual_seed(seed))
+        nodes = drawn.targets["nodes"]
+        other = graph.replace(x=graph.x.index_fill(0, nodes, 7.0))
+        again = ready(FLOATS, rate=rate).view(Batch(other), rng.manual_seed(seed))
+        assert torch.equal(drawn.graph.x, again.graph.x)
+        alone = drawn.graph.x[12][nodes.eq(12).any()]
+        assert not alone.any()  # no other node of its type
+
+
+def test_means_of_half_precision_features_are_right(path, rng) -> None:
+    graph = path(601, x=torch.full((601, 2), 200, dtype=torch.float16))
+    view = ready(FLOATS, rate=0.2).view(Batch(graph), rng)
+    assert torch.equal(view.graph.x, graph.x)

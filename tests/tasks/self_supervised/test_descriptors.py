@@ -95,3 +95,14 @@ def test_missing_properties_and_other_columns_are_named(rng) -> None:
     for option in ({"columns": 0}, {"clip": 0.0}, {"delta": -1.0}):
         with pytest.raises(ConfigError, match=next(iter(option))):
             Descriptors(**option)
+
+
+def test_infinite_values_are_clipped_and_do_not_change_the_scale() -> None:
+    often = [[float(i % 11)] for i in range(99)] + [[float("inf")]] * 9
+    rare = [[0.0]] * 98 + [[1.0], [float("inf")]]
+    for rows in (often, rare):
+        task = ready(points(rows), columns=1)
+        usual = ready(points([row for row in rows if row[0] < float("inf")]), columns=1)
+        assert task.center == usual.center and task.scale == usual.scale
+        losses = task.losses(torch.zeros(len(rows), 2), task.view(Batch(points(rows)), None))
+        assert bool(losses.isfinite().all())
