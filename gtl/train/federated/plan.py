@@ -22,6 +22,7 @@ STRATEGIES: Mapping[str, Mapping[str, Any]] = {
     "fedadam": {"eta": 1e-2, "beta_1": 0.9, "beta_2": 0.99, "tau": 1e-3},
     "fedprox": {"proximal_mu": 0.01},
 }
+STEPPING = ("fedavgm", "fedadam")  # their server takes steps of its own, not the mean
 CLASSES = {"fedavg": "FedAvg", "fedavgm": "FedAvgM", "fedadam": "FedAdam", "fedprox": "FedProx"}
 
 
@@ -82,7 +83,7 @@ class Plan:
                 "take part in a round; lower it, or raise `fraction`"
             )
         name = self.strategy["name"]
-        if self.low_rank == "product" and name in ("fedavgm", "fedadam"):
+        if self.low_rank == "product" and name in STEPPING:
             raise ConfigError(
                 f"low_rank='product' averages what pairs of factors amount to, and {name} follows "
                 "each factor from round to round, which has no meaning there; use 'freeze', or "
