@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 
 import pytest
@@ -13,6 +14,8 @@ from gtl import cli
 from gtl.efficiency import command
 from gtl.errors import CheckpointError, ConfigError, UnknownPartError
 from gtl.report import report
+from gtl.report.reproduce import command as repeats
+from gtl.report.runs import find_runs
 
 GIN = {"name": "gin", "width": 16, "depth": 2}
 QUICK = {"epochs": 2, "batch_size": 16, "lr": 0.01}
@@ -153,6 +156,11 @@ def test_the_command_line_compresses_evaluates_and_predicts(tmp_path, capsys):
     again = ["compress", str(run), "--config", str(small / "config.json"), "--out"]
     assert cli.main([*again, str(tmp_path / "again")]) == 0
     shutil.rmtree(tmp_path / "again")
+    (found,) = (each for each in find_runs(tmp_path) if each.path == small)
+    assert cli.main(shlex.split(repeats(found))[1:]) == 0  # as reports show it
+    repeated = json.loads((tmp_path / "small-again" / "results.json").read_text())
+    assert repeated["test"] == value and len(repeated["compression"]["steps"]) == 2
+    shutil.rmtree(tmp_path / "small-again")
     text = report(tmp_path, plots=False, footprint=True).text
     assert "compression=prune + int8" in text and "compression=int8" in text
     assert "command" not in text and "FLOPs" in text
