@@ -11,7 +11,9 @@ import torch
 
 import gtl
 from gtl import cli
+from gtl.catalog import ENCODERS
 from gtl.efficiency import command
+from gtl.efficiency.student import usual_student
 from gtl.errors import CheckpointError, ConfigError, UnknownPartError
 from gtl.report import report
 from gtl.report.reproduce import command as repeats
@@ -127,6 +129,21 @@ def test_an_ensemble_becomes_one_student(shapes, tmp_path):
     assert type(small) is gtl.Model and small.encoder.width == 8
     with pytest.raises(ConfigError, match="ensemble of 2"):
         gtl.compress(tmp_path / "two", shapes, method="prune")
+
+
+@pytest.mark.parametrize(
+    ("encoder", "width"),
+    [
+        ({"name": "hgt", "width": 12}, 4),
+        ({"name": "gat", "width": 12, "heads": 4, "merge": "concat"}, 4),
+        ({"name": "gat", "width": 2, "merge": "concat"}, 2),
+        ({"name": "gat", "width": 6, "heads": 4}, 3),
+    ],
+)
+def test_the_usual_student_has_a_width_that_its_heads_can_share(shapes, encoder, width):
+    model = gtl.finetune({"depth": 1, **encoder}, shapes, epochs=1)
+    assert usual_student(model, shapes)["width"] == width
+    ENCODERS.build(usual_student(model, shapes), model.encoder.schema)
 
 
 def test_an_adapted_run_is_quantized_whole_and_distilled(shapes, tmp_path):
