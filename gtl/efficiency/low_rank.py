@@ -29,7 +29,8 @@ def factored(model: Model, energy: float = 0.9) -> Model:
             1 it keeps all of its rank, and computes what it did before.
 
     Raises:
-        ConfigError: If the energy is out of range, or the encoder has adapters.
+        ConfigError: If the energy is out of range, the encoder has adapters, or a weight is not
+            finite.
     """
     check_positive(energy=energy)
     if energy > 1:
@@ -39,6 +40,10 @@ def factored(model: Model, energy: float = 0.9) -> Model:
     for path, part in list(done.named_modules()):
         # Exactly this class: a part that derives from it computes something else.
         if type(part) is nn.Linear and _has_own_weight(part, done):
+            if not bool(part.weight.isfinite().all()):
+                raise ConfigError(
+                    f"{path}.weight is not finite; train again with a lower rate (lr)"
+                )
             rank = rank_for(part.weight, energy)
             if rank * (part.in_features + part.out_features) < part.weight.numel():
                 replace_part(done, path, _product(part, rank))
@@ -62,8 +67,8 @@ def rank_for(weight: Tensor, energy: float) -> int:
         # What is smaller than the rounding of the weights is not rank.
         floor = values.max() * max(weight.shape) * torch.finfo(weight.dtype).eps
         return max(int((values > floor).sum()), 1)
-    reached = squares.cumsum(0) >= energy * squares.sum()
-    return int(reached.nonzero()[0]) + 1
+    before = int((squares.cumsum(0) < energy * squares.sum()).sum())
+    return min(before + 1, len(squares))  # a sum in another order may be larger by rounding
 
 
 def require_single(model: Model, method: str) -> None:

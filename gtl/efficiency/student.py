@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -95,10 +96,19 @@ def usual_student(model: Model, data: Dataset) -> Any:
     spec = ENCODERS.spec(base)
     if spec["name"] not in ENCODERS.names():
         return {"name": "gin", "width": 128, "depth": 3}
-    return {**spec, "width": max(_width(base) // 2, 1)}
+    heads = _heads(base)
+    return {**spec, "width": max(_width(base) // 2 // heads, 1) * heads}
 
 
 def _width(encoder: Any) -> int:
     """Columns of a layer."""
     given = getattr(encoder, "arguments", {}).get("width")
     return int(given if given is not None else encoder.width)
+
+
+def _heads(encoder: Any) -> int:
+    """Heads that share the columns of a layer; 1 where each has all of them, or there are none."""
+    parameters = inspect.signature(type(encoder).__init__).parameters
+    options = {name: parameter.default for name, parameter in parameters.items()}
+    options |= getattr(encoder, "arguments", {})
+    return 1 if options.get("merge") == "mean" else int(options.get("heads", 1))

@@ -33,13 +33,16 @@ def command(run: RunRecord) -> str:
     """The command that repeats a run into a new folder; empty if only Python code does.
 
     A run that began with a trained encoder names it: that which comes with gtl by its name, a run
-    by the name of its folder, which may have to be completed.
+    by the name of its folder, which may have to be completed. A compression names what it began
+    with.
     """
-    verb = str(run.config["command"])
-    if verb in _NO_VERB:
+    verb, start = str(run.config["command"]), run.config.get("pretrained")
+    compressed = run.config.get("compressed_from")
+    in_memory = verb == "compress" and compressed is None
+    if verb in _NO_VERB or in_memory:
         return ""
-    words = ["gtl", verb, "--config", str(run.path / "config.json")]
-    start = run.config.get("pretrained")
-    if start is not None:
+    before = [str(compressed)] if verb == "compress" else []
+    words = ["gtl", verb, *before, "--config", str(run.path / "config.json")]
+    if start is not None and verb != "compress":
         words += ["--encoder", str(start)]
     return shlex.join([*words, "--out", f"{run.path}-again"])

@@ -186,7 +186,20 @@ def _fault(results: Any) -> str:
             return f"{part} without a metric"
         if value is not None and not (isinstance(value, (int, float)) and math.isfinite(value)):
             return f"{part} is {value!r}"
+    for name in ("footprint", "bytes"):
+        if not _is_costs(results.get(name) or {}):
+            return f"{name} is no object of numbers"
     return ""
+
+
+def _is_costs(costs: Any) -> bool:
+    return isinstance(costs, dict) and all(
+        _is_known_number(cost) or isinstance(cost, dict) for cost in costs.values()
+    )
+
+
+def _is_known_number(value: Any) -> bool:
+    return value is None or isinstance(value, (int, float))
 
 
 def _epochs(path: Path, damaged: list[str]) -> int | None:
@@ -203,6 +216,7 @@ def _epochs(path: Path, damaged: list[str]) -> int | None:
 def _is_epoch(line: Any) -> bool:
     return (
         isinstance(line, dict)
-        and "valid" in line
+        and _is_known_number(line.get("valid", ""))
         and all(isinstance(line.get(key), dict) for key in _SERIES)
+        and all(_is_known_number(value) for key in _SERIES for value in line[key].values())
     )

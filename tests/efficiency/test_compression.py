@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 
 import pytest
@@ -10,9 +11,13 @@ import torch
 
 import gtl
 from gtl import cli
+from gtl.catalog import ENCODERS
 from gtl.efficiency import command
+from gtl.efficiency.student import usual_student
 from gtl.errors import CheckpointError, ConfigError, UnknownPartError
 from gtl.report import report
+from gtl.report.reproduce import command as repeats
+from gtl.report.runs import find_runs
 
 GIN = {"name": "gin", "width": 16, "depth": 2}
 QUICK = {"epochs": 2, "batch_size": 16, "lr": 0.01}
@@ -126,6 +131,21 @@ def test_an_ensemble_becomes_one_student(shapes, tmp_path):
         gtl.compress(tmp_path / "two", shapes, method="prune")
 
 
+@pytest.mark.parametrize(
+    ("encoder", "width"),
+    [
+        ({"name": "hgt", "width": 12}, 4),
+        ({"name": "gat", "width": 12, "heads": 4, "merge": "concat"}, 4),
+        ({"name": "gat", "width": 2, "merge": "concat"}, 2),
+        ({"name": "gat", "width": 6, "heads": 4}, 3),
+    ],
+)
+def test_the_usual_student_has_a_width_that_its_heads_can_share(shapes, encoder, width):
+    model = gtl.finetune({"depth": 1, **encoder}, shapes, epochs=1)
+    assert usual_student(model, shapes)["width"] == width
+    ENCODERS.build(usual_student(model, shapes), model.encoder.schema)
+
+
 def test_an_adapted_run_is_quantized_whole_and_distilled(shapes, tmp_path):
     gtl.finetune(GIN, shapes, adapter="bottleneck", out=tmp_path / "adapted", **QUICK)
     small = gtl.compress(tmp_path / "adapted", shapes, method="int8", out=tmp_path / "small")
@@ -153,6 +173,11 @@ def test_the_command_line_compresses_evaluates_and_predicts(tmp_path, capsys):
     again = ["compress", str(run), "--config", str(small / "config.json"), "--out"]
     assert cli.main([*again, str(tmp_path / "again")]) == 0
     shutil.rmtree(tmp_path / "again")
+    (found,) = (each for each in find_runs(tmp_path) if each.path == small)
+    assert cli.main(shlex.split(repeats(found))[1:]) == 0  # as reports show it
+    repeated = json.loads((tmp_path / "small-again" / "results.json").read_text())
+    assert repeated["test"] == value and len(repeated["compression"]["steps"]) == 2
+    shutil.rmtree(tmp_path / "small-again")
     text = report(tmp_path, plots=False, footprint=True).text
     assert "compression=prune + int8" in text and "compression=int8" in text
     assert "command" not in text and "FLOPs" in text

@@ -65,6 +65,21 @@ def test_the_rank_is_the_smallest_that_keeps_the_energy(values, energy, rank):
     assert rank_for(torch.diag(torch.tensor(values, dtype=torch.float64)), energy) == rank
 
 
+def test_an_energy_of_nearly_one_keeps_all():
+    """The sum in the order of the cumulative one may be smaller than the total by rounding."""
+    torch.manual_seed(0)
+    for _ in range(100):
+        assert rank_for(torch.randn(20, 17), 1 - 2**-53) == 17
+
+
+def test_a_weight_that_is_not_finite_is_named(communities):
+    model = gtl.finetune({"name": "gcn", "width": 8}, communities, epochs=1)
+    with torch.no_grad():
+        model.encoder.blocks[0].conv.linear.weight[0, 0] = float("nan")
+    with pytest.raises(ConfigError, match=r"blocks\.0\.conv\.linear\.weight is not finite"):
+        factored(model)
+
+
 def test_a_product_stands_where_a_linear_map_stands():
     torch.manual_seed(0)
     product = LowRankMap(5, 7, 2)

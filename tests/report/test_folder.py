@@ -214,6 +214,12 @@ def test_damaged_files_are_named_in_one_warning(runs, write_run):
     (write_run("no-number", 9, test=math.nan)).exists()
     (write_run("no-lines", 10) / "metrics.jsonl").write_bytes(b"\xff\xfe\n")
     (write_run("odd-lines", 11) / "metrics.jsonl").write_text('{"epoch": 0}\n')
+    odd = {"losses": {"supervised": "high"}, "weights": {}, "consistency": {}, "valid": 0.5}
+    (write_run("odd-loss", 12) / "metrics.jsonl").write_text(json.dumps(odd))
+    values = {"metric": "rocauc", "valid": 0.5, "test": 0.5}
+    for name, more in (("a", {"footprint": [1]}), ("b", {"footprint": {"seconds": "1"}})):
+        folder = write_run(f"odd-costs-{name}", 13)
+        (folder / "results.json").write_text(json.dumps({**values, **more}))
     with pytest.warns(GtlWarning) as caught:
         found = report(runs, plots=False)
     assert len(caught) == 1
@@ -222,6 +228,9 @@ def test_damaged_files_are_named_in_one_warning(runs, write_run):
         "odd-config/config",
         "no-results/results",
         "odd-lines/metrics",
+        "odd-loss/metrics",
+        "odd-costs-a/results",
+        "odd-costs-b/results",
     ):
         assert name in str(caught[0].message)
     assert "odd-kind/config.json (no kind of run is called 'finetun')" in str(caught[0].message)
@@ -229,8 +238,9 @@ def test_damaged_files_are_named_in_one_warning(runs, write_run):
         assert reason in str(caught[0].message)
     assert set(found.comparison.unfinished) == {
         *("no-results", "odd-results", "odd-metric", "no-number"),
+        *("odd-costs-a", "odd-costs-b"),
     }
-    assert _methods(found)["target only"].test.n == 5  # what has only its curves damaged counts
+    assert _methods(found)["target only"].test.n == 6  # what has only its curves damaged counts
 
 
 def test_other_programs_files_of_that_name_are_no_damage(runs):

@@ -13,6 +13,8 @@ import pytest
 
 from gtl.errors import ConfigError
 from gtl.report import report
+from gtl.report.reproduce import command
+from gtl.report.runs import find_runs
 
 HTML = "{http://www.w3.org/1999/xhtml}"
 SVG = "{http://www.w3.org/2000/svg}"
@@ -143,6 +145,19 @@ def test_results_curves_front_predictions_and_commands_are_there(root):
     assert len(commands) == 7 and commands[0].startswith("gtl finetune --config ")
     configs = [json.loads(e.text) for e in root.iter(f"{HTML}pre") if e.get("class") == "config"]
     assert [config["seed"] for config in configs] == [0, 1, 2, 0, 0, 1, 2]
+
+
+def test_a_compression_is_repeated_with_the_run_that_it_began_with(write_run):
+    started = {"compressed_from": "runs/whole", "pretrained": "runs/before"}
+    for found, words in (
+        (started, "gtl compress runs/whole --config"),
+        ({**started, "compressed_from": None}, ""),
+    ):
+        folder = write_run(f"small-{len(words)}", command="compress", **found)
+        (run,) = find_runs(folder)
+        shown = command(run)
+        assert shown.startswith(words) and bool(shown) == bool(words)
+        assert "--encoder" not in shown
 
 
 def test_the_worst_predictions_come_first_with_structures_where_there_are_some(root):

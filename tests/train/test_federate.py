@@ -534,6 +534,14 @@ def test_where_all_clients_fail_nothing_was_trained(communities, failing, caplog
         ({"rounds": 0}, ConfigError, "rounds"),
         ({"clients": 0}, ConfigError, "`clients` is 0"),
         ({"local_epochs": 0}, ConfigError, "local_epochs|epochs"),
+        ({"clients": 2.5}, ConfigError, "`clients` is 2.5, expected a whole number"),
+        ({"strategy": {"name": "fedprox", "proximal_mu": "a"}}, ConfigError, "`proximal_mu`"),
+        ({"strategy": {"name": "fedprox", "proximal_mu": -1}}, ConfigError, "`proximal_mu`"),
+        ({"strategy": {"name": "fedadam", "eta": "x"}}, ConfigError, "`eta` is 'x'"),
+        ({"strategy": {"name": "fedadam", "tau": 0}}, ConfigError, "`tau` is 0"),
+        ({"strategy": {"name": "fedavgm", "server_momentum": 1}}, ConfigError, "a share"),
+        ({"partition": {"name": "dirichlet", "alpha": "x"}}, ConfigError, "`alpha` is 'x'"),
+        ({"partition": {"name": "shards", "per_client": 1.5}}, ConfigError, "a whole number"),
     ],
 )
 def test_what_cannot_be_used_is_refused_before_anything_is_written(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -11,7 +12,8 @@ from gtl.data.dataset import Dataset
 from gtl.errors import ConfigError, DataError, UnknownPartError
 from gtl.graph import Graph
 from gtl.train.federated.division import divide, labeled_items, parts_of
-from gtl.train.federated.partitions import PARTITIONS
+from gtl.train.federated.federate import _plain
+from gtl.train.federated.partitions import PARTITIONS, number_of_ids
 
 LABELS = torch.arange(600) % 3
 EVERY = {
@@ -114,6 +116,15 @@ def test_a_natural_partition_follows_the_ids_and_leaves_out_those_without(ring):
     ids[:10] = -1
     parts = divide(ring, {"name": "natural", "ids": ids}, 3, seed=0)
     assert [len(part) for part in parts.datasets] == [190, 200, 200]
+
+
+@pytest.mark.parametrize("form", [torch.Tensor.numpy, torch.Tensor.tolist, lambda x: [*x.numpy()]])
+def test_negative_ids_are_of_no_client_in_every_form(ring, form):
+    ids = form(torch.arange(600) % 3 - 1)
+    given = {"name": "natural", "ids": ids}
+    assert number_of_ids(given) == 2
+    assert [len(part) for part in divide(ring, given, 2, seed=0).datasets] == [200, 200]
+    assert json.loads(json.dumps(_plain(given)))["ids"] == [-1, 0, 1] * 200
 
 
 def test_louvain_finds_two_cliques():

@@ -11,7 +11,7 @@ from torch import nn
 
 from gtl.train.federated.plan import Plan
 from gtl.train.federated.proximal import Proximal
-from gtl.train.federated.travel import VECTOR, Codec, Layout
+from gtl.train.federated.travel import SCALES, VECTOR, Codec, Layout
 from gtl.weightings import Equal
 
 pytest.importorskip(
@@ -38,10 +38,10 @@ class Grid:
         return [reply for reply in replies if reply is not None]
 
 
-def guard_of(start: np.ndarray, plan: Plan) -> Guard:
+def guard_of(start: np.ndarray, plan: Plan, shapes=None) -> Guard:
     model = nn.Module()
     model.encoder = nn.Identity()
-    layout = Layout({"x": start.shape}, torch.from_numpy(start).dtype)
+    layout = Layout(shapes or {"x": start.shape}, torch.from_numpy(start).dtype)
     parts = SimpleNamespace(datasets=[SimpleNamespace(split={})] * plan.clients)
     return Guard(
         SimpleNamespace(
@@ -200,6 +200,38 @@ def test_clients_without_items_have_no_weight_and_are_no_failure():
     answers = ({VECTOR: START}, ONES)
     (found,) = run(guard, Grid(lambda m, c: reply(m, c, answers[c], examples=c), 2))
     assert found.tolist() == [1.0] * 4 and not guard.round.failures
+
+
+NORM = {"weight": (1,), "norm.running_mean": (1,), "norm.running_var": (1,)}
+
+
+@pytest.mark.parametrize("strategy", ["fedavgm", "fedadam"])
+def test_running_statistics_are_averaged_where_the_server_takes_steps(strategy):
+    """With momentum, or a step of Adam, a falling variance would become negative."""
+    guard = guard_of(np.array([1, 5, 5], np.float32), Plan(2, rounds=3, strategy=strategy), NORM)
+    sent = np.array([[0, 0, 0.1], [0, 4, 0.4]], dtype=np.float32)
+    found = run(guard, Grid(lambda m, c: reply(m, c, {VECTOR: sent[c]}, examples=c + 1), 2))
+    for vector in found:
+        np.testing.assert_allclose(vector[1:], [8 / 3, 0.3], rtol=1e-6)
+    assert len({float(vector[0]) for vector in found}) == 3  # weights are stepped
+
+
+def test_a_change_that_is_rounded_makes_no_variance_negative():
+    start = np.array([0.06, 20.0], dtype=np.float32)
+    guard = guard_of(start, Plan(1, rounds=1, compress="int8"), {"norm.running_var": (2,)})
+    sent = {VECTOR: np.array([-1, -127], np.int8), SCALES: np.array([10 / 127], np.float32)}
+    (found,) = run(guard, Grid(lambda m, c: reply(m, c, sent, error=0.0), 1))
+    np.testing.assert_allclose(found, [0, 10], rtol=1e-6)
+
+
+@pytest.mark.parametrize("compress", ["float16", "int8"])
+def test_infinity_stays_infinite_when_it_is_compressed(compress):
+    guard = guard_of(START, Plan(2, rounds=1, compress=compress))
+    change = [np.array([1, value, 1, 1], dtype=np.float32) for value in (1, np.inf)]
+    sent = [guard.codec.encode(vector) for vector in change]
+    (found,) = run(guard, Grid(lambda m, c: reply(m, c, sent[c], error=0.0), 2))
+    np.testing.assert_allclose(found, [1] * 4, rtol=1e-6)
+    assert "not finite" in next(iter(guard.round.failures.values()))
 
 
 @pytest.mark.parametrize("strategy", ["fedavgm", "fedadam"])

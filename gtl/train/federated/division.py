@@ -67,11 +67,21 @@ def divide(data: Dataset, given: Any, clients: int, seed: int) -> Parts:
         if option not in known:
             hint = f"; {nearest(option, known)}" if known else ""
             raise UnknownPartError(f"the partition {name} has no option {option!r}{hint}")
+        _check_number(option, options[option], signature(function).parameters[option].default)
     rng = torch.Generator().manual_seed(seed)
     client = torch.zeros(len(data), dtype=torch.int64)
     if clients > 1:
         client = function(data, clients, rng, **options)
     return parts_of(data, client, clients)
+
+
+def _check_number(name: str, value: Any, default: Any) -> None:
+    """Refuse an option that should be a number, as its default is, and is none."""
+    if isinstance(default, (int, float)):
+        kinds = int if isinstance(default, int) else (int, float)
+        if not isinstance(value, kinds) or isinstance(value, bool):
+            what = "a whole number" if kinds is int else "a number"
+            raise ConfigError(f"`{name}` is {value!r}, expected {what}")
 
 
 def parts_of(data: Dataset, client: Tensor, clients: int) -> Parts:

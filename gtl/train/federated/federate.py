@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from gtl.adapters import AdaptedEncoder
@@ -247,6 +248,8 @@ def _settings(
 
 def _plain(part: Any) -> Any:
     """A partition as JSON holds it."""
-    if isinstance(part, Tensor):
+    if isinstance(part, (Tensor, np.ndarray, np.generic)):
         return part.tolist()
+    if isinstance(part, (list, tuple)):
+        return [_plain(value) for value in part]
     return {k: _plain(v) for k, v in part.items()} if isinstance(part, Mapping) else part

@@ -29,7 +29,7 @@ from gtl.train.federated.federation import (
 )
 from gtl.train.federated.flower import arrays_of, bytes_of, flower, record_of
 from gtl.train.federated.low_rank import factors_of, mean_of_products
-from gtl.train.federated.plan import CLASSES
+from gtl.train.federated.plan import CLASSES, STEPPING
 from gtl.train.federated.replies import (
     ARRAYS,
     CLIENT,
@@ -48,7 +48,7 @@ from gtl.train.federated.replies import (
     fault_of_number,
 )
 from gtl.train.federated.rounds import Round
-from gtl.train.federated.travel import VECTOR, factor_pairs, head_of
+from gtl.train.federated.travel import MEAN, VARIANCE, VECTOR, factor_pairs, head_of
 
 log = logging.getLogger(__name__)
 MOMENTS = ("m_t", "v_t")  # of FedAdam; FedAvgM has a list, `momentum_vector`
@@ -139,6 +139,7 @@ class Guard:
         self.round.loss = None if metrics is None else float(metrics[LOSS])
         # FedAdam's step is in float64, whatever the arrays were.
         vector = arrays_of(found)[VECTOR].astype(self._vector.dtype)
+        self._average_statistics(vector, trained)
         self._vector = vector
         return record_of({VECTOR: vector}), metrics
 
@@ -259,8 +260,10 @@ class Guard:
         if self.plan.compress is None:
             return
         for reply in replies:
-            change = self.codec.decode(arrays_of(reply.content[ARRAYS]))
-            reply.content[ARRAYS] = record_of({VECTOR: self._vector + change})
+            vector = self._vector + self.codec.decode(arrays_of(reply.content[ARRAYS]))
+            variances = self.federation.layout.places(VARIANCE)
+            vector[variances] = vector[variances].clip(min=0)  # which a rounded change may miss
+            reply.content[ARRAYS] = record_of({VECTOR: vector})
         errors = [reply.content[METRICS][ERROR] for reply in replies]
         self.round.compression["up"] = float(np.mean(errors))
 
@@ -281,6 +284,18 @@ class Guard:
         self.round.low_rank = max(lost)
         for reply, state in zip(replies, states):
             reply.content[ARRAYS] = record_of({VECTOR: layout.pack(state)})
+
+    def _average_statistics(self, vector: np.ndarray, replies: list[Any]) -> None:
+        """Let running statistics of batch norms be the means of the replies.
+
+        A step with momentum passes by the mean, and no variance is negative.
+        """
+        places = self.federation.layout.places(MEAN, VARIANCE)
+        if self.plan.strategy["name"] in STEPPING and places.any():
+            found = np.stack(
+                [arrays_of(reply.content[ARRAYS])[VECTOR][places] for reply in replies]
+            )
+            vector[places] = np.average(found, 0, [examples_of(reply) for reply in replies])
 
     def _follow(self, vector: np.ndarray) -> None:
         """Let Flower's strategy step from these global parameters.

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -121,7 +122,10 @@ def number_of_ids(given: Any) -> int | None:
 
 
 def natural(
-    data: Dataset, clients: int, rng: torch.Generator, ids: Sequence[Any] | Tensor = ()
+    data: Dataset,
+    clients: int,
+    rng: torch.Generator,
+    ids: Sequence[Any] | np.ndarray | Tensor = (),
 ) -> Tensor:
     """By a number or name that items have, such as a hospital or a country.
 
@@ -210,9 +214,10 @@ def classes_of(data: Dataset) -> Tensor:
     return labels[:, 0].nan_to_num(-1).long()
 
 
-def _names(ids: Sequence[Any] | Tensor) -> list[Any]:
+def _names(ids: Sequence[Any] | np.ndarray | Tensor) -> list[Any]:
     """Ids as plain values; ``None`` for an item of no client."""
-    given = ids.tolist() if isinstance(ids, Tensor) else list(ids)
+    given = ids.tolist() if isinstance(ids, (Tensor, np.ndarray)) else list(ids)
+    given = [name.item() if isinstance(name, np.generic) else name for name in given]
     return [None if isinstance(name, (int, float)) and name < 0 else name for name in given]
 
 

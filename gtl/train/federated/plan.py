@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from gtl.checks import check_positive
+from gtl.checks import check_not_negative, check_positive
 from gtl.errors import ConfigError, UnknownPartError
 from gtl.suggest import nearest
 
@@ -22,6 +22,8 @@ STRATEGIES: Mapping[str, Mapping[str, Any]] = {
     "fedadam": {"eta": 1e-2, "beta_1": 0.9, "beta_2": 0.99, "tau": 1e-3},
     "fedprox": {"proximal_mu": 0.01},
 }
+_SHARES = ("server_momentum", "beta_1", "beta_2")
+STEPPING = ("fedavgm", "fedadam")  # their server takes steps of its own, not the mean
 CLASSES = {"fedavg": "FedAvg", "fedavgm": "FedAvgM", "fedadam": "FedAdam", "fedprox": "FedProx"}
 
 
@@ -60,7 +62,10 @@ class Plan:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_positive(clients=self.clients, rounds=self.rounds, minimum=self.minimum)
+        for name in ("clients", "rounds", "minimum"):
+            check_positive(**{name: getattr(self, name)})
+            if getattr(self, name) != int(getattr(self, name)):
+                raise ConfigError(f"`{name}` is {getattr(self, name)}, expected a whole number")
         object.__setattr__(self, "strategy", strategy_of(self.strategy))
         for name, known in (
             ("low_rank", LOW_RANK),
@@ -82,7 +87,7 @@ class Plan:
                 "take part in a round; lower it, or raise `fraction`"
             )
         name = self.strategy["name"]
-        if self.low_rank == "product" and name in ("fedavgm", "fedadam"):
+        if self.low_rank == "product" and name in STEPPING:
             raise ConfigError(
                 f"low_rank='product' averages what pairs of factors amount to, and {name} follows "
                 "each factor from round to round, which has no meaning there; use 'freeze', or "
@@ -126,4 +131,14 @@ def strategy_of(given: Any) -> dict[str, Any]:
                 if known
                 else f"the strategy {name} has no options, {option!r} was given; leave it out"
             )
+    for option, value in options.items():
+        _check_option(option, value)
     return {"name": name, **known, **options}
+
+
+def _check_option(name: str, value: Any) -> None:
+    """Refuse an option of a strategy that is no number, or outside of its range."""
+    check = check_not_negative if name in (*_SHARES, "proximal_mu") else check_positive
+    check(**{name: value})
+    if name in _SHARES and value >= 1:
+        raise ConfigError(f"`{name}` is {value}, expected a share from 0 up to, not including, 1")

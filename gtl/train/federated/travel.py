@@ -27,6 +27,7 @@ from gtl.train.step import TaskModel
 HEAD = f"tasks.{TARGET}.predictor."
 CENTERS = "classes.centers"  # trained where a head is not fitted; statistics take their place
 VECTOR, SCALES = "trained", "scales"
+MEAN, VARIANCE = "running_mean", "running_var"  # buffers of a batch norm
 _LEVELS = 127  # of int8, on each side of 0
 
 
@@ -52,6 +53,12 @@ class Layout:
     def sizes(self) -> list[int]:
         """Numbers of each tensor."""
         return [int(np.prod(shape)) for shape in self.shapes.values()]
+
+    def places(self, *buffers: str) -> np.ndarray:
+        """Which numbers of a vector are of buffers of these names in any module, bool ``(p,)``."""
+        own = [name.rpartition(".")[2] in buffers for name in self.shapes]
+        found: np.ndarray = np.array(own, dtype=bool).repeat(self.sizes)
+        return found
 
     def pack(self, state: Mapping[str, Tensor]) -> np.ndarray:
         """The tensors one after the other, ``(p,)``."""
@@ -84,13 +91,14 @@ class Codec:
     def encode(self, vector: np.ndarray) -> dict[str, np.ndarray]:
         """The arrays to send for a vector ``(p,)``.
 
-        Values beyond the range of half precision become the largest that it has.
+        Finite values beyond the range of half precision become the largest that it has.
         """
         if self.kind is None:
             return {VECTOR: vector}
         if self.kind == "float16":
             most = float(np.finfo(np.float16).max)
-            return {VECTOR: np.clip(vector, -most, most).astype(np.float16)}
+            near = np.where(np.isinf(vector), vector, np.clip(vector, -most, most))
+            return {VECTOR: near.astype(np.float16)}
         pieces = np.split(vector, np.cumsum(self.layout.sizes)[:-1])
         tops = [float(np.abs(piece).max()) if piece.size else 0.0 for piece in pieces]
         scales = np.array([top / _LEVELS for top in tops], dtype=np.float32)
@@ -179,7 +187,7 @@ def _statistics(model: TaskModel) -> set[str]:
         f"{path}.{name}"
         for path, part in model.named_modules()
         if id(part) in following
-        for name in ("running_mean", "running_var")
+        for name in (MEAN, VARIANCE)
     }
 
 
