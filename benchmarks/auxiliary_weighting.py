@@ -57,7 +57,14 @@ GIN = {
     "pretraining": {"epochs": 20, "batch_size": 256, "lr": 3e-3},
 }
 GCN = {
-    "encoder": {"name": "gcn", "width": 64, "depth": 2, "dropout": 0.5, "norm": None},
+    "encoder": {
+        "name": "gcn",
+        "width": 64,
+        "depth": 2,
+        "dropout": 0.5,
+        "norm": None,
+        "last_linear": True,
+    },
     "auxiliary": NODE,
     "training": {"epochs": 60, "lr": 0.01, "weight_decay": 5e-3},
     "pretraining": {"epochs": 60, "lr": 0.01},

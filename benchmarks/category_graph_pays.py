@@ -146,7 +146,7 @@ def encoded(folder: Path, draws: int) -> list[tuple[Dataset, Any]]:
             level="node",
         )
         model = gtl.finetune(
-            {"name": "gcn", "width": WIDTH, "depth": 2, "dropout": 0.5},
+            {"name": "gcn", "width": WIDTH, "depth": 2, "dropout": 0.5, "last_linear": True},
             data,
             epochs=40,
             lr=0.01,

@@ -108,7 +108,15 @@ METHODS: Mapping[str, tuple[tuple[Any, ...], str]] = {
     },
     **{name: (tasks, "equal") for name, tasks in TRIED.items()},
 }
-GCN = {"name": "gcn", "width": 64, "depth": 2, "norm": None, "dropout": 0.5, "input_dropout": 0.5}
+GCN = {
+    "name": "gcn",
+    "width": 64,
+    "depth": 2,
+    "norm": None,
+    "dropout": 0.5,
+    "input_dropout": 0.5,
+    "last_linear": True,
+}
 NODE = {"epochs": 150, "patience": 50, "head_start": "imprinted"}
 
 

@@ -45,7 +45,7 @@ PAIRS = {f"{a} to {b}": (a, b) for a in DOMAINS for b in DOMAINS if a != b}
 COMPONENTS, VALID, TEST = 128, 500, 2000
 SMALL = (25, 100)  # target labels; the third budget is a tenth of all
 BUDGETS = ("25", "100", "tenth")
-ENCODER = {"name": "gcn", "width": 64, "depth": 2}
+ENCODER = {"name": "gcn", "width": 64, "depth": 2, "last_linear": True}
 TASK = {"name": "random_quantizer", "codes": 64}
 STAGES = {"pretrain": {"epochs": 40}}
 TRAINING = {"epochs": 100, "patience": 30}

@@ -81,7 +81,15 @@ class Target:
     pretraining: Mapping[str, Any] | None = None
 
 
-GCN = {"name": "gcn", "width": 64, "depth": 2, "norm": None, "dropout": 0.5, "input_dropout": 0.5}
+GCN = {
+    "name": "gcn",
+    "width": 64,
+    "depth": 2,
+    "norm": None,
+    "dropout": 0.5,
+    "input_dropout": 0.5,
+    "last_linear": True,
+}
 GCN = {**GCN, "embedding": None}
 GIN = {"name": "gin", "width": 64, "depth": 3, "dropout": 0.2}
 MOLECULES = {"labels": 100, "training": {"epochs": 20, "batch_size": 50, "lr": 1e-3}}

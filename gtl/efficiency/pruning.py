@@ -20,7 +20,13 @@ from torch import Tensor, nn
 from gtl.data.dataset import Dataset
 from gtl.data.properties import with_properties
 from gtl.efficiency.low_rank import require_single
-from gtl.efficiency.slicing import Channels, inner_width, require_sliceable, sliced
+from gtl.efficiency.slicing import (
+    Channels,
+    inner_width,
+    only_sums,
+    require_sliceable,
+    sliced,
+)
 from gtl.encoders.block import Stack
 from gtl.encoders.features import RawFeatures
 from gtl.encoders.gat import GATConvolution
@@ -48,7 +54,7 @@ def pruned(
 
     Every layer keeps as many, and the inner vectors of GIN the same share. Which ones, each layer
     chooses by itself; where layers are added up (``residual``, ``jk`` of ``"sum"`` or ``"max"``)
-    all keep the same ones.
+    all keep the same ones, and a layer without a matrix those of its input.
 
     Args:
         model: Its encoder is ``gcn``, ``sage``, ``gin``, ``gat`` or ``mlp`` with batch norm or
@@ -108,6 +114,8 @@ def chosen(
     scores = [s for s in between if s is not None]
     if any(block.residual for block in encoder.blocks) or encoder.jk in ("sum", "max"):
         scores = [torch.stack([_shares(s) for s in scores]).sum(0)] * len(scores)
+    elif only_sums(encoder.blocks[-1]):
+        scores[-2:] = [_shares(scores[-2]) + _shares(scores[-1])] * 2
     # The embedding is no output of attention, but layers have one width: a multiple of the heads.
     count = max(round(keep * len(scores[0]) / heads), 1)
     rows = iter([_most(score.view(heads, -1).sum(0), count, heads) for score in scores])
@@ -220,6 +228,12 @@ def _magnitudes(model: Model) -> tuple[list[Tensor | None], list[Tensor | None]]
     read = []
     for block in encoder.blocks:
         conv: Any = block.conv
+        if only_sums(block):
+            assert made[-1] is not None
+            read.append(torch.ones_like(made[-1]))
+            made.append(made[-1])
+            inside.append(None)
+            continue
         first = conv.mlp[0].weight if inner_width(block) else conv.linear.weight
         own = getattr(conv, "own", None)
         read.append(first.norm(dim=0) + (own.weight.norm(dim=0) if own is not None else 0))

@@ -17,7 +17,7 @@ from gtl.catalog import ENCODERS, HEADS, READOUTS
 from gtl.encoders.block import Block, Stack
 from gtl.encoders.features import RawFeatures
 from gtl.encoders.gat import GATConvolution
-from gtl.encoders.gcn import GCNConvolution
+from gtl.encoders.gcn import GCNConvolution, GCNSum
 from gtl.encoders.gin import GINConvolution
 from gtl.encoders.mlp import NodeMap
 from gtl.encoders.readout import Concatenated
@@ -112,6 +112,11 @@ def inner_width(block: nn.Module) -> int:
     return conv.inside if isinstance(conv, GINConvolution) else 0
 
 
+def only_sums(block: nn.Module) -> bool:
+    """Whether a layer has no matrix, so that its channels are those of its input."""
+    return isinstance(block.conv, GCNSum)
+
+
 def _built(encoder: Stack, width: int) -> Stack:
     spec = {**ENCODERS.spec(encoder), "width": width}
     built: Stack = ENCODERS.build(spec, encoder.schema)
@@ -156,6 +161,10 @@ def _of_convolution(conv: nn.Module, inputs: Rows, outputs: Tensor, inside: Rows
     return {"linear.weight": matrix, "own.weight": matrix, **vectors}
 
 
+def _of_sum(conv: nn.Module, inputs: Rows, outputs: Tensor, inside: Rows) -> dict[str, Any]:
+    return {"edges.table": (None, outputs)}
+
+
 def _of_gin(conv: nn.Module, inputs: Rows, outputs: Tensor, inside: Rows) -> dict[str, Any]:
     return {
         "edges.table": (None, inputs),
@@ -184,6 +193,7 @@ def _of_gat(conv: Any, inputs: Rows, outputs: Tensor, inside: Rows) -> dict[str,
 _CONVOLUTIONS: Mapping[type, Any] = {
     NodeMap: _of_map,
     GCNConvolution: _of_convolution,
+    GCNSum: _of_sum,
     SAGEConvolution: _of_convolution,
     GINConvolution: _of_gin,
     GATConvolution: _of_gat,

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gtl.encoders.dropout import Dropout, drop
-from gtl.encoders.features import RawFeatures, has_features, sparse_rows
+from gtl.encoders.features import NORMALIZATIONS, RawFeatures, has_features, sparse_rows
 from gtl.encoders.inputs import node_input
 from gtl.encoders.sparse import SparseRows
 from gtl.errors import ConfigError
@@ -154,8 +154,9 @@ class Stack(Layered):
             start from the weights of Glorot and Bengio 2010. Nodes without features,
             and those that have their number alone, have learned vectors with either.
         input_dropout: Probability of dropping a value of what the first block reads.
-        normalize_features: Whether the floating features of each node are divided by the sum of
-            their absolute values; for ``embedding=None``.
+        normalize_features: What the floating features of each node are divided by: ``"l2"``, their
+            Euclidean length, ``"l1"`` or true, the sum of their absolute values, or nothing; for
+            ``embedding=None``.
 
     Raises:
         ConfigError: If an option is outside its range.
@@ -179,15 +180,21 @@ class Stack(Layered):
         residual: bool,
         embedding: str | None = "learned",
         input_dropout: float = 0.0,
-        normalize_features: bool = False,
+        normalize_features: bool | str = False,
     ):
         require(0 <= dropout < 1, "dropout", dropout, "at least 0 and below 1")
         require(0 <= input_dropout < 1, "input_dropout", input_dropout, "at least 0 and below 1")
         require(norm in NORMS, "norm", norm, f"one of {NORMS}")
         require(embedding in EMBEDDINGS, "embedding", embedding, f"one of {EMBEDDINGS}")
+        require(
+            normalize_features in NORMALIZATIONS,
+            "normalize_features",
+            normalize_features,
+            f"one of {NORMALIZATIONS}",
+        )
         if normalize_features and embedding is not None:
             raise ConfigError(
-                "`normalize_features` is true, expected false beside a learned embedding; give "
+                "`normalize_features` is given, expected false beside a learned embedding; give "
                 "embedding=None, or data with normalized features"
             )
         raw = embedding is None and has_features(schema)

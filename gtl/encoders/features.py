@@ -18,6 +18,7 @@ from gtl.encoders.sparse import SparseRows
 from gtl.encoders.typed import type_codes
 from gtl.graph import Graph, Schema
 
+NORMALIZATIONS = (False, True, "l1", "l2")
 _FIELDS = ("num_nodes", "x", "node_type")  # what features are read from
 
 
@@ -34,7 +35,8 @@ class RawFeatures(nn.Module):
 
     Args:
         schema: What graphs look like; nodes have features, types or both.
-        normalize: Whether floating features are divided by the sum of their absolute values.
+        normalize: What the floating features of a node are divided by: ``"l2"``, their Euclidean
+            length, ``"l1"`` or true, the sum of their absolute values, or nothing.
 
     Attributes:
         width: Columns of the output.
@@ -42,7 +44,7 @@ class RawFeatures(nn.Module):
 
     one: Tensor
 
-    def __init__(self, schema: Schema, normalize: bool = False):
+    def __init__(self, schema: Schema, normalize: bool | str = False):
         super().__init__()
         self.columns, self.normalize = schema.node, normalize
         self.types = schema.node_types if schema.node_types > 1 else 0
@@ -69,7 +71,7 @@ class RawFeatures(nn.Module):
         if self.columns is not None:
             codes = node_codes(graph, self.columns, dtype)
             if self.normalize and self.columns.categories is None:
-                codes = F.normalize(codes, p=1.0, dim=1)
+                codes = F.normalize(codes, p=2.0 if self.normalize == "l2" else 1.0, dim=1)
             parts.append(codes)
         if self.types:
             parts.append(type_codes(graph, self.types, dtype))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from gtl.encoders.block import Stack
+from gtl.encoders.block import Stack, require
 from gtl.encoders.inputs import EdgeTable, degree_scale, neighbor_sums
 from gtl.encoders.sparse import SparseRows, is_narrow, project
 from gtl.graph import Columns, Graph, Schema, ops
@@ -28,8 +28,13 @@ class GCN(Stack):
         embedding: ``"learned"``, a learned embedding before the first layer, or ``None``: the first
             layer reads the node features itself.
         input_dropout: Probability of dropping a value of what the first layer reads.
-        normalize_features: Whether the floating features of each node are divided by the sum of
-            their absolute values; for ``embedding=None``.
+        normalize_features: What the floating features of each node are divided by: ``"l2"``, their
+            Euclidean length, ``"l1"`` or true, the sum of their absolute values, or nothing; for
+            ``embedding=None``.
+        last_linear: Whether the last layer has ``W`` and ``b``. Without them it only sums, and a
+            linear head behind it is the last layer of Kipf and Welling: with few labels two
+            matrices in a row fit the training nodes more closely than one and are less accurate on
+            others (``benchmarks/node_level.py``).
 
     Raises:
         ConfigError: If an option is outside its range.
@@ -46,8 +51,11 @@ class GCN(Stack):
         residual: bool = False,
         embedding: str | None = "learned",
         input_dropout: float = 0.0,
-        normalize_features: bool = False,
+        normalize_features: bool | str = False,
+        last_linear: bool = True,
     ):
+        require(last_linear or depth > 1, "depth", depth, "at least 2 with last_linear=False")
+
         def convolution(inputs: int) -> nn.Module:
             return GCNConvolution(schema.edge, width, inputs)
 
@@ -64,6 +72,8 @@ class GCN(Stack):
             input_dropout,
             normalize_features,
         )
+        if not last_linear:
+            self.blocks[-1].conv = GCNSum(schema.edge, width)
 
 
 class GCNConvolution(nn.Module):
@@ -91,3 +101,22 @@ class GCNConvolution(nn.Module):
             own = ops.scaled(project(self.linear, h), scale)
             total = neighbor_sums(graph, own, loops=True)
         return ops.scaled(self.edges.add_scaled_sums(graph, total), scale) + self.bias
+
+
+class GCNSum(nn.Module):
+    """One GCN layer without a matrix: the normalized sum over neighbors and node alone.
+
+    Args:
+        edge: Edge columns or ``None``.
+        width: Columns of the input and of the output.
+    """
+
+    def __init__(self, edge: Columns | None, width: int):
+        super().__init__()
+        self.edges = EdgeTable(edge, width, loops=True)
+
+    def forward(self, graph: Graph, h: Tensor) -> Tensor:
+        """Node vectors ``(n, width)`` of ``(n, width)``."""
+        scale = degree_scale(graph, h.dtype)  # (n, 1)
+        total = neighbor_sums(graph, ops.scaled(h, scale), loops=True)
+        return ops.scaled(self.edges.add_scaled_sums(graph, total), scale)

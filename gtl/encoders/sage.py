@@ -35,8 +35,9 @@ class SAGE(Stack):
         embedding: ``"learned"``, a learned embedding before the first layer, or ``None``: the first
             layer reads the node features itself.
         input_dropout: Probability of dropping a value of what the first layer reads.
-        normalize_features: Whether the floating features of each node are divided by the sum of
-            their absolute values; for ``embedding=None``.
+        normalize_features: What the floating features of each node are divided by: ``"l2"``, their
+            Euclidean length, ``"l1"`` or true, the sum of their absolute values, or nothing; for
+            ``embedding=None``.
 
     Raises:
         ConfigError: If an option is outside its range.
@@ -55,7 +56,7 @@ class SAGE(Stack):
         normalize: bool = False,
         embedding: str | None = "learned",
         input_dropout: float = 0.0,
-        normalize_features: bool = False,
+        normalize_features: bool | str = False,
     ):
         if aggregator not in AGGREGATORS:
             raise ConfigError(f"`aggregator` is {aggregator!r}, expected one of {AGGREGATORS}")

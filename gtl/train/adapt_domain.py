@@ -187,7 +187,7 @@ def adapt_domain(
         )
     target = domains.target
     with Session("adapt", target, seed=seed, device=device, out=out, resume=resume) as session:
-        given = with_defaults(encoder, target.level, target.contents.node_features())
+        given = with_defaults(encoder, target.level, target.contents.node_features(), head=False)
         start, checked = _start(given, domains)
         _check_task(plan, domains, checked.encoder)
         reseed(session.rng)

@@ -52,6 +52,7 @@ _NODE_ENCODER: dict[str, Any] = {
 _NODE_ENCODERS: dict[str, dict[str, Any]] = {
     name: _NODE_ENCODER for name in ("gcn", "sage", "gat", "gin", "mlp")
 }
+_BEFORE_A_HEAD: dict[str, dict[str, Any]] = {"gcn": {"last_linear": False}}
 
 
 def training_defaults(level: str, encoder: str) -> dict[str, Any]:
@@ -100,15 +101,19 @@ def batch_size_of(level: str, given: int | None, usual: int, items: int) -> int:
     return min(_BATCHES[level], max(1, items // _LEFT)) if level in _BATCHES else usual
 
 
-def encoder_defaults(level: str, name: str, features: Tensor | None = None) -> dict[str, Any]:
+def encoder_defaults(
+    level: str, name: str, features: Tensor | None = None, head: bool = True
+) -> dict[str, Any]:
     """Options of an encoder that was given by name.
 
     Args:
         level: ``"graph"``, ``"node"`` or ``"edge"``.
         name: Name of the encoder.
         features: Node features of the data ``(n, d)``. Floating ones are read by the first layer
-            itself and, if never negative (counts of words), divided by their sum, node by node.
+            itself and, if never negative (counts of words), divided by their length, node by node.
             Categorical ones have an embedding.
+        head: Whether a head is trained with it from the start, whose matrix is that of the last
+            layer; not so in pre-training.
 
     Returns:
         Options that replace the encoder's own defaults; empty where those are right.
@@ -118,8 +123,11 @@ def encoder_defaults(level: str, name: str, features: Tensor | None = None) -> d
         (2, {})
     """
     options = dict(_NODE_ENCODERS.get(name, {})) if level == "node" else {}
+    if options and head:
+        options |= _BEFORE_A_HEAD.get(name, {})
     if options and features is not None and features.is_floating_point():
-        return {**options, "embedding": None, "normalize_features": bool((features >= 0).all())}
+        counts = bool((features >= 0).all())
+        return {**options, "embedding": None, "normalize_features": "l2" if counts else False}
     return options
 
 
@@ -178,7 +186,9 @@ def tuning_settings(given: Mapping[str, Any]) -> dict[str, Any]:
     return _replaced(_TUNING, given)
 
 
-def with_defaults(encoder: Any, level: str, features: Tensor | None = None) -> Any:
+def with_defaults(
+    encoder: Any, level: str, features: Tensor | None = None, head: bool = True
+) -> Any:
     """What was given for an encoder, completed by the defaults of the level.
 
     Args:
@@ -186,6 +196,7 @@ def with_defaults(encoder: Any, level: str, features: Tensor | None = None) -> A
             defaults entry by entry, or anything else, which is returned as it is.
         level: ``"graph"``, ``"node"`` or ``"edge"``.
         features: Node features of the data.
+        head: As for :func:`encoder_defaults`.
 
     Example:
         >>> with_defaults({"name": "gcn", "width": 16}, "node")["width"]
@@ -194,9 +205,11 @@ def with_defaults(encoder: Any, level: str, features: Tensor | None = None) -> A
     given = {"name": encoder} if isinstance(encoder, str) else encoder
     if not isinstance(given, Mapping) or "name" not in given:
         return encoder
-    options = encoder_defaults(level, str(given["name"]), features)
+    options = encoder_defaults(level, str(given["name"]), features, head)
     if not options:
         return encoder
+    if given.get("depth", options["depth"]) == 1:
+        options.pop("last_linear", None)  # which is of the second layer and later ones
     if given.get("embedding") is not None:
         options.pop("normalize_features", None)  # which is for raw features
     return {**options, **given}

@@ -82,7 +82,7 @@ def pretrain(
     data = with_needed_properties(as_dataset(data), tasks)
     with Session("pretrain", data, seed=seed, device=device, out=out, resume=resume) as session:
         features = data.contents.node_features()
-        base, trained = session.encoder(with_defaults(encoder, data.level, features))
+        base, trained = session.encoder(with_defaults(encoder, data.level, features, head=False))
         rate = training_settings(data.level, ENCODERS.name_of(base), {"lr": lr})["lr"]
         fan_out = check_fan_out(fan_out, data, base)
         built = as_tasks(tasks, data, base, trained)

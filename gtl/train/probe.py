@@ -191,7 +191,8 @@ def probe(
     with Session("probe", dataset, seed=seed, device=device, out=out, resume=resume) as session:
         base = None
         if encoder is not None:
-            named = with_defaults(encoder, dataset.level, dataset.contents.node_features())
+            x = dataset.contents.node_features()
+            named = with_defaults(encoder, dataset.level, x, head=False)
             base = copy.deepcopy(session.encoder(named)[0])
         pool = start_settings(session.origin, {"readout": readout})["readout"]
         pool = pool if dataset.contents.has_readout else None

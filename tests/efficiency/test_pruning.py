@@ -22,6 +22,7 @@ KINDS = {
     "gin": {"name": "gin"},
     "gin, jumps": {"name": "gin", "jk": "concat", "norm": None, "learn_eps": True},
     "gcn": {"name": "gcn"},
+    "gcn, sum at the end": {"name": "gcn", "last_linear": False, "norm": None},
     "gcn, residual": {"name": "gcn", "residual": True, "jk": "sum", "norm": None},
     "sage": {"name": "sage", "jk": "max"},
     "sage, normalized": {"name": "sage", "aggregator": "gcn", "normalize": True, "norm": None},

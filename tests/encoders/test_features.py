@@ -67,6 +67,16 @@ def test_floating_features_are_given_as_they_are():
     assert torch.equal(RawFeatures(WORDS).double()(graph), graph.x)
 
 
+def test_rows_of_length_one_have_the_directions_of_the_features():
+    graph = bags_of_words()
+    rows = RawFeatures(WORDS, normalize="l2").double()(graph)
+    present = graph.x.norm(dim=1) > 0
+    torch.testing.assert_close(rows[present].norm(dim=1), torch.ones(int(present.sum())).double())
+    torch.testing.assert_close(
+        rows[present] * graph.x[present].norm(dim=1, keepdim=True), graph.x[present].double()
+    )
+
+
 def test_normalized_rows_sum_to_one_and_a_row_of_zeros_stays():
     graph = bags_of_words()
     rows = RawFeatures(WORDS, normalize=True).double()(graph)
@@ -258,8 +268,12 @@ def test_one_seed_gives_one_encoder_with_and_without_the_new_options_at_their_de
         ({"embedding": "none"}, r"`embedding` is 'none', expected one of \('learned', None\)"),
         ({"input_dropout": 1.0}, "`input_dropout` is 1.0, expected at least 0 and below 1"),
         (
+            {"embedding": None, "normalize_features": "l3"},
+            r"`normalize_features` is 'l3', expected one of \(False, True, 'l1', 'l2'\)",
+        ),
+        (
             {"embedding": "learned", "normalize_features": True},
-            "`normalize_features` is true, expected false beside a learned embedding",
+            "`normalize_features` is given, expected false beside a learned embedding",
         ),
     ],
 )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from gtl.encoders.gcn import GCNConvolution
+from gtl.encoders.gcn import GCN, GCNConvolution, GCNSum
+from gtl.errors import ConfigError
 from gtl.graph import Columns, Graph, Schema, ops
 
 
@@ -57,3 +58,38 @@ def test_it_agrees_with_dgl(graphs: list[Graph]) -> None:
     expected = other(handle(both.with_self_loops()), h)
     with ops.use_kernels("torch"):
         torch.testing.assert_close(layer(both, h), expected)
+
+
+def test_a_layer_without_a_matrix_is_one_whose_matrix_changes_nothing(
+    schema: Schema, graphs: list[Graph], kernels: str
+) -> None:
+    full, bare = GCNConvolution(schema.edge, 5).double(), GCNSum(schema.edge, 5).double()
+    with torch.no_grad():
+        full.linear.weight.copy_(torch.eye(5))
+    bare.edges.load_state_dict(full.edges.state_dict())
+    h = torch.randn(11, 5).double()
+    torch.testing.assert_close(bare(graphs[-1], h), full(graphs[-1], h))
+
+
+def test_two_layers_and_a_linear_head_are_the_network_of_kipf_and_welling(
+    graphs: list[Graph], kernels: str
+) -> None:
+    graph = graphs[-1].replace(x=torch.rand(11, 4).double(), e=None)
+    encoder = GCN(
+        Schema(Columns(width=4)), 6, 2, norm=None, embedding=None, last_linear=False
+    ).double()
+    head = torch.nn.Linear(6, 3).double()
+    adjacency = torch.eye(11).double()
+    adjacency.index_put_((graph.dst, graph.src), torch.ones(()).double(), accumulate=True)
+    scale = adjacency.sum(1).rsqrt()
+    adjacency = scale[:, None] * adjacency * scale
+    first = encoder.blocks[0].conv
+    hidden = (adjacency @ graph.x @ first.linear.weight.T + first.bias).relu()
+    expected = adjacency @ hidden @ head.weight.T + head.bias
+    torch.testing.assert_close(head(encoder(graph)), expected)
+    assert sum(p.numel() for p in encoder.parameters()) == 4 * 6 + 6
+
+
+def test_the_only_layer_needs_its_matrix() -> None:
+    with pytest.raises(ConfigError, match="at least 2 with last_linear=False"):
+        GCN(Schema(Columns(width=4)), 6, 1, last_linear=False)

@@ -32,7 +32,7 @@ CASES: dict[str, list[dict[str, object]]] = {
         {**JUMPY, **RAW},
         {**SMALL, "aggregator": "gcn", "normalize": True, "jk": "max"},
     ],
-    "gcn": [SMALL, JUMPY, RAW],
+    "gcn": [SMALL, JUMPY, RAW, {**RAW, "depth": 2, "last_linear": False}],
     "gat": [SMALL, JUMPY, {**JUMPY, **RAW}, {**SMALL, "merge": "concat"}],
     "rgcn": [
         {**SMALL, "decomposition": None},

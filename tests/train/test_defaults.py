@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 
+import gtl
 from gtl.catalog import ENCODERS
+from gtl.encoders.gcn import GCNConvolution, GCNSum
 from gtl.graph import Columns, Schema
 from gtl.train.defaults import (
     encoder_defaults,
@@ -47,7 +51,7 @@ def test_changing_what_is_returned_changes_no_default():
 
 def test_floating_features_are_read_by_the_first_layer_and_counts_are_normalized():
     words, values = (encoder_defaults("node", "gcn", x) for x in (WORDS, VALUES))
-    assert (words["embedding"], words["normalize_features"]) == (None, True)
+    assert (words["embedding"], words["normalize_features"]) == (None, "l2")
     assert (values["embedding"], values["normalize_features"]) == (None, False)
 
 
@@ -78,13 +82,23 @@ def test_each_default_builds_an_encoder(name, x):
 def test_pre_training_and_what_goes_on_from_it_have_the_settings_of_the_level(
     communities, tmp_path
 ):
-    import json
-
-    import gtl
-
     run = gtl.pretrain("gcn", communities, "infomax", epochs=1, out=tmp_path / "pre")
     assert len(run.encoder.blocks) == 2 and run.encoder.width == 64
     assert json.loads((tmp_path / "pre" / "config.json").read_text())["lr"] == 1e-2
     gtl.finetune(run, communities, epochs=1, out=tmp_path / "fine")
     config = json.loads((tmp_path / "fine" / "config.json").read_text())
     assert config["lr"] == 1e-2 and config["patience"] == 100
+
+
+def test_the_last_layer_of_a_gcn_leaves_its_matrix_to_a_head_that_is_trained_with_it():
+    assert with_defaults("gcn", "node")["last_linear"] is False
+    assert "last_linear" not in with_defaults("gcn", "node", head=False)
+    assert "last_linear" not in with_defaults({"name": "gcn", "depth": 1}, "node")
+    assert with_defaults({"name": "gcn", "last_linear": True}, "node")["last_linear"] is True
+    assert "last_linear" not in with_defaults("sage", "node")
+
+
+def test_a_gcn_given_by_name_ends_in_a_sum_where_it_is_trained_for_a_target_alone(communities):
+    model = gtl.finetune("gcn", communities, epochs=1)
+    run = gtl.pretrain("gcn", communities, "infomax", epochs=1)
+    assert [type(m.encoder.blocks[-1].conv) for m in (model, run)] == [GCNSum, GCNConvolution]
