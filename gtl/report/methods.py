@@ -211,6 +211,7 @@ def _scope(key: str, method: Settings) -> Any:
     """Among which methods a key is compared: options of a part, among those that have the part.
 
     Baselines of forecasts have no part to train, so settings of training are not compared to them.
+    Trainings on the data of several clients have settings of their own.
     """
     if "baseline" in method and key not in method:
         return None
@@ -218,7 +219,9 @@ def _scope(key: str, method: Settings) -> Any:
     if role == "tasks":
         has = not dot or rest.rpartition(".")[0] in method.get("tasks", ())
         return "tasks" if method.get("tasks") and has else None
-    return method.get(role) if dot else "all"
+    if dot:
+        return method.get(role)
+    return "federated" if is_federated(method) else "all"
 
 
 def _omitted(key: str, methods: Sequence[Settings]) -> dict[Any, Any]:

@@ -222,3 +222,15 @@ def test_adapters_are_named_and_their_options_where_they_differ():
         "target only (lora, rank=8)",
         "target only (film + prompt)",
     ]
+
+
+def test_settings_of_federated_runs_and_of_others_are_not_compared():
+    plain = {"tasks": (), "epochs": 3, "patience": 0}
+    federated = {"tasks": (), "local_epochs": 1, "rounds": 5}
+    longer = {**federated, "rounds": 9}
+    assert titles([[plain, federated]]) == [["target only", "federated"]]
+    assert titles([[plain, federated, longer]])[0][0] == "target only"
+    assert titles([[plain, federated, longer]])[0][1:] == [
+        "federated (rounds=5)",
+        "federated (rounds=9)",
+    ]
