@@ -3,8 +3,10 @@
 Three targets: 300 labeled molecules from the encoder that comes with gtl, nodes of Cora, and graphs
 of a TU set; two more, Photo and CS, show how fast a student without edges is where nodes have many
 neighbors, and whether features suffice. Every method starts from the fine-tuned model of its seed
-(``full``), except for ``adapter``, which trains an adapter of the pre-trained encoder. Options were
-fixed before, the same for all seeds. Differences of test values are paired by seed with ``full``.
+(``full``), except for ``adapter``, which trains an adapter of the pre-trained encoder, and
+``searched``, the smallest of eight trials of ``gtl.search`` over width, depth, dropout and rates
+that is within a point of the best of them on validation data. Options were fixed before, the same
+for all seeds. Differences of test values are paired by seed with ``full``.
 Latency is that of the models of the first seed, in processor time of one thread, which take turns:
 of 16 items, their neighbors fetched, and of a whole test split. Memory is the largest sum of all
 tensors that the prediction of a test split makes.
@@ -17,6 +19,7 @@ Finished runs are kept in ``--out``; the same command goes on where it stopped.
 from __future__ import annotations
 
 import itertools
+import shutil
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -70,6 +73,7 @@ class Target:
         epochs: Of trainings from scratch; ``None`` for the default.
         student_epochs: Of the student's training, likewise.
         methods: Methods that are tried; all by default.
+        search: Whether ``searched`` is among them; of a trained start the size is fixed.
     """
 
     spec: str
@@ -84,6 +88,7 @@ class Target:
     epochs: int | None = None
     student_epochs: int | None = None
     methods: tuple[str, ...] = field(default=())
+    search: bool = True
 
 
 GRAPHS = {"name": "gin", "width": 128, "depth": 2}
@@ -111,6 +116,7 @@ SETS = {
         STUDENT,
         labels=300,
         student_epochs=20,
+        search=False,
     ),
     "Photo, 20 a class": Target(
         "npz:amazon_electronics_photo",
@@ -145,7 +151,9 @@ STEPS: Mapping[str, Callable[[Target], list[Any]]] = {
 }
 # Methods that quantize the result of another.
 AFTER = {"pruned + int8": "pruned", "distilled + int8": "distilled"}
-METHODS = (REFERENCE, "adapter", *STEPS, *AFTER)
+SEARCHED = "searched"
+METHODS = (REFERENCE, "adapter", *STEPS, *AFTER, SEARCHED)
+TRIALS, LOST = 8, 0.01
 
 
 def main() -> None:
@@ -155,13 +163,19 @@ def main() -> None:
     sets = options.set or list(SETS)
     if not options.only_collect:
         jobs = [(name, method, seed) for name in sets for seed in seeds_of(name, options)
-                for method in options.method or SETS[name].methods or METHODS]  # fmt: skip
+                for method in options.method or methods_of(SETS[name])]  # fmt: skip
         run_all(work, jobs, options.workers, options.root, options.out)
     found = collect(options.out, options.root)
     print(markdown(found))
     if not options.no_write:
         sizes = variants(options.root) if options.root else {}
         write_results("compression", {"reference": REFERENCE, "sets": found, "variants": sizes})
+
+
+def methods_of(target: Target) -> tuple[str, ...]:
+    """Methods of a set."""
+    every = METHODS if target.search else METHODS[:-1]
+    return target.methods or every
 
 
 def seeds_of(name: str, options: Any) -> range:
@@ -180,7 +194,9 @@ def work(name: str, method: str, seed: int, root: str, out: Path) -> None:
     data = loaded(target, root, seed)
     folder = model_folder(out, name, method, seed)
     started = time.process_time()
-    if method in (REFERENCE, "adapter"):
+    if method == SEARCHED:
+        model = searched(target, data, seed, place(out, "searches", name, seed), folder)
+    elif method in (REFERENCE, "adapter"):
         model = trained(target, data, method, seed, out / "encoders" / name, folder)
     else:
         base = work_folder(out, name, AFTER.get(method, REFERENCE), seed, root)
@@ -220,6 +236,17 @@ def trained(
     more = {} if target.epochs is None else {"epochs": target.epochs}
     how = {"adapter": adapter, "seed": seed, "out": folder, "resume": True, **more}
     return gtl.finetune(encoder, data, **how)
+
+
+def searched(target: Target, data: Dataset, seed: int, search: Path, folder: Path) -> gtl.Model:
+    """The smallest model of a search whose validation value is within a point of the best."""
+    search = search.with_suffix("")
+    how = {"epochs": target.epochs, "seed": seed, "out": search, "resume": True}
+    found = gtl.search(target.encoder, data, trials=TRIALS, **how)
+    best = max(found.trials[number]["valid"] for number in found.front)
+    chosen = next(n for n in found.front if found.trials[n]["valid"] >= best - LOST)
+    shutil.copytree(search / "trials" / f"{chosen:03d}", folder, dirs_exist_ok=True)
+    return gtl.Model.load(folder)
 
 
 def loaded(target: Target, root: str, seed: int) -> Dataset:

@@ -101,8 +101,8 @@ SETS: Mapping[str, Setup] = {
     ),
     "WN18RR": Setup(
         {"width": 32, "reserved": 4000},
-        replace(SMALL, batch=2048, steps=3000, every=300, validated=400, lr=0.01, margin=6.0),
-        replace(SMALL, batch=2048, steps=3000, every=300, validated=400, lr=0.1, margin=1.0),
+        replace(SMALL, batch=2048, steps=1500, every=300, validated=400, lr=0.01, margin=6.0),
+        replace(SMALL, batch=2048, steps=1500, every=300, validated=400, lr=0.1, margin=1.0),
         32,
     ),
 }
