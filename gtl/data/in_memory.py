@@ -248,7 +248,11 @@ def is_batch(value: Any) -> bool:
     library = library_of(value)
     if library == "dgl":
         return bool(value.batch_size != 1)
-    return library == "torch_geometric" and getattr(value, "ptr", None) is not None
+    if library != "torch_geometric":
+        return False
+    marks = ("ptr",) if hasattr(value, "node_types") else ("ptr", "batch")
+    stores = [store.to_dict() for store in value.node_stores]
+    return any(store.get(mark) is not None for store in stores for mark in marks)
 
 
 def _is_item(value: Any) -> bool:
