@@ -120,6 +120,11 @@ class Dataset:
             raise DataError(
                 f"{self.spec}: {len(self.label_names)} `label_names` for {columns} label columns"
             )
+        if not floating and bool((labels < -1).any()):
+            raise DataError(
+                f"{self.spec}: there is a class {int(labels.min())}, expected classes from 0 on "
+                "and -1 for missing"
+            )
         known = ~labels.isnan() if floating else labels >= 0
         if not bool(known.any()):
             raise DataError(f"{self.spec}: every label is missing (NaN); check the target column")

@@ -37,6 +37,20 @@ def library_of(graph: Any) -> str:
     return ""
 
 
+def is_batch(value: Any) -> bool:
+    """Whether it is a batch of several graphs of a library that :func:`gtl.as_graph` reads."""
+    if isinstance(value, Graph):
+        return value.sizes is not None and value.pairs is None
+    library = library_of(value)
+    if library == "dgl":
+        return bool(value.batch_size != 1)
+    if library != "torch_geometric":
+        return False
+    marks = ("ptr",) if hasattr(value, "node_types") else ("ptr", "batch")
+    stores = [store.to_dict() for store in value.node_stores]
+    return any(store.get(mark) is not None for store in stores for mark in marks)
+
+
 def node_fields(graph: Any) -> Stores:
     """Number of nodes and fields of each type of nodes, in the order in which they are numbered.
 
@@ -91,7 +105,8 @@ def node_labels(
         spec: Likewise.
 
     Raises:
-        DataError: If there is no such field, several types have it, or it does not fit.
+        DataError: If there is no such field, several types have it, it does not fit, or the graph
+            is a batch of heterogeneous ones.
     """
     stores = node_fields(graph)
     if isinstance(graph, Graph):
@@ -114,6 +129,7 @@ def node_labels(
             return None
     else:
         return read_labels(labels, count, kind, class_names, spec)
+    _refuse_typed_batch(graph, stores, spec)
     (name,) = _only_type(chosen, stores, spec)
     rows, first = stores[name][0], _first(stores, name)
     if len(chosen[name]) != rows:
@@ -137,7 +153,8 @@ def node_masks(graph: Any, count: int, column: int, spec: str) -> dict[str, Tens
         spec: Name of the data set, for messages.
 
     Raises:
-        DataError: If a mask is no mask of the nodes, or has no such column.
+        DataError: If a mask is no mask of the nodes, has no such column, or is of a batch of
+            heterogeneous graphs.
     """
     stores = node_fields(graph)
     split: dict[str, Tensor] = {}
@@ -145,6 +162,7 @@ def node_masks(graph: Any, count: int, column: int, spec: str) -> dict[str, Tens
         for name, (rows, values) in stores.items():
             if key not in values or values[key] is None:
                 continue
+            _refuse_typed_batch(graph, stores, spec)
             mask = _mask(values[key], rows, column, f"{spec}: `{key}`")
             split[part] = mask.nonzero().flatten() + _first(stores, name)
     return split
@@ -162,6 +180,15 @@ def _labels_of_graph(
     values = found.values.new_full((graph.num_nodes, *found.values.shape[1:]), missing)
     values[graph.seeds] = found.values
     return Labels(values, found.kind, found.class_names, found.label_names)
+
+
+def _refuse_typed_batch(graph: Any, stores: Stores, spec: str) -> None:
+    if len(stores) > 1 and is_batch(graph):
+        raise DataError(
+            f"{spec}: labels and masks by node type are not read from a batch of heterogeneous "
+            "graphs, whose nodes are numbered graph by graph; give one graph, or `labels` and "
+            "`split` by the numbers of gtl.as_graph"
+        )
 
 
 def _only_type(chosen: Mapping[str, Any], stores: Stores, spec: str) -> list[str]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from gtl.data.dataset import Dataset
-from gtl.data.foreign_fields import library_of, node_labels, node_masks
+from gtl.data.foreign_fields import is_batch, library_of, node_labels, node_masks
 from gtl.data.labels import Labels, read_labels
 from gtl.data.links import warn_of_known_links
 from gtl.data.same_molecules import molecule_groups
@@ -239,16 +239,6 @@ def _rows(values: Any, name: str) -> Tensor:
 def _is_graph(value: Any) -> bool:
     """Whether it is one graph (or one batch) of a library that :func:`gtl.as_graph` reads."""
     return isinstance(value, Graph) or library_of(value) != ""
-
-
-def is_batch(value: Any) -> bool:
-    """Whether it is a batch of several graphs of a library that :func:`gtl.as_graph` reads."""
-    if isinstance(value, Graph):
-        return value.sizes is not None and value.pairs is None
-    library = library_of(value)
-    if library == "dgl":
-        return bool(value.batch_size != 1)
-    return library == "torch_geometric" and getattr(value, "ptr", None) is not None
 
 
 def _is_item(value: Any) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gtl.data.in_memory import is_batch
+from gtl.data.foreign_fields import is_batch
 from gtl.data.molecules import Pile, parse
 from gtl.data.properties import PROPERTIES, compute
 from gtl.data.workers import in_order

@@ -12,7 +12,7 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait
 from typing import TypeVar
 
-from gtl.errors import GtlError
+from gtl.errors import ConfigError, GtlError
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -27,12 +27,15 @@ def in_order(work: Callable[[T], R], items: Iterable[T], workers: int = 1) -> It
         workers: Processes; 1 works in this one.
 
     Raises:
+        ConfigError: If ``workers`` is below 1.
         GtlError: If a process ends before its work is done.
 
     Example:
         >>> list(in_order(abs, [-2, 1]))
         [(-2, 2), (1, 1)]
     """
+    if workers < 1:
+        raise ConfigError(f"`workers` is {workers}, expected at least 1")
     if workers == 1:
         yield from ((item, work(item)) for item in items)
         return

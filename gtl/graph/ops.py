@@ -332,9 +332,10 @@ def _require_rows(name: str, values: Tensor, rows: int) -> None:
 
 
 def _kernels(*values: Tensor) -> Kernels:
-    """The kernels for these values: DGL's are made for floats of 32 and 64 bits on a CPU."""
-    fits = all(v.dtype in (torch.float32, torch.float64) and v.numel() for v in values)
-    if fits and values[0].device.type == "cpu":
+    """The kernels for these values: DGL's are made for floats of one kind on a CPU."""
+    first = values[0]
+    fits = first.dtype in (torch.float32, torch.float64) and first.device.type == "cpu"
+    if fits and all(v.dtype == first.dtype and v.numel() for v in values):
         return _chosen()
     from gtl.graph.kernels import plain_torch as kernels_torch
 

@@ -54,10 +54,8 @@ def from_dgl(value: Any, names: Names) -> Graph:
 def from_pyg(value: Any, names: Names) -> Graph:
     """PyG's ``Data`` or a batch of it."""
     node_keys, edge_keys = _keys(typed=False)
-    store = value.to_dict()
-    ptr = store.get("ptr")
-    sizes = ptr.diff() if ptr is not None else None
-    nodes = [NodesOfType(int(value.num_nodes or 0), _pick(store, names, node_keys), sizes)]
+    store, count = value.to_dict(), int(value.num_nodes or 0)
+    nodes = [NodesOfType(count, _pick(store, names, node_keys), _pyg_sizes(store, count))]
     edges = [_pyg_edges(store, names, edge_keys, (0, 0))]
     _require_found(names, nodes, edges)
     return join(nodes, edges, typed=False)
@@ -76,10 +74,32 @@ def from_pyg_hetero(value: Any, names: Names) -> Graph:
         nodes.append(NodesOfType(count, _pick(store, names, node_keys), sizes))
     edges = []
     for kind in value.edge_types:
+        for end in (kind[0], kind[2]):
+            if end not in kinds:
+                raise DataError(
+                    f"edges {kind} join nodes of type {end!r}, of which nothing is known; set "
+                    f"data[{end!r}].num_nodes"
+                )
         ends = kinds.index(kind[0]), kinds.index(kind[2])
         edges.append(_pyg_edges(value[kind].to_dict(), names, edge_keys, ends))
     _require_found(names, nodes, edges)
     return join(nodes, edges, typed=True)
+
+
+def _pyg_sizes(store: Mapping[str, Any], count: int) -> Tensor | None:
+    """Nodes of each graph of a batch; ``None`` if it is no batch."""
+    if store.get("ptr") is not None:
+        sizes: Tensor = store["ptr"].diff()
+        return sizes
+    owner = store.get("batch")
+    if owner is None:
+        return None
+    if len(owner) != count or bool((owner.diff() < 0).any()):
+        raise DataError(
+            "`batch` of the PyG data does not ascend over all nodes; sort the nodes, or remove "
+            "`batch` to have one graph"
+        )
+    return torch.bincount(owner)
 
 
 def _pyg_edges(
@@ -186,6 +206,8 @@ def _tensor(values: Any) -> Tensor:
 def _formed(key: str, value: Tensor) -> Tensor:
     if not isinstance(value, Tensor):
         raise DataError(f"`{key}` is of type {type(value).__name__}, expected a tensor")
+    if value.layout != torch.strided:
+        value = value.to_dense()
     if key in ("x", "e"):
         value = value.unsqueeze(1) if value.dim() == 1 else value
         if value.dtype == torch.bool:

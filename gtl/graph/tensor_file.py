@@ -171,7 +171,7 @@ class _Column:
                 count = min(_at_once(dtype, self.width), rows - start)
                 part = torch.empty((count, *self.width), dtype=dtype)
                 space = raw_bytes(part)
-                if self.file.readinto(space) != space.nbytes:
+                if space.nbytes and self.file.readinto(space) != space.nbytes:
                     raise OSError("rows that were written cannot be read back")
                 yield part.to(self.dtype)
 

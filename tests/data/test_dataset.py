@@ -44,6 +44,7 @@ def test_a_named_class_without_items_still_counts_as_an_output():
         ({"labels": torch.full((3, 1), torch.nan)}, "every label is missing"),
         ({"labels": torch.zeros(3)}, r"shape \(3,\), expected \(items, t\)"),
         ({"labels": torch.zeros(2, 1)}, "2 labels for 3 items"),
+        ({"labels": torch.tensor([0, -2, 1])}, "there is a class -2, expected classes from 0"),
         ({"labels": torch.tensor([[0.0], [2.0], [1.0]]), "kind": "binary"}, "neither 0 nor 1"),
         ({"labels": torch.zeros(3, 1), "kind": "multiclass"}, "labels are torch.float32"),
         ({"labels": torch.tensor([0, 1, 2]), "kind": "regression"}, "labels are torch.int64"),

@@ -189,6 +189,18 @@ def test_a_dgl_graph_brings_labels_and_masks(dgl):
     assert data.split["train"].tolist() == [0] and data.split["test"].tolist() == [1, 2]
 
 
+def test_labels_by_type_of_a_batch_of_heterogeneous_graphs_are_refused(dgl):
+    graph = dgl.heterograph({("author", "writes", "paper"): ([0, 1], [0, 2])})
+    graph.nodes["paper"].data["train_mask"] = torch.tensor([1, 0, 0]).bool()
+    whole = dgl.batch([graph, graph])  # its papers are nodes 2 to 4 and 7 to 9
+    split = {"train": [2], "valid": [3], "test": [7]}
+    for labels in ({"paper": [0, 1, 2] * 2}, [0, 1] * 5):
+        with pytest.raises(DataError, match="numbered graph by graph; give one graph, or `labels`"):
+            Dataset.from_graph(whole, labels)
+    data = Dataset.from_graph(whole, [0, 1] * 5, split)
+    assert data.split["test"].tolist() == [7]
+
+
 def test_labels_of_one_type_of_a_heterogeneous_graph_leave_other_nodes_unlabeled(dgl):
     graph = dgl.heterograph({("author", "writes", "paper"): ([0, 1], [0, 2])})
     graph.nodes["paper"].data["label"] = torch.tensor([2, 0, 1])

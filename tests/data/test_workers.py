@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from gtl.data.workers import in_order
-from gtl.errors import GtlError
+from gtl.errors import ConfigError, GtlError
 
 
 def test_one_worker_takes_an_item_when_it_is_needed():
@@ -31,6 +31,12 @@ def test_two_workers_keep_the_order_take_little_ahead_and_hand_on_failures():
     assert [first, *(next(results) for _ in range(19))] == [(str(i), i) for i in range(20)]
     with pytest.raises(ValueError, match=r"invalid literal for int.*'one'"):
         next(results)
+
+
+@pytest.mark.parametrize("workers", [0, -2])
+def test_fewer_than_one_worker_is_refused(workers):
+    with pytest.raises(ConfigError, match=f"`workers` is {workers}, expected at least 1"):
+        next(in_order(abs, [1], workers))
 
 
 def test_a_worker_that_ends_early_is_told():

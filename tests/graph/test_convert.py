@@ -9,6 +9,7 @@ import pytest
 import scipy.sparse
 import torch
 
+from gtl.data.in_memory import as_dataset_in_memory
 from gtl.errors import DataError, MissingDependencyError, ShapeError
 from gtl.graph import Graph, as_graph, to_dgl, to_networkx, to_pyg, to_scipy
 
@@ -305,6 +306,38 @@ def test_a_batch_of_pyg_keeps_its_sizes(pyg):
     for ours, part in zip(batch.unbatch(), parts, strict=True):
         assert_equal(ours, as_graph(part))
     assert as_graph(parts[0], x="pos").x.shape == (3, 3)
+
+
+def test_a_batch_of_pyg_may_have_the_graph_of_each_node_alone(pyg):
+    ends = torch.tensor([[0, 3], [1, 2]])
+    value = pyg.Data(edge_index=ends, num_nodes=4, batch=torch.tensor([0, 0, 2, 2]))
+    assert as_graph(value).sizes.tolist() == [2, 0, 2]
+    assert as_dataset_in_memory(value).level == "graph"
+    value.batch = torch.tensor([0, 1, 0, 1])
+    with pytest.raises(DataError, match=r"`batch` of the PyG data does not ascend.*sort the nodes"):
+        as_graph(value)
+
+
+def test_a_batch_of_heterogeneous_data_is_a_set_of_graphs(pyg):
+    value = pyg.HeteroData()
+    value["a"].x, value["b"].num_nodes = torch.ones(2, 1), 3
+    value["a", "to", "b"].edge_index = torch.tensor([[0, 1], [2, 0]])
+    found = as_dataset_in_memory(pyg.Batch.from_data_list([value, value]))
+    assert (found.level, len(found)) == ("graph", 2)
+    assert as_dataset_in_memory(value).level == "node"
+
+
+def test_sparse_features_of_pyg_become_dense(pyg):
+    value = pyg.Data(x=torch.eye(3).to_sparse(), edge_index=torch.tensor([[0], [1]]))
+    assert as_graph(value).x.equal(torch.eye(3))
+
+
+def test_edges_of_pyg_that_end_at_an_unknown_type_are_named(pyg):
+    value = pyg.HeteroData()
+    value["a"].x = torch.ones(2, 1)
+    value["a", "to", "b"].edge_index = torch.tensor([[0, 1], [2, 0]])
+    with pytest.raises(DataError, match=r"nodes of type 'b', .* set data\['b'\].num_nodes"):
+        as_graph(value)
 
 
 def test_pyg_data_without_edges_is_a_graph(pyg):

@@ -66,6 +66,13 @@ def test_weights_multiply_what_their_edge_carries(kernels):
     assert sums.flatten().tolist() == [3000, 0, 221, 0, 0]
 
 
+def test_floats_of_two_kinds_go_together_on_both_kernels(kernels):
+    graph, weight = Graph(torch.tensor([0]), torch.tensor([1]), 2), torch.tensor([3.0]).double()
+    h = torch.tensor([[2.0], [5.0]])
+    assert ops.weighted_sum_neighbors(graph, h, weight).tolist() == [[0.0], [6.0]]
+    assert ops.dot_on_edges(graph, h, h.double()).tolist() == [10.0]
+
+
 def test_each_head_has_its_own_weights(kernels):
     h = torch.stack([H, 10 * H], 1)  # (5, 2, 1)
     weight = torch.tensor([[1.0, 0], [0, 1], [0, 1], [1, 1], [2, 3]], dtype=torch.float64)

@@ -96,6 +96,11 @@ def test_integers_take_the_widest_dtype_of_their_pieces_and_empty_ones_none(tmp_
     assert x.dtype == torch.int16 and x.tolist() == [1, -300]
 
 
+def test_rows_without_columns_are_counted(tmp_path):
+    write(tmp_path / "a", [torch.empty(2, 0), torch.empty(1, 0)])
+    assert map_tensors(tmp_path / "a")[0]["x"].shape == (3, 0)
+
+
 @pytest.mark.parametrize(
     "wrong", [torch.zeros(2, 4), torch.zeros(2, 3).double(), torch.zeros(2, 3).long()]
 )

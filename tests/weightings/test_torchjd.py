@@ -30,6 +30,12 @@ def without_library(monkeypatch):
         function.cache_clear()
 
 
+def needs_solver(name):
+    """Skip where the solver that an aggregator needs beside TorchJD is missing."""
+    for package in ("qpsolvers", "quadprog") if name in ("upgrad", "dualproj") else ():
+        pytest.importorskip(package, reason=f"TorchJD's {name} needs {package}")
+
+
 CONFLICT = {"target": [1.0, 0.0], "other": [-1.0, 1.0]}
 
 
@@ -48,6 +54,7 @@ CONFLICT = {"target": [1.0, 0.0], "other": [-1.0, 1.0]}
     ],
 )
 def test_aggregation_by_hand(library, by_hand, name, pulls, weights):
+    needs_solver(name)
     step = by_hand(pulls)
     found = named(name)().backward(step)
     assert list(found.values()) == pytest.approx(weights, abs=2e-3)
@@ -59,6 +66,7 @@ def test_aggregation_by_hand(library, by_hand, name, pulls, weights):
 
 @pytest.mark.parametrize("name", ["pcgrad", "upgrad", "dualproj", "mgda"])
 def test_neither_task_loses_where_gradients_conflict(library, by_hand, name):
+    needs_solver(name)
     step = by_hand(CONFLICT)
     named(name)().backward(step)
     across, along = step.pull()
@@ -127,6 +135,7 @@ def test_it_needs_no_target_but_something_shared(library, by_hand):
 
 
 def test_a_run_remembers_it_by_name_and_options(library):
+    needs_solver("upgrad")
     part = WEIGHTINGS.build({"name": "torchjd:upgrad", "seed": 3})
     assert WEIGHTINGS.spec(part) == {"name": "torchjd:upgrad", "seed": 3}
     assert WEIGHTINGS.name_of(named("pcgrad")()) == "torchjd:pcgrad"

@@ -125,7 +125,8 @@ def _index(arrays: Mapping[str, np.ndarray], part: str) -> Tensor:
 
 
 def _class_names(arrays: Mapping[str, np.ndarray]) -> tuple[str, ...]:
-    return tuple(arrays["class_names"].tolist()) if "class_names" in arrays else ()
+    names = arrays["class_names"].tolist() if "class_names" in arrays else ()
+    return tuple(name.decode() if isinstance(name, bytes) else str(name) for name in names)
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:
@@ -168,4 +169,6 @@ def _labels(arrays: Mapping[str, np.ndarray]) -> Tensor:
     if labels is None or labels.ndim != 1 or labels.dtype.kind not in "biu":
         came = "no array" if labels is None else f"{labels.dtype} {labels.shape}"
         raise DataError(f"`labels` is {came}, expected a class (integer) for each node")
+    if len(labels) and labels.min() < -1:
+        raise DataError(f"`labels` hold {labels.min()}, expected classes from 0, -1 for missing")
     return torch.from_numpy(labels.astype("int64"))

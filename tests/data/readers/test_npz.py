@@ -86,6 +86,12 @@ def test_classes_keep_their_names(file):
     assert (data.level, data.kind, data.metric) == ("node", "multiclass", "acc")
 
 
+def test_names_of_classes_may_be_bytes_or_numbers(file):
+    for names in (np.array([b"lens", b"flash"]), np.array([3, 7])):
+        rewrite(file, class_names=names)
+        assert load(f"npz:{file}", **SPLIT).class_names in (("lens", "flash"), ("3", "7"))
+
+
 def test_by_default_20_a_class_train_500_validate_and_the_rest_test(tmp_path):
     n = 600
     eye = scipy.sparse.identity(n, format="csr")
@@ -187,6 +193,7 @@ def test_a_missing_file_is_told_with_where_it_was_looked_for(tmp_path):
         ({"labels": LABELS[:4]}, "4 labels for 5 items"),
         ({"labels": LABELS.astype(float)}, "`labels` is float64 .*expected a class"),
         ({"labels": None}, "`labels` is no array"),
+        ({"labels": LABELS - 2}, "`labels` hold -2, expected classes from 0, -1 for missing"),
         ({"class_names": np.array(["one"])}, "a class 1 but only 1 `class_names`"),
     ],
 )
