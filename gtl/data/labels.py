@@ -14,6 +14,7 @@ from gtl.data.class_words import ordered_pair
 from gtl.errors import DataError
 
 _MOST_CLASSES = 20  # whole numbers with more values than this may be classes or quantities
+_LARGEST = float(np.finfo("float32").max)
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def read_labels(
             f"{spec}: `kind` is {kind!r}, expected 'binary', 'multiclass' or 'regression'"
         )
     values, known = _cells(table, spec)
-    class_names = tuple(class_names) or categories
+    class_names = tuple(map(str, class_names)) or categories
     if values.shape[1] == 1 and (class_names or _are_classes(values, known, kind, spec)):
         found = _classes(values[:, 0], known[:, 0], kind, class_names, spec)
     else:
@@ -146,10 +147,12 @@ def _cells(table: np.ndarray, spec: str) -> tuple[np.ndarray, np.ndarray]:
         raise DataError(f"{spec}: `labels` holds {table.dtype}, expected numbers or words")
     if not known.any():
         raise DataError(f"{spec}: every label is missing; check what was given as `labels`")
-    if values.dtype.kind == "f" and np.isinf(values[known]).any():
-        row = int(np.argwhere(np.isinf(values) & known)[0, 0])
+    large = known & (np.abs(values) > _LARGEST) if values.dtype.kind == "f" else known[:0]
+    if large.any():
+        row = int(np.argwhere(large)[0, 0])
         raise DataError(
-            f"{spec}: the label of item {row} is infinite; replace it, by NaN if unknown"
+            f"{spec}: the label of item {row} is infinite in float32; use another unit, or NaN if "
+            "it is unknown"
         )
     return values, known
 

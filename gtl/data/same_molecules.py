@@ -95,7 +95,8 @@ def _canonical(smiles: str) -> str:
     from rdkit import Chem, rdBase
 
     with rdBase.BlockLogs():
-        return Chem.MolToSmiles(without_marks(Chem.MolFromSmiles(smiles)))
+        molecule = Chem.MolFromSmiles(smiles)
+        return smiles if molecule is None else Chem.MolToSmiles(without_marks(molecule))
 
 
 def _hashes(graph: Graph) -> Tensor:

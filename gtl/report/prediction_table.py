@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -103,7 +103,7 @@ def read_predictions(file: Path) -> PredictionTable | None:
     import pandas as pd
 
     try:
-        return _table(pd.read_csv(file))
+        return _table(pd.read_csv(file, **_as_written(file)))
     except (KeyError, ValueError, TypeError) as error:
         text = f"{file} was left out: it is no table of labels and predictions ({error})"
         warnings.warn(text, GtlWarning, stacklevel=2)
@@ -140,6 +140,16 @@ def _table(rows: pd.DataFrame) -> PredictionTable:
         _texts(rows["domain"]) if "domain" in rows else None,
         has_names,
     )
+
+
+def _as_written(file: Path) -> dict[str, Any]:
+    """Options to read names of classes: 1 is 1.0 beside an empty cell else, and None is missing."""
+    import pandas as pd
+
+    if "probability" not in pd.read_csv(file, nrows=0):
+        return {}
+    text = dict.fromkeys(("label", "predicted"), str)
+    return {"dtype": text, "keep_default_na": False, "na_values": [""]}
 
 
 def _texts(column: pd.Series) -> list[str]:

@@ -26,7 +26,13 @@ from gtl.metrics import is_better, score, score_by_ogb
 from gtl.run_folder import RunFolder
 from gtl.run_kinds import kind_of
 from gtl.train.blend_weights import HeldBack, cross_fitted
-from gtl.train.evaluate import as_model, kind_of_outputs, raw_outputs, value_on
+from gtl.train.evaluate import (
+    as_model,
+    kind_of_outputs,
+    raw_outputs,
+    require_unchanged,
+    value_on,
+)
 from gtl.train.footprint import footprint
 from gtl.train.inference_cost import prediction_of
 from gtl.train.labels import LabelNames
@@ -144,7 +150,8 @@ def blend(
 
     Raises:
         ConfigError: If there are fewer than two members, or ``shrinkage`` is negative.
-        DataError: If there are no validation items, or a member predicts something else.
+        DataError: If there are no validation items, a member predicts something else, or one was
+            trained on this data with other items or another split.
     """
     dataset = as_dataset(dataset)
     check_labels(dataset)
@@ -153,6 +160,7 @@ def blend(
     labels = LabelNames.of(dataset)
     for name, member in named.items():
         _require_same_labels(name, member, labels)
+        _require_same_data(name, member, dataset)
     valid = dataset.items("valid")
     started = time.monotonic()
     with Session("blend", dataset, seed=seed, out=out, resume=resume) as session:
@@ -269,6 +277,17 @@ def _require_same_labels(name: str, member: Model | Predicting, labels: LabelNam
             f"the member {name!r} predicts other labels than those of the data; blend models that "
             "were trained on the same labels"
         )
+
+
+def _require_same_data(name: str, member: Model | Predicting, dataset: Dataset) -> None:
+    try:
+        require_unchanged(member, dataset)
+    except DataError as error:
+        raise DataError(
+            f"the member {name!r} may have been trained on validation items: {dataset.spec} is not "
+            "as it was then (items or the split have changed); load it with the options and the "
+            "seed of that training"
+        ) from error
 
 
 def _score(dataset: Dataset, items: Tensor, outputs: Tensor) -> float:

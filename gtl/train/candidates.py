@@ -23,11 +23,11 @@ from gtl.train.evaluate import evaluate
 from gtl.train.job import Job
 from gtl.train.loop import Training
 from gtl.train.model import TARGET, Model
-from gtl.train.ranker import model_of
 from gtl.train.selection import TARGET_ONLY, Candidate, RandomState, copy_of
 from gtl.train.settings import Settings
 from gtl.train.step import TaskModel
 from gtl.train.target import TrainingItems
+from gtl.train.target_kinds import model_for
 from gtl.train.tuning import Tuning
 
 
@@ -152,11 +152,11 @@ def _validate(job: Job, dataset: Dataset, other: OtherData) -> None:
     if not len(dataset.split.get("valid", ())):
         return
     target: Task = job.model.tasks[TARGET]  # type: ignore[assignment]
-    candidate = model_of(job.model.encoder, target, fan_out=job.fan_out)  # type: ignore[arg-type]
+    candidate = model_for(job.model.encoder, target, dataset, job.fan_out)  # type: ignore[arg-type]
     if other.validation is None:
         job.validate = lambda: evaluate(candidate, dataset, "valid")[dataset.metric]
         return
-    validation = other.validation(candidate)  # type: ignore[arg-type]  # of labels alone
+    validation = other.validation(candidate)  # of labels alone
     job.validate, job.observed = validation.value, validation.seen
 
 

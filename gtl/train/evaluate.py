@@ -81,7 +81,7 @@ def evaluate(
     """
     model, dataset = as_model(model), as_dataset(dataset)
     if not allow_changed:
-        _require_unchanged(model, dataset)
+        require_unchanged(model, dataset)
     if isinstance(model, Ranker):
         return model.evaluate(dataset, split, metrics, batch_size)
     aligned = _aligned(model, dataset)
@@ -277,15 +277,12 @@ def as_model(model: Any) -> Any:
     return model
 
 
-def _vectors_of(start: Run | Encoder, data: Dataset, readout: Any) -> Model:
-    """A model whose item vectors are those of an encoder; its head is not used."""
-    encoder = start.encoder if isinstance(start, Run) else start
-    shape = {"kind": "binary", "outputs": 1, "level": data.level}
-    model = Model(encoder, build_target(encoder, shape, "linear", readout))
-    return model.to(module_device(encoder)).train(encoder.training)
+def require_unchanged(model: Model | Predicting | Ranker, dataset: Dataset) -> None:
+    """Refuse data of the name that a model was trained on with other items, or another split.
 
-
-def _require_unchanged(model: Model | Predicting | Ranker, dataset: Dataset) -> None:
+    Raises:
+        DataError: If it is such data.
+    """
     known = model.trained_on
     if known is None or known["spec"] != dataset.spec or dataset.spec in UNNAMED:
         return
@@ -298,6 +295,14 @@ def _require_unchanged(model: Model | Predicting | Ranker, dataset: Dataset) -> 
             "load it with the options and the seed of the training, or allow it "
             "(allow_changed=True, --allow_changed)"
         )
+
+
+def _vectors_of(start: Run | Encoder, data: Dataset, readout: Any) -> Model:
+    """A model whose item vectors are those of an encoder; its head is not used."""
+    encoder = start.encoder if isinstance(start, Run) else start
+    shape = {"kind": "binary", "outputs": 1, "level": data.level}
+    model = Model(encoder, build_target(encoder, shape, "linear", readout))
+    return model.to(module_device(encoder)).train(encoder.training)
 
 
 def _aligned(model: Model | Predicting, dataset: Dataset) -> Aligned:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from torch import Tensor
@@ -39,8 +41,9 @@ def prediction_table(
     Returns:
         The columns of the file, if the data set is from a table or list; elsewhere ``item`` (name
         or number) and what else identifies the items. Then a column for each output: the value, or
-        the probability of the class; ``predicted NAME`` where the file has a column ``NAME``. Then
-        a column ``spread of NAME`` for each output, where there are spreads.
+        the probability of the class; ``predicted NAME`` where the file has a column ``NAME``, and
+        ``predicted NAME 2`` where it has both. Then a column ``spread of NAME`` for each output,
+        where there are spreads.
     """
     import pandas as pd
 
@@ -54,8 +57,18 @@ def prediction_table(
     table = _given(dataset, items, whole)
     if dataset.rows is not None and dataset.file:
         predictions.index = pd.Index(dataset.rows[items].numpy())
-    titles = [f"predicted {name}" if name in table.columns else name for name in predictions]
-    return table.join(predictions.set_axis(titles, axis=1))
+    return table.join(predictions.set_axis(_titles(predictions.columns, table.columns), axis=1))
+
+
+def _titles(names: Iterable[str], taken: Iterable[str]) -> list[str]:
+    """A title for each output: its name, with ``predicted`` and a number where that is taken."""
+    used, titles = set(taken), list[str]()
+    for name in names:
+        counted = (f"predicted {name} {number}" for number in itertools.count(2))
+        tries = itertools.chain((name, f"predicted {name}"), counted)
+        titles.append(next(title for title in tries if title not in used))
+        used.add(titles[-1])
+    return titles
 
 
 def _given(dataset: Dataset, items: Tensor, whole: bool) -> pd.DataFrame:

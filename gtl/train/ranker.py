@@ -25,7 +25,6 @@ from gtl.tasks.link_ranking import LinkRanking
 from gtl.train.device import module_device
 from gtl.train.model import (
     TARGET,
-    Model,
     encoder_config,
     encoder_from_config,
     kind_of_target,
@@ -247,13 +246,6 @@ class Ranker(nn.Module):
         model.results = read_json(ended) if ended.is_file() else {}
         model.history, model.trained_on = read_metrics(folder), trained_on(config)
         return model.eval()
-
-
-def model_of(encoder: Encoder, target: Any, *args: Any, **kwargs: Any) -> Model | Ranker:
-    """What predicts with an encoder and a target: a :class:`Ranker` of triples, else a Model."""
-    if isinstance(target, LinkRanking):
-        return Ranker(encoder, target)
-    return Model(encoder, target, *args, **kwargs)
 
 
 def items_of(data: Dataset) -> TripleItems:

@@ -12,6 +12,8 @@ from torch import Tensor
 
 from gtl.checks import check_positive
 from gtl.data.dataset import Dataset
+from gtl.data.readers.ogb import molecule_schema
+from gtl.data.same_molecules import molecule_groups
 from gtl.data.splits import scaffolds, stratified_split
 from gtl.errors import ConfigError, DataError, MissingDependencyError
 from gtl.metrics import direction, score
@@ -42,7 +44,8 @@ def redivided(dataset: Dataset, seed: int, number: int) -> Dataset:
     The parts keep their sizes, one column or classes keep their shares where each has enough
     items, and the metric is defined on the validation split. Molecules are drawn like the given
     parts: if these share no scaffold, whole scaffolds are drawn until the validation split has its
-    size, or misses it by less than the smallest scaffold left.
+    size, or misses it by less than the smallest scaffold left. Copies of a molecule are in one
+    part.
 
     Args:
         dataset: Labeled data with the splits ``train`` and ``valid``.
@@ -57,10 +60,11 @@ def redivided(dataset: Dataset, seed: int, number: int) -> Dataset:
     pool = torch.cat([dataset.items("train"), dataset.items("valid")]).sort().values
     size = len(dataset.items("valid"))
     groups = scaffold_groups(dataset)
+    copies = copy_groups(dataset) if groups is None else None
     for draw in range(_DRAWS):
         own = hash_of(seed, number, draw)
         if groups is None:
-            drawn = _divided(dataset, pool, size, own)
+            drawn = _divided(dataset, pool, size, own, copies)
         else:
             drawn = _whole_groups(groups, pool, size, own)
         split = {**dataset.split, **drawn}
@@ -92,12 +96,23 @@ def scaffold_groups(dataset: Dataset) -> Tensor | None:
     return None if bool(torch.isin(train, valid).any()) else numbers
 
 
+def copy_groups(dataset: Dataset) -> Tensor | None:
+    """Number of the molecule of each item, int64 ``(items,)``; ``None`` if none is there twice."""
+    graphs = dataset.graphs
+    if graphs is None or not len(dataset.names) or graphs.schema != molecule_schema():
+        return None
+    groups = molecule_groups(dataset.names, graphs, dataset.spec)
+    return groups if len(groups.unique()) < len(groups) else None
+
+
 def hash_of(*numbers: int) -> int:
     """One seed from several numbers."""
     return int(np.random.SeedSequence([n % 2**32 for n in numbers]).generate_state(1)[0])
 
 
-def _divided(dataset: Dataset, pool: Tensor, size: int, seed: int) -> dict[str, Tensor]:
+def _divided(
+    dataset: Dataset, pool: Tensor, size: int, seed: int, copies: Tensor | None
+) -> dict[str, Tensor]:
     labels = dataset.labels
     assert labels is not None
     own = labels[pool]
@@ -106,10 +121,13 @@ def _divided(dataset: Dataset, pool: Tensor, size: int, seed: int) -> dict[str, 
     if by_class and bool(known.all()):
         try:
             share = size / len(pool)
-            parts = stratified_split(own, (1 - share, share), seed)
+            together = None if copies is None else copies[pool]
+            parts = stratified_split(own, (1 - share, share), seed, together)
             return {part: pool[parts[part]] for part in ("train", "valid")}
         except DataError:
             pass  # a class with one item
+    if copies is not None:
+        return _whole_groups(copies, pool, size, seed)
     order = pool[torch.randperm(len(pool), generator=torch.Generator().manual_seed(seed))]
     return {"train": order[size:].sort().values, "valid": order[:size].sort().values}
 

@@ -70,6 +70,8 @@ def test_class_names_number_the_classes_whatever_is_there():
     found = read_labels([2, 0], 2, class_names=("acid", "base", "neutral"))
     assert found.values.tolist() == [2, 0]
     assert read_labels([2, 3], 2, class_names=("1", "2", "3")).values.tolist() == [1, 2]
+    assert read_labels([2, 3], 2, class_names=(1, 2, 3)).class_names == ("1", "2", "3")
+    assert listed(read_labels([True, False], 2, class_names=(False, True))) == [1, 0]
 
 
 @pytest.mark.parametrize(
@@ -79,6 +81,7 @@ def test_class_names_number_the_classes_whatever_is_there():
         ([None, None, nan], {}, "every label is missing"),
         ([-1, -1, -1], {}, "every label is missing"),
         ([1.5, float("inf"), 2], {}, "item 1 is infinite"),
+        ([1.5, 1e39, 2], {}, "item 1 is infinite in float32"),
         ([0.0, 1.0, 2.0], {}, "classes or quantities; tell which with kind"),
         ([-100, 1, 2], {}, "expected classes from 0 on"),
         ([[1, -1], [0, 1], [1, 1]], {}, "may be missing or a class"),

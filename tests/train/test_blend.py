@@ -122,6 +122,16 @@ def test_folders_are_members_too(shapes, members, tmp_path):
     assert found.weights == gtl.blend(members, shapes).weights
 
 
+def test_members_that_were_trained_on_another_split_are_refused(tmp_path):
+    data = gtl.load("demo:shapes", seed=0)
+    folders = [tmp_path / "weak", tmp_path / "strong"]
+    for strength, folder in zip((10.0, 1.0), folders):
+        gtl.probe(SMALL, data, model={"name": "linear", "strength": strength}, out=folder)
+    assert gtl.blend(folders, data).weights
+    with pytest.raises(DataError, match="'weak' may have been trained on validation items"):
+        gtl.blend(folders, gtl.load("demo:shapes", seed=1))
+
+
 def test_the_guard_takes_a_member_that_is_clearly_better(shapes):
     from gtl.train.predicting import Predicting
 

@@ -168,6 +168,28 @@ def test_parts_that_share_scaffolds_are_divided_at_random(scaffolds_of_rings):
     assert len(other.split["valid"]) == len(mixed["valid"])
 
 
+@pytest.mark.parametrize("kind", ["regression", "binary"])
+def test_copies_of_a_molecule_are_in_one_part_of_every_division(kind):
+    pytest.importorskip("rdkit")
+    smiles = ["C" * i + "O" for i in range(1, 31)] + ["O" + "C" * i for i in range(1, 31)]
+    labels = torch.arange(60) % 30 / 7
+    labels = (labels > 2).long() if kind == "binary" else labels
+    data = gtl.Dataset.from_graphs(smiles, labels.numpy())
+    for number in range(3):
+        split = redivided(data, 0, number).split
+        own = {part: set((items % 30).tolist()) for part, items in split.items()}
+        assert not own["train"] & own["valid"] and len(split["valid"]) == 6
+        assert len(split["train"]) == 48
+
+
+def test_names_that_are_no_smiles_do_not_hinder_a_division(scaffolds_of_rings):
+    data = scaffolds_of_rings
+    names = tuple(f"compound {i}" for i in range(len(data)))
+    double = data.graphs.subset(torch.arange(len(data)) // 2)
+    other = redivided(replace(data, graphs=double, names=names), 0, 1)
+    assert len(other.split["valid"]) == len(data.split["valid"])
+
+
 def test_molecules_have_tasks_of_chemistry_by_default(scaffolds_of_rings, tmp_path):
     gtl.compare(
         SMALL, scaffolds_of_rings, epochs=1, repeats=1, methods=[PROBE, HELPED], out=tmp_path / "a"

@@ -31,3 +31,17 @@ def test_data_without_names_are_matched_by_number_with_a_model_of_numbered_class
     data = Dataset("memory", graph=nodes([0, 1]).graph, level="node", labels=torch.tensor([5, 2]))
     assert model.aligned(data).labels.tolist() == [1, 0]
     assert model.aligned(nodes([0, 0, 0, 2])).labels.tolist() == [2, 2, 2, 0]
+
+
+def test_classes_of_other_numbers_are_validated_by_name_while_a_model_is_trained():
+    import gtl
+
+    data = gtl.load("demo:shapes", seed=0)
+    three = torch.arange(len(data)) % 3
+    values = []
+    for names in (("a", "b", "c"), ("1", "2", "3"), ("2", "0", "1")):
+        own = Dataset("x", data.graphs, labels=three, split=data.split, class_names=names)
+        model = gtl.finetune({"name": "gin", "width": 8, "depth": 1}, own, epochs=2)
+        assert model.results["valid"] == gtl.evaluate(model, own, "valid")["acc"]
+        values.append([line["valid"] for line in model.history])
+    assert values[0] == values[1] == values[2]

@@ -49,6 +49,17 @@ def test_a_part_has_its_own_rows_only(molecules):
     assert table["smiles"].tolist() == [data.names[i] for i in data.split["test"].tolist()]
 
 
+@pytest.mark.filterwarnings("ignore::gtl.errors.GtlWarning")
+def test_a_table_of_predictions_is_predicted_again(molecules):
+    model = gtl.finetune(GIN, gtl.load(f"smiles:{molecules}", target="logp"), epochs=1)
+    for _ in range(2):
+        table = table_of(model, gtl.load(f"smiles:{molecules}"))
+        table.to_csv(molecules, index=False)
+    assert list(table.columns[3:]) == ["logp", "predicted logp", "predicted logp 2"]
+    again, first = (table[title].dropna().astype(float) for title in table.columns[-1:-3:-1])
+    assert again.to_numpy() == pytest.approx(first.to_numpy(), rel=1e-6)
+
+
 def test_classes_have_a_column_each_and_items_without_a_file_their_number(shapes):
     from dataclasses import replace
 

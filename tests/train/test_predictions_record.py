@@ -60,6 +60,16 @@ def test_classes_are_named_and_missing_labels_stay_missing(tmp_path):
     assert [name for name, *_ in worst] == [str(40 + i) for i in own.argsort()[:2].tolist()]
 
 
+@pytest.mark.parametrize("names", [("0", "1", "2"), ("None", "NA", "nan")])
+def test_names_of_classes_that_look_like_numbers_or_missing_cells_are_read_back(tmp_path, names):
+    data = _classes(names)
+    model = gtl.finetune("gcn", data, epochs=1)
+    table = read_predictions(write_test_predictions(tmp_path, model, data))
+    labels, predicted = table.classes
+    assert labels == [*(names[number % 3] for number in range(40, 59)), ""]
+    assert predicted == [names[i] for i in gtl.predict(model, data, "test").argmax(1).tolist()]
+
+
 def test_an_ensemble_and_adapters_have_them_too(tmp_path):
     data = gtl.load("demo:shapes", seed=0)
     options = {"epochs": 1, "members": 2, "adapter": "bottleneck"}

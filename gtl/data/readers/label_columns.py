@@ -121,6 +121,7 @@ def read_labels(
     if decimal not in (None, ".", ","):
         raise ConfigError(f"`decimal` is {decimal!r}, expected '.' or ','")
     if classes is not None:
+        classes = classes if isinstance(classes, str) else [str(name) for name in classes]
         kind = _kind_of(classes, kind)
     if kind == "multiclass" and len(names) != 1:
         raise ConfigError(f"a multiclass target is one column, `target` names {len(names)}")
@@ -251,6 +252,7 @@ def _multiclass(table: Table, column: _Column, classes: Sequence[str] | None) ->
         known = [_name(value) for value in column.known] if not _mixed(column) else None
         classes = known or sorted(cells.dropna().unique().tolist())
         _note_markers(table, column)
+    classes = _as_cells(classes, column)
     _require_classes(table, column.cells, cells, classes)
     numbered = cells.map({name: i for i, name in enumerate(classes)}).astype("float64").fillna(-1)
     values = torch.from_numpy(numbered.to_numpy("int64", copy=True))
@@ -276,6 +278,7 @@ def _pair(
             )
         classes, sure = ordered_pair(*map(_name, known))
         _note_order(table, column, classes, logging.INFO if sure else logging.WARNING)
+    classes = _as_cells(classes, column)
     _require_classes(table, column.cells, cells, classes)
     values = cells.map({classes[0]: 0.0, classes[1]: 1.0}).astype("float64")
     return values.to_numpy("float64", copy=True), tuple(classes)
@@ -290,6 +293,17 @@ def _class_cells(column: _Column) -> pd.Series:
 
 def _mixed(column: _Column) -> bool:
     return not column.words and bool(column.numbers.unread.any())
+
+
+def _as_cells(classes: Sequence[str], column: _Column) -> list[str]:
+    """Names of classes as :func:`_class_cells` writes them: 1.0 is 1 in a column of numbers."""
+    import pandas as pd
+
+    if column.words or _mixed(column):
+        return list(classes)
+    numbers = read_numbers(pd.Series(classes, dtype="str")).values
+    names = [n if v != v else _name(v) for n, v in zip(classes, numbers)]
+    return names if len(set(names)) == len(names) else list(classes)
 
 
 def _require_classes(

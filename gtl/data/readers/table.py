@@ -87,9 +87,14 @@ class Table:
         """The cells of one column.
 
         Raises:
-            DataError: If there is no such column; offers the nearest.
+            DataError: If there is no such column, offering the nearest, or there are two.
         """
         require_column(self.path, name, self.cells.columns)
+        if list(self.cells.columns).count(name) > 1:
+            raise DataError(
+                f"{self.path} has two columns {name!r} (space around a name does not count); "
+                "rename one"
+            )
         return self.cells[name]
 
     def text(self, name: str) -> pd.Series:

@@ -134,6 +134,9 @@ def test_given_classes_number_a_file_that_lacks_some(column):
     assert labels.class_names == tuple(classes)
     assert column("yes", classes=["no", "yes"]).values.tolist() == [[1]]
     assert column("2", "1.0", classes=["1", "2"]).values.tolist() == [[1], [0]]
+    assert column("2.0", "1.0", classes=["1.0", "2.0"]).class_names == ("1", "2")
+    assert column("1", "0", classes=[1, 0]).values.tolist() == [[0], [1]]
+    assert column("2.0", "1.0", "0.0", classes=[2.0, 1.0, 0.0]).values.tolist() == [0, 1, 2]
     with pytest.raises(
         DataError, match="row 3: 'a' is 'salt', expected one of the classes acid, b"
     ):

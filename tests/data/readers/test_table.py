@@ -45,6 +45,13 @@ def test_a_missing_column_offers_the_nearest(table):
         target_columns(table("smiles,solubility\nC,1\n"), "Solubilty")
 
 
+def test_columns_whose_names_differ_by_space_alone_are_refused_where_they_are_used(table):
+    read = table("smiles,a,y, y\nC,1,2,3\n")
+    assert read.column("a").tolist() == ["1"]
+    with pytest.raises(DataError, match=r"two columns 'y'.*rename one"):
+        read.text("y")
+
+
 def test_a_column_with_another_use_or_named_twice_is_no_target(table):
     read = table("smiles,y\nC,1\n")
     with pytest.raises(ConfigError, match="`target` names 'smiles', which has the SMILES"):
