@@ -36,6 +36,7 @@ from _seeds import (
     table,
 )
 from auxiliary_weighting import reduced
+from consistency import GCN as FROM_SCRATCH
 
 import gtl
 from gtl.catalog import ENCODERS
@@ -81,16 +82,7 @@ class Target:
     pretraining: Mapping[str, Any] | None = None
 
 
-GCN = {
-    "name": "gcn",
-    "width": 64,
-    "depth": 2,
-    "norm": None,
-    "dropout": 0.5,
-    "input_dropout": 0.5,
-    "last_linear": True,
-}
-GCN = {**GCN, "embedding": None}
+GCN = {**FROM_SCRATCH, "embedding": None}
 GIN = {"name": "gin", "width": 64, "depth": 3, "dropout": 0.2}
 MOLECULES = {"labels": 100, "training": {"epochs": 20, "batch_size": 50, "lr": 1e-3}}
 MOLECULES["pretraining"] = {"batch_size": 256, "lr": 3e-3}
