@@ -19,7 +19,7 @@ from gtl.tasks import Distillation
 from gtl.tasks.distillation import soft_losses
 from gtl.train.model import Model, build_target
 
-GCN = {"name": "gcn", "width": 8, "depth": 2, "norm": None}
+GCN = {"name": "gcn", "width": 8, "depth": 2, "norm": None, "last_linear": True}
 MLP = {"name": "mlp", "width": 8, "depth": 2, "norm": None}
 
 

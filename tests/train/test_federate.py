@@ -469,7 +469,7 @@ def test_bounds_are_trainings_of_the_same_length(communities):
 
 def test_fewer_bytes_travel_with_an_adapter_and_with_compression(communities):
     def sent(**how):
-        encoder = {**SMALL, "width": 128}
+        encoder = {**SMALL, "width": 128, "last_linear": True}
         return gtl.federate(encoder, communities, **{**QUICK, **how}).results["bytes"]["training"]
 
     whole, film = sent(adapter=None), sent(adapter="film")

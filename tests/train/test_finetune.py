@@ -160,7 +160,7 @@ def test_node_level_targets_train_on_the_whole_graph(communities):
         {"name": "gcn", "width": 16, "depth": 2},
         communities,
         auxiliary=AUXILIARY,
-        epochs=40,
+        epochs=100,
         lr=0.01,
     )
     assert gtl.evaluate(model, communities)["acc"] > 0.7
