@@ -138,6 +138,7 @@ class FineTuning(Step):
     Args:
         teacher: Whether the task ``distillation`` from the first model stands beside the target.
         temperature: Of its soft targets.
+        calibrate: Whether the teacher is first calibrated on the validation labels.
         epochs: Passes over the training split, at most.
         lr: Learning rate.
         weighting: How much target and distillation count.
@@ -152,13 +153,18 @@ class FineTuning(Step):
         self,
         teacher: bool = True,
         temperature: float = 2.0,
+        calibrate: bool = True,
         epochs: int | None = None,
         lr: float | None = None,
         weighting: Any = "equal",
         unlabeled: bool | None = None,
         seed: int | None = None,
     ):
-        self.options = {"temperature": temperature, "unlabeled": unlabeled}
+        self.options = {
+            "temperature": temperature,
+            "calibrate": calibrate,
+            "unlabeled": unlabeled,
+        }
         self.teacher, self.weighting, self.seed = teacher, weighting, seed
         self.settings = {"epochs": epochs, "lr": lr}
 
@@ -183,6 +189,9 @@ class Distill(Step):
             nodes, which reads no neighbors, and for graphs the encoder with half of its width.
         teachers: Folders of further runs whose mean prediction, with the given one, is learned.
         temperature: Of the soft targets.
+        calibrate: Whether each teacher is first calibrated on the validation labels: one that was
+            selected by its accuracy after few epochs has nearly equal probabilities, which teach
+            little.
         features: Weight of the difference between the vectors of both; 0 for none.
         epochs: Passes over the training split, at most; by default those of fine-tuning.
         lr: Learning rate; likewise.
@@ -200,6 +209,7 @@ class Distill(Step):
         student: Any = None,
         teachers: Any = (),
         temperature: float = 2.0,
+        calibrate: bool = True,
         features: float = 0.0,
         epochs: int | None = None,
         lr: float | None = None,
@@ -212,6 +222,7 @@ class Distill(Step):
         self.teachers = [teachers] if isinstance(teachers, str) else list(teachers)
         self.options = {
             "temperature": temperature,
+            "calibrate": calibrate,
             "features": features,
             "unlabeled": unlabeled,
             "weighting": weighting,

@@ -11,6 +11,8 @@ from gtl.adapters import Adapted
 from gtl.catalog import ENCODERS
 from gtl.data.dataset import Dataset
 from gtl.tasks import Distillation
+from gtl.train.calibration import factor_of
+from gtl.train.evaluate import raw_outputs
 from gtl.train.finetune import finetune
 from gtl.train.model import Model
 
@@ -33,6 +35,7 @@ def teach(
     context: Context,
     *,
     temperature: float = 2.0,
+    calibrate: bool = True,
     features: float = 0.0,
     weighting: Any = "equal",
     unlabeled: bool | None = None,
@@ -47,7 +50,9 @@ def teach(
         settings: Arguments of :func:`gtl.finetune`.
         context: Device, run folder, and whether it is continued.
         temperature: See :class:`gtl.tasks.Distillation`.
-        features: Likewise.
+        calibrate: Whether the scores of each teacher are first multiplied by the factor that makes
+            the validation labels most likely.
+        features: See :class:`gtl.tasks.Distillation`.
         weighting: How much target and distillation count.
         unlabeled: Whether predictions of unlabeled items are learned; at node level by default.
         seed: Of the training.
@@ -56,7 +61,8 @@ def teach(
     if teachers:
         more = data.level == "node" if unlabeled is None else unlabeled
         task = Distillation(temperature=temperature, features=features, unlabeled=more)
-        auxiliary = [task.taught_by(*teachers)]
+        factors = [_factor(model, data) for model in teachers] if calibrate else None
+        auxiliary = [task.taught_by(*teachers, factors=factors)]
     return finetune(
         encoder,
         data,
@@ -69,6 +75,17 @@ def teach(
         out=context.out,
         resume=context.resume,
     )
+
+
+def _factor(model: Model, data: Dataset) -> float:
+    """The factor that calibrates a classifier on the validation split; 1 where there is none."""
+    items = data.items("valid") if "valid" in data.split else []
+    if data.kind == "regression" or not len(items) or data.labels is None:
+        return 1.0
+    labels = data.labels[items].to("cpu")
+    if data.kind == "multiclass":
+        labels = labels.flatten()
+    return factor_of(raw_outputs(model, data, items), labels, data.kind)
 
 
 def settings_of_run(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -68,18 +68,26 @@ class Distillation(ModelTask):
         self.map: nn.Linear | None = None
         # In tuples, so that the teachers are no part of this module.
         self._teachers: tuple[Any, ...] = ()
+        self._factors: tuple[float, ...] = ()
         self._last: tuple[Any, ...] = ()
 
-    def taught_by(self, *models: Any) -> Distillation:
+    def taught_by(self, *models: Any, factors: Sequence[float] | None = None) -> Distillation:
         """Use these teachers; returns the task.
 
         Args:
             *models: Each a :class:`gtl.Model`, or a module with ``encoder(graph) -> (n, h)``,
                 ``outputs(graph, nodes) -> (b, c)`` and ``target.kind``. They are copied.
+            factors: By which the scores of each are multiplied, one over a temperature that
+                calibrates it (:func:`gtl.train.calibration.factor_of`); of values it changes
+                nothing. By default 1.
 
         Raises:
-            ConfigError: If one is something else.
+            ConfigError: If one is something else, or there are not as many factors as models.
         """
+        if factors is not None and len(factors) != len(models):
+            raise ConfigError(
+                f"there are {len(factors)} `factors` for {len(models)} teachers; give one for each"
+            )
         for model in models:
             if not all(hasattr(model, name) for name in ("encoder", "outputs", "target")):
                 raise ConfigError(
@@ -88,6 +96,7 @@ class Distillation(ModelTask):
                 )
         teachers = [copy.deepcopy(model).eval().requires_grad_(False) for model in models]
         self._teachers, self._last = tuple(teachers), ()
+        self._factors = tuple(factors or (1.0,) * len(models))
         names = [name for model in teachers for name in getattr(model, "properties", ())]
         self.properties = tuple(dict.fromkeys(names))
         return self
@@ -168,10 +177,11 @@ class Distillation(ModelTask):
         parts = zip(self._teachers, every)
         outputs = torch.stack([model.outputs(items, nodes) for model, nodes in parts])
         kind = self.target.kind
+        scale = outputs.new_tensor(self._factors)[:, None, None] / self.temperature
         if kind == "multiclass":
-            return (outputs / self.temperature).softmax(2).mean(0)
+            return (outputs * scale).softmax(2).mean(0)
         if kind == "binary":
-            return (outputs / self.temperature).sigmoid().mean(0)
+            return (outputs * scale).sigmoid().mean(0)
         unit = self.target
         return (outputs.mean(0) - unit.mean.to(outputs)) / unit.scale.to(outputs)
 

@@ -69,6 +69,48 @@ class Calibration:
         return (self.factor * (_centered(logits) + self.bias)).softmax(1)
 
 
+def factor_of(logits: Tensor, labels: Tensor, kind: str) -> float:
+    """The most likely factor of the logits of held-out items, one over a temperature.
+
+    It keeps the order of the classes of an item (Guo et al. 2017, "On calibration of modern neural
+    networks"). A weak normal prior of its logarithm keeps it finite.
+
+    Args:
+        logits: Of these items, ``(b, c)``.
+        labels: Classes, int64 ``(b,)``, -1 where unknown; or 0, 1 and NaN ``(b, c)``.
+        kind: ``"multiclass"`` or ``"binary"``.
+
+    Returns:
+        The factor; 1 where no label is known.
+
+    Example:
+        >>> logits = torch.tensor([[0.1, 0.0], [0.0, 0.1]]).repeat(50, 1)
+        >>> factor_of(logits, torch.tensor([0, 1]).repeat(50), "multiclass") > 50
+        True
+    """
+    logits, multiclass = logits.double(), kind == "multiclass"
+    known = labels >= 0  # NaN is not
+    labels = labels[known]
+    logits = logits[known]
+    found = logits.new_zeros((), requires_grad=True)
+    search = torch.optim.LBFGS([found], max_iter=_STEPS, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        search.zero_grad()
+        scores = found.exp() * logits
+        if multiclass:
+            value = F.cross_entropy(scores, labels, reduction="sum")
+        else:
+            value = F.binary_cross_entropy_with_logits(scores, labels.double(), reduction="sum")
+        value = value + found.square() / (2 * _SPREAD**2)
+        value.backward()
+        return value
+
+    with torch.enable_grad():
+        search.step(loss)
+    return float(found.detach().exp())
+
+
 def _centered(logits: Tensor) -> Tensor:
     logits = logits.double()
     return logits - logits.mean(1, keepdim=True)

@@ -96,6 +96,18 @@ def test_teachers_are_averaged_and_items_without_labels_are_samples(communities)
     torch.testing.assert_close(alone.targets["taught"], mean[:2])
 
 
+def test_factors_sharpen_each_teacher(communities):
+    teachers = [_teacher(communities, seed=seed) for seed in (1, 2)]
+    task = Distillation(temperature=2.0).taught_by(*teachers, factors=[3.0, 0.5])
+    _ready(task, communities)
+    view = task.view(Batch(communities.batch(torch.tensor([0, 1]))), torch.Generator())
+    mean = torch.stack([(f * gtl.predict(t, communities, raw=True)[:2] / 2).softmax(1)
+                        for f, t in zip((3.0, 0.5), teachers)]).mean(0)  # fmt: skip
+    torch.testing.assert_close(view.targets["taught"], mean)
+    with pytest.raises(ConfigError, match="1 `factors` for 2 teachers"):
+        task.taught_by(*teachers, factors=[1.0])
+
+
 def test_a_whole_graph_is_encoded_by_the_teacher_once(communities):
     teacher, calls = _teacher(communities), []
     task = Distillation().taught_by(teacher)
