@@ -79,9 +79,9 @@ def teach(
 
 def _factor(model: Model, data: Dataset) -> float:
     """The factor that calibrates a classifier on the validation split; 1 where there is none."""
-    items = data.items("valid") if "valid" in data.split else []
-    if data.kind == "regression" or not len(items) or data.labels is None:
+    if data.kind == "regression" or data.labels is None or not len(data.split.get("valid", ())):
         return 1.0
+    items = data.items("valid")
     labels = data.labels[items].to("cpu")
     if data.kind == "multiclass":
         labels = labels.flatten()

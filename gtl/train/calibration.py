@@ -33,8 +33,8 @@ class Calibration:
     def fitted(logits: Tensor, labels: Tensor) -> Calibration:
         """The most likely calibration of held-out items.
 
-        Weak normal priors keep it finite where classes are separated without an error: of the log
-        temperature, and of the biases in units of the logits' deviation.
+        Weak normal priors keep it finite where classes are separated without an error: of the
+        logarithm of the factor, and of the biases. The unit of both is the logits' deviation.
 
         Args:
             logits: Of these items, ``(b, c)``.
@@ -47,13 +47,13 @@ class Calibration:
             tensor(True)
         """
         logits = _centered(logits)
-        unit = logits.std(correction=0).clamp(min=_TINY) if len(logits) else logits.new_ones(())
+        unit = _deviation(logits)
         found = logits.new_zeros(logits.shape[1] + 1, requires_grad=True)
         search = torch.optim.LBFGS([found], max_iter=_STEPS, line_search_fn="strong_wolfe")
 
         def loss() -> Tensor:
             search.zero_grad()
-            scores = found[0].exp() * (logits + unit * found[1:])
+            scores = found[0].exp() * (logits / unit + found[1:])
             value = F.cross_entropy(scores, labels, reduction="sum")
             value = value + found.square().sum() / (2 * _SPREAD**2)
             value.backward()
@@ -62,7 +62,7 @@ class Calibration:
         with torch.enable_grad():
             search.step(loss)
         best = found.detach()
-        return Calibration(best[0].exp(), unit * best[1:])
+        return Calibration(best[0].exp() / unit, unit * best[1:])
 
     def __call__(self, logits: Tensor) -> Tensor:
         """Probabilities ``(b, c)`` of logits, float64."""
@@ -73,7 +73,8 @@ def factor_of(logits: Tensor, labels: Tensor, kind: str) -> float:
     """The most likely factor of the logits of held-out items, one over a temperature.
 
     It keeps the order of the classes of an item (Guo et al. 2017, "On calibration of modern neural
-    networks"). A weak normal prior of its logarithm keeps it finite.
+    networks"). A weak normal prior of its logarithm keeps it finite; its unit is the logits'
+    deviation.
 
     Args:
         logits: Of these items, ``(b, c)``.
@@ -88,16 +89,19 @@ def factor_of(logits: Tensor, labels: Tensor, kind: str) -> float:
         >>> factor_of(logits, torch.tensor([0, 1]).repeat(50), "multiclass") > 50
         True
     """
-    logits, multiclass = logits.double(), kind == "multiclass"
+    multiclass = kind == "multiclass"
     known = labels >= 0  # NaN is not
-    labels = labels[known]
-    logits = logits[known]
+    if not known.any():
+        return 1.0
+    logits = _centered(logits) if multiclass else logits.double()
+    logits, labels = logits[known], labels[known]
+    unit = _deviation(logits)
     found = logits.new_zeros((), requires_grad=True)
     search = torch.optim.LBFGS([found], max_iter=_STEPS, line_search_fn="strong_wolfe")
 
     def loss() -> Tensor:
         search.zero_grad()
-        scores = found.exp() * logits
+        scores = found.exp() * logits / unit
         if multiclass:
             value = F.cross_entropy(scores, labels, reduction="sum")
         else:
@@ -108,7 +112,13 @@ def factor_of(logits: Tensor, labels: Tensor, kind: str) -> float:
 
     with torch.enable_grad():
         search.step(loss)
-    return float(found.detach().exp())
+    return float(found.detach().exp() / unit)
+
+
+def _deviation(logits: Tensor) -> Tensor:
+    """Root of the mean square; 1 where all are 0, or there are none."""
+    found = logits.square().mean().sqrt()
+    return found if found > _TINY else logits.new_ones(())
 
 
 def _centered(logits: Tensor) -> Tensor:

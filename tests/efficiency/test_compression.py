@@ -123,6 +123,20 @@ def test_a_model_in_memory_is_compressed_without_data(communities):
         gtl.compress(model, method="distill")
 
 
+def test_a_teacher_without_confidence_teaches_as_well_when_calibrated(communities):
+    how = {"epochs": 60, "lr": 0.05}
+    teacher = gtl.finetune({"name": "gcn", "width": 16}, communities, **how)
+    with torch.no_grad():  # scores near 0, in the same order
+        for weight in teacher.predictor.head.parameters():
+            weight.mul_(1e-3)
+    sure = {}
+    for calibrate in (True, False):
+        step = {"name": "distill", "student": "gcn", "calibrate": calibrate, **how}
+        student = gtl.compress(teacher, communities, method=step)
+        sure[calibrate] = gtl.predict(student, communities).max(1).values.mean()
+    assert sure[True] > sure[False] + 0.1
+
+
 def test_an_ensemble_becomes_one_student(shapes, tmp_path):
     gtl.finetune(GIN, shapes, members=2, out=tmp_path / "two", **QUICK)
     small = gtl.compress(tmp_path / "two", shapes, method=METHODS["distill"])
