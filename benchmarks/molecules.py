@@ -6,7 +6,8 @@ same labels: 50, 100 or 300 drawn from the training split seed by seed, or all o
 validation split, on which methods that select something select it. The test split is looked at
 once. Nothing was chosen on the sets in ``HELD_BACK``.
 
-Results are kept seed by seed, so an interrupted comparison continues.
+Results are kept seed by seed, so an interrupted comparison continues; those in the result file stay
+there until the same seed is run again.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 from _chemprop import chemprop_predictions
-from _measure import RESULTS, write_results
+from _measure import RESULTS, read_results, write_results
 from _seeds import (
     add_seeds,
     described,
@@ -302,19 +303,36 @@ def work(name: str, labels: str, job: str, seed: int, root: str, out: Path) -> N
     keep(JOBS[job](data, seed, model), out, name, labels, job, seed)
 
 
-def collect(out: Path, sets: list[str]) -> dict[str, Any]:
-    """All finished results: by set and labels the rows, and mean ranks over the pairs."""
+def collect(out: Path, before: Mapping[str, Any]) -> dict[str, Any]:
+    """By set and labels the rows, and mean ranks over the pairs.
+
+    Args:
+        out: Finished runs.
+        before: What the result file had; its runs stay where ``out`` has none of that seed.
+    """
     pairs: dict[str, Any] = {}
-    for name in sets:
+    for name in (*OGB, *HELD_BACK):
         for labels in LABELS:
-            rows: dict[str, dict[int, Any]] = {}
+            pair = f"{name}, {labels}"
+            rows = runs_of(before.get("pairs", {}).get(pair, {}))
             for job in JOBS:
                 for seed, found in finished(out, name, labels, job).items():
                     for method, result in found.items():
                         rows.setdefault(method, {})[seed] = result
             if rows:
-                pairs[f"{name}, {labels}"] = entries_of(rows, regression=name in HELD_BACK)
+                pairs[pair] = entries_of(rows, regression=name in HELD_BACK)
     return {"pairs": pairs, "mean rank": mean_ranks(pairs)}
+
+
+def runs_of(entries: Mapping[str, Any]) -> dict[str, dict[int, Any]]:
+    """Runs of a pair in the result file: test value of each seed, median seconds of the method."""
+    return {
+        method: {
+            int(seed): {"test": value, "seconds": entry["seconds"]}
+            for seed, value in entry["values"].items()
+        }
+        for method, entry in entries.items()
+    }
 
 
 def entries_of(rows: Mapping[str, dict[int, Any]], regression: bool) -> dict[str, Any]:
@@ -400,7 +418,7 @@ def main() -> None:
     ]
     if not options.only_collect:
         run_all(work, jobs, options.workers, options.root, options.out)
-    found = collect(options.out, sets)
+    found = collect(options.out, read_results("molecules"))
     show(found)
     if not options.no_write:
         write_results("molecules", found, RESULTS)

@@ -50,3 +50,15 @@ def test_each_column_has_a_model_of_its_own_known_labels(script, shapes):
     from sklearn.linear_model import LogisticRegression
 
     assert script.by_columns(data, matrix, LogisticRegression) == 1.0
+
+
+def test_runs_of_the_result_file_stay_until_their_seed_is_run_again(script, tmp_path):
+    first = {"forest, ECFP": {"test": 0.7, "seconds": 1.0}}
+    for seed in (0, 1):
+        script.keep(first, tmp_path / "old", "molbace", "50", "forest, ECFP", seed)
+    before = script.collect(tmp_path / "old", {})
+    again = {"forest, ECFP": {"test": 0.9, "seconds": 3.0}}
+    script.keep(again, tmp_path / "new", "molbace", "50", "forest, ECFP", 1)
+    found = script.collect(tmp_path / "new", before)
+    assert found["pairs"]["molbace, 50"]["forest, ECFP"]["values"] == {"0": 0.7, "1": 0.9}
+    assert script.collect(tmp_path / "none", before) == before
