@@ -98,3 +98,13 @@ def test_parts_that_are_given_start_every_stage_and_stay_as_they_were(domains):
     one, other = (found.stages[name].predictor.head for name in ("source", "align"))
     assert type(one) is type(other) is type(head)
     assert one is not other
+
+
+@pytest.mark.filterwarnings("ignore:class shares")
+def test_the_bound_is_of_the_target_where_another_graph_is_unlabeled(domains):
+    source, target = domains
+    other = nodes(2, shift=-9.0)
+    how = {**QUICK, "stages": ["source"], "unlabeled": other}
+    model = gtl.adapt_domain(GCN, source, target, **how).stages["source"]
+    assert model.results["criteria"]["oracle"] == gtl.evaluate(model, target)["acc"]
+    assert gtl.evaluate(model, target)["acc"] != gtl.evaluate(model, other)["acc"]
