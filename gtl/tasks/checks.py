@@ -39,11 +39,13 @@ def require_count(name: str, value: int, least: int = 1) -> int:
     """Check an option that is a whole number.
 
     Raises:
-        ConfigError: If it is smaller than ``least``.
+        ConfigError: If it is smaller than ``least``, or no whole number.
     """
     if value < least:
         raise ConfigError(f"`{name}` is {value}, expected {least} or more")
-    return value
+    if not float(value).is_integer():
+        raise ConfigError(f"`{name}` is {value}, expected a whole number, {least} or more")
+    return int(value)
 
 
 def require_positive(name: str, value: float) -> float:

@@ -25,7 +25,7 @@ from gtl.train.domain_alignment import (
     train_alignment,
 )
 from gtl.train.domain_alignment import STAGES as ALIGN_STAGES
-from gtl.train.domain_checks import check_alignment
+from gtl.train.domain_checks import check_alignment, check_settings
 from gtl.train.domain_findings import alignment_results
 from gtl.train.domain_plan import Alignment, Plan, Stage
 from gtl.train.domain_recipe import STAGES, encoder_of, on_target, train_stages
@@ -169,27 +169,28 @@ def adapt_domain(
         raise UnknownPartError(f"unknown method {method!r}; {nearest(method, METHODS)}")
     recipe, place = METHODS[method], None if out is None else Path(out)
     how = (task, weighting, adapter, head, readout, keep_head, target_labels, epochs)
-    tried = [{"method": method, **each} for each in candidates or [{}]]
+    tried = [{"method": method, **each} for each in _mappings(candidates) or [{}]]
     alignment = Alignment(tried, criterion, guard, class_prior, edges)
     kept = _kept(recipe, stages, place if resume else None)
     run = (seed, device, place, resume)
     plan = Plan(recipe.stages, kept, *how, settings or {}, alignment, *run)
     features = {"feature_names": feature_names, "project": project, "context": context}
     domains = domains_of(source, target, corpus, unlabeled, feature_names, project, context)
-    _check_stages(plan, domains)
+    _check_stages(plan, domains, corpus)
     aligns = recipe is _ALIGN
     if aligns:
         check_alignment(domains, plan)
-    elif candidates or class_prior or edges:
+    elif candidates or class_prior or edges or criterion != BY_DEFAULT or not guard:
         raise ConfigError(
-            "`candidates`, `class_prior` and `edges` are for methods that align domains, and "
-            "`method` is 'joint'; leave them out, or use another method such as 'dann'"
+            "`candidates`, `criterion`, `guard`, `class_prior` and `edges` are for methods that "
+            "align domains, and `method` is 'joint'; leave them out, or use another method such as "
+            "'dann'"
         )
     target = domains.target
     with Session("adapt", target, seed=seed, device=device, out=out, resume=resume) as session:
         given = with_defaults(encoder, target.level, target.contents.node_features(), head=False)
         start, checked = _start(given, domains)
-        _check_task(plan, domains, checked.encoder)
+        _check_trainings(plan, domains, checked.encoder)
         reseed(session.rng)
         labels = LabelNames.of(target if "adapt" in plan.stages else _labeled(domains))
         own = asdict(alignment) if aligns else {}
@@ -226,6 +227,17 @@ def adapt_domain(
     return adaptation
 
 
+def _mappings(candidates: Any) -> Sequence[Mapping[str, Any]]:
+    given = [] if candidates is None else candidates
+    is_list = isinstance(given, Sequence) and all(isinstance(each, Mapping) for each in given)
+    if not is_list or isinstance(given, str):
+        raise ConfigError(
+            f"`candidates` is {candidates!r}, expected a list of mappings, such as "
+            "[{'strength': 0.1}]"
+        )
+    return given
+
+
 def _kept(recipe: Recipe, given: Sequence[str] | None, out: Path | None) -> list[str]:
     """The stages to train in their order, and those before them that a resumed folder has."""
     given = recipe.by_default if given is None else given
@@ -238,10 +250,11 @@ def _kept(recipe: Recipe, given: Sequence[str] | None, out: Path | None) -> list
     return [name for name in recipe.stages if name in stages or name in there]
 
 
-def _check_stages(plan: Plan, domains: Domains) -> None:
-    """Refuse data without the labels that the stages need, and parts that do not exist.
+def _check_stages(plan: Plan, domains: Domains, corpus: Any) -> None:
+    """Refuse data that no stage reads or whose labels are missing, and parts that do not exist.
 
     Raises:
+        ConfigError: If a corpus is given and not trained on.
         DataError: If labels are missing.
         UnknownPartError: If a name is wrong.
     """
@@ -250,6 +263,11 @@ def _check_stages(plan: Plan, domains: Domains) -> None:
     several = plan.adapter if isinstance(plan.adapter, (list, tuple)) else [plan.adapter]
     for part in several:
         ADAPTERS.build(part)
+    if corpus is not None and "pretrain" not in plan.stages:
+        raise ConfigError(
+            "`corpus` is for the stage 'pretrain', which is not trained; add it to `stages`, or "
+            "leave `corpus` out"
+        )
     if plan.adapter is None:
         raise ConfigError(
             "`adapter` is None, but the stage 'adapt' freezes the encoder; name an adapter, or [] "
@@ -275,12 +293,13 @@ def _start(encoder: Any, domains: Domains) -> tuple[Any, Run]:
     return (encoder if is_trained else base), checked
 
 
-def _check_task(plan: Plan, domains: Domains, encoder: Encoder) -> None:
-    """Refuse a task that does not suit the graphs it will be trained on.
+def _check_trainings(plan: Plan, domains: Domains, encoder: Encoder) -> None:
+    """Refuse settings of any stage, and a task that does not suit the graphs it will be trained on.
 
     Raises:
-        ConfigError: If it does not, such as codebooks that collapse.
+        ConfigError: If they do not fit, such as codebooks that collapse.
     """
+    check_settings(plan, domains, encoder)
     if "pretrain" not in plan.stages and "joint" not in plan.stages:
         return
     data = domains.corpus if "pretrain" in plan.stages else domains.unlabeled

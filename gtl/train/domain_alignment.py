@@ -109,6 +109,16 @@ class Setting:
         if not math.isfinite(strength):
             raise ConfigError(f"`strength` is {strength}, expected a finite number")
         options = rest.pop("options", {})
+        if not isinstance(options, Mapping):
+            raise ConfigError(
+                f"`options` of the candidate {name!r} is {options!r}, expected a mapping with "
+                "options of its task"
+            )
+        if "name" in options:
+            raise ConfigError(
+                f"`options` of the candidate {name!r} names 'name', which is no option of its "
+                "task; give another method as `method`"
+            )
         require_settings("align", rest, f"candidate {name!r}")
         return Setting(name, float(strength), options, rest)
 
@@ -116,7 +126,9 @@ class Setting:
     def title(self) -> str:
         """In words, for results and folders."""
         parts = [f"strength {self.strength:g}"]
-        both = {*self.options} & {*_defaults()}  # names of options that a training may have too
+        both = {*self.options} & {
+            *finetune_defaults()
+        }  # names of options that a training may have too
         parts += [f"{f'options.{k}' if k in both else k} {v}" for k, v in self.options.items()]
         parts += [f"{k} {v}" for k, v in self.training.items()]
         return f"{self.method} ({', '.join(parts)})"
@@ -205,12 +217,12 @@ def _trained(
 ) -> Model:
     """One training on the source's labels, or ``data``, with a domain task or without."""
     tasks, weighting = [], plan.weighting
+    head, readout, training = copy.deepcopy((plan.head, plan.readout, training))
     if setting is not None:
         task = setting.task().on(domains.unlabeled)
         tasks = [task]
         if is_equal(weighting):
             weighting = {"name": "fixed", "weights": {TASKS.name_of(task): setting.strength}}
-    head, readout = plan.head, plan.readout
     if setting is not None and ALIGNMENTS[setting.method].after_source and isinstance(last, Model):
         head = copy.deepcopy(last.predictor.head).cpu()
         pool = last.predictor.readout
@@ -221,7 +233,7 @@ def _trained(
 
     own = {"guard": False, "auxiliary": tasks, "weighting": weighting, "head": head}
     given = {**plan.options(stage, folder), **(training or {}), "readout": readout, **own}
-    arguments = {**_defaults(), **given}
+    arguments = {**finetune_defaults(), **given}
     other = OtherData(validation, look_ahead_data(domains, plan) if tasks else None)
     return fine_tuned(
         encoder_of(last), domains.source if data is None else data, **arguments, other=other
@@ -286,7 +298,7 @@ def folders_of(plan: Plan) -> list[str]:
     return ["align", *(f"align-{number}" for number in range(2, count + 1))]
 
 
-def _defaults() -> dict[str, Any]:
+def finetune_defaults() -> dict[str, Any]:
     """Arguments of :func:`gtl.finetune` that were not given."""
     parameters = signature(finetune).parameters.values()
     return {p.name: p.default for p in parameters if p.default is not p.empty}

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-from gtl.catalog import TASKS
+import copy
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from inspect import signature
+from typing import Any
+
+from gtl.catalog import ENCODERS, TASKS
 from gtl.data.dataset import Dataset
-from gtl.errors import ConfigError, DataError
+from gtl.errors import ConfigError, DataError, GtlError
+from gtl.roles import Encoder
 from gtl.suggest import nearest
 from gtl.tasks.domain.task import DomainTask
-from gtl.train.domain_alignment import ALIGNMENTS, is_equal, settings_of
+from gtl.train.domain_alignment import ALIGNMENTS, finetune_defaults, is_equal, settings_of
 from gtl.train.domain_plan import Plan
 from gtl.train.domains import Domains
+from gtl.train.finetune import settings_of as settings_of_steps
 from gtl.train.label_shift import METHODS
 from gtl.train.labels import LabelNames
+from gtl.train.optimizers import check_optimizer
+from gtl.train.pretrain import pretrain
+from gtl.train.resolve import check_fan_out
+from gtl.train.settings import Settings
+from gtl.train.target_kinds import target_for
 from gtl.train.transfer_criteria import CRITERIA, OF_CLASSES
 
 
@@ -57,6 +70,64 @@ def check_alignment(domains: Domains, plan: Plan) -> None:
         ALIGNMENTS[setting.method].after_source for setting in settings_of(plan)
     ):
         raise ConfigError("ADDA starts from the model of the stage 'source'; add it to `stages`")
+
+
+def check_settings(plan: Plan, domains: Domains, encoder: Encoder) -> None:
+    """Refuse settings that the training of a later stage would refuse, before the first begins.
+
+    Rates and weights of single parts, and adapters of candidates, are left to the trainings.
+
+    Args:
+        plan: How the stages are trained.
+        domains: All data.
+        encoder: Of the first stage.
+
+    Raises:
+        GtlError: If there are some, naming stage or candidate.
+    """
+    for stage in plan.stages:
+        given = plan.options(stage)
+        if stage == "pretrain":
+            with _named("the stage 'pretrain'"):
+                _check_pretraining(given, domains.corpus, encoder)
+        elif stage == "align":
+            for setting in settings_of(plan):
+                with _named(f"the candidate {setting.title!r}"):
+                    _check_training({**given, **setting.training}, domains.source, plan, encoder)
+        else:
+            with _named(f"the stage {stage!r}"):
+                data = domains.target if stage == "adapt" else domains.source
+                _check_training(given, data, plan, encoder)
+
+
+def _check_pretraining(given: Mapping[str, Any], data: Dataset, encoder: Encoder) -> None:
+    own = {p.name: p.default for p in signature(pretrain).parameters.values()}
+    own.update(given)
+    check_fan_out(own["fan_out"], data, encoder)
+    rate = 1.0 if own["lr"] is None else own["lr"]
+    size = own["batch_size"] or 0
+    Settings(own["epochs"], size, None, rate, own["weight_decay"], own["optimizer"])
+    check_optimizer(own["optimizer"])
+
+
+def _check_training(given: Mapping[str, Any], data: Dataset, plan: Plan, encoder: Encoder) -> None:
+    own = {**finetune_defaults(), **given}
+    fan_out = check_fan_out(own["fan_out"], data, encoder)
+    settings = settings_of_steps(own, data, ENCODERS.name_of(encoder), fan_out)
+    check_optimizer(settings.optimizer)
+    head, readout = copy.deepcopy((plan.head, plan.readout or "mean"))
+    if not own["properties"]:  # which widen what a head reads
+        how = (head, readout, own["links"], own["class_weights"], ())
+        target_for(encoder, data, data.items("train"), settings.batch_size, *how)
+
+
+@contextmanager
+def _named(what: str) -> Iterator[None]:
+    """Name what an error is about."""
+    try:
+        yield
+    except GtlError as error:
+        raise type(error)(f"{what}: {error}") from error
 
 
 def _require_candidates(source: Dataset, plan: Plan) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from inspect import signature
@@ -94,6 +95,7 @@ class Plan:
     resume: bool = False
 
     def __post_init__(self) -> None:
+        _require_mapping("`settings`", self.settings)
         for name in (*self.stages, *self.settings):
             if name not in self.known:
                 raise ConfigError(f"unknown stage {name!r}; {nearest(name, self.known)}")
@@ -103,7 +105,7 @@ class Plan:
             require_settings(stage, given, f"`settings[{stage!r}]`")
 
     def options(self, stage: str, folder: str | None = None) -> dict[str, Any]:
-        """Arguments of the loop of a stage, those of its run folder included.
+        """Arguments of the loop of a stage, copies, those of its run folder included.
 
         Args:
             stage: Its name.
@@ -112,15 +114,16 @@ class Plan:
         epochs = {} if self.epochs is None else {"epochs": self.epochs}
         out = None if self.out is None else self.out / (folder or stage)
         own = {"seed": self.seed, "device": self.device, "out": out, "resume": self.resume}
-        return {**epochs, **self.settings.get(stage, {}), **own}
+        return {**epochs, **copy.deepcopy(self.settings.get(stage, {})), **own}
 
 
 def require_settings(stage: str, given: Mapping[str, Any], what: str) -> None:
     """Refuse what is no setting of a stage.
 
     Raises:
-        ConfigError: If a name is unknown, or belongs to the stage itself.
+        ConfigError: If it is no mapping, or a name is unknown or belongs to the stage itself.
     """
+    _require_mapping(what, given)
     own = _GIVEN if stage in _FREE else (*_GIVEN, "adapter")
     known = [name for name in signature(LOOPS[stage]).parameters if name not in own]
     for name in given:
@@ -128,3 +131,8 @@ def require_settings(stage: str, given: Mapping[str, Any], what: str) -> None:
             raise ConfigError(
                 f"{what} names {name!r}, which is no setting of this stage; {nearest(name, known)}"
             )
+
+
+def _require_mapping(what: str, given: Any) -> None:
+    if not isinstance(given, Mapping):
+        raise ConfigError(f"{what} is {given!r}, expected a mapping of names and values")

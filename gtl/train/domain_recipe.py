@@ -47,8 +47,8 @@ def train_stages(start: Any, domains: Domains, plan: Plan) -> dict[str, Stage]:
             labeled_of(domains) if plan.target_labels else domains.source,
             auxiliary=[on_target(last, plan.task, domains)],
             weighting=plan.weighting,
-            head=plan.head,
-            readout=plan.readout,
+            head=copy.deepcopy(plan.head),
+            readout=copy.deepcopy(plan.readout),
             guard=False,
             **plan.options("joint"),
         )
@@ -79,9 +79,9 @@ def adapted(last: Any, domains: Domains, plan: Plan) -> Model:
     found: Model = finetune(
         encoder_of(last),
         domains.target,
-        adapter=plan.adapter,
+        adapter=copy.deepcopy(plan.adapter),
         head=head_of(last, domains, plan),
-        readout=plan.readout,
+        readout=copy.deepcopy(plan.readout),
         **plan.options("adapt"),
     )
     return found
@@ -126,7 +126,7 @@ def head_of(stage: Any, domains: Domains, plan: Plan) -> Any:
         and not list(stage.predictor.readout.parameters() if stage.predictor.readout else ())
         and stage.predictor.properties is None
     )
-    return copy.deepcopy(stage.predictor.head).cpu() if same else plan.head
+    return copy.deepcopy(stage.predictor.head).cpu() if same else copy.deepcopy(plan.head)
 
 
 def _meaning(labels: LabelNames) -> tuple[Any, ...]:

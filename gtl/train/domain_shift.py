@@ -89,7 +89,8 @@ def drawn_like_target(model: Model, domains: Domains, seed: int) -> Dataset:
     are joined in the target over the share in the source; classes of the target are predicted. Here
     it departs from them: graphs have no edge weights, so an edge is kept as many times as its
     weight, the fraction by a draw, which has the same mean; and weights are estimated once, by the
-    model of the source, and not again in each epoch.
+    model of the source, and not again in each epoch. Of the source, labels of the training split
+    are read, and classes of other nodes are predicted.
 
     Args:
         model: Of the source.
@@ -158,10 +159,12 @@ def _joined(graph: Graph, labels: Tensor, classes: int) -> Tensor:
 
 
 def _classes(source: Dataset, model: Model) -> Tensor:
-    """Class of each node of the source: known, or predicted; of several labels the likeliest."""
+    """Class of each node: known of training nodes, else predicted; of several the likeliest."""
     assert source.labels is not None
     guess = vectors_and_scores(model, source, source.items("all"))[1]
+    is_read = torch.zeros(len(source), dtype=torch.bool)
+    is_read[source.items("train")] = True
     if source.labels.dim() == 1:
-        return torch.where(source.labels >= 0, source.labels, guess.argmax(1))
-    known = source.labels.nan_to_num(0).to(guess)
+        return torch.where(is_read & (source.labels >= 0), source.labels, guess.argmax(1))
+    known = source.labels.nan_to_num(0).to(guess) * is_read.unsqueeze(1)
     return (known * 1e6 + guess).argmax(1)

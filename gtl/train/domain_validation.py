@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from gtl.data.dataset import Dataset
 from gtl.errors import DataError
+from gtl.graph.union import has_same_content
 from gtl.metrics import direction, score
 from gtl.train.candidates import Validation
 from gtl.train.domains import Domains
@@ -132,15 +133,21 @@ def oriented(metric: str, labels: Tensor, scores: Tensor) -> float:
     return value if direction(metric) == "higher" else -value
 
 
+def _are_of(domains: Domains, scores: Tensor) -> bool:
+    """Whether scores of the unlabeled items are those of all nodes of the target, in order."""
+    one, other = domains.target.graph, domains.unlabeled.graph
+    if domains.target.level != "node" or one is None or other is None:
+        return False
+    return len(scores) == len(domains.target) and has_same_content(one, other)
+
+
 def _bound(model: Model, domains: Domains, scores: Tensor) -> float | None:
     target, known = domains.target, target_labels(model, domains)
     test = target.split.get("test")
     if known is None or test is None or not len(test):
         return None
-    if target.level == "node" and len(scores) == len(target):
-        found = scores[test]
-    else:
-        found = vectors_and_scores(model, target, test)[1]
+    is_known = _are_of(domains, scores)
+    found = scores[test] if is_known else vectors_and_scores(model, target, test)[1]
     found = found if known.columns is None else found[:, known.columns]
     try:
         return oriented(known.metric, known.labels[test], found)

@@ -42,8 +42,7 @@ def build_optimizer(
         ConfigError: If the name is unknown, a rate or a weight decay is for no part or outside its
             range, or nothing may move.
     """
-    if name not in OPTIMIZERS:
-        raise ConfigError(f"unknown optimizer {name!r}; known: {', '.join(OPTIMIZERS)}")
+    check_optimizer(name)
     warn_if_frozen(model.encoder)
     trained = [p for p in model.parameters() if p.requires_grad]
     if not trained:
@@ -59,6 +58,16 @@ def build_optimizer(
         groups = _groups(model, lr, rates or {}, weight_decay)
     built: torch.optim.Optimizer = OPTIMIZERS[name](groups, lr=lr, weight_decay=decay, **extra)
     return built
+
+
+def check_optimizer(name: str) -> None:
+    """Refuse what is no key of :data:`OPTIMIZERS`.
+
+    Raises:
+        ConfigError: If it is something else.
+    """
+    if name not in OPTIMIZERS:
+        raise ConfigError(f"unknown optimizer {name!r}; known: {', '.join(OPTIMIZERS)}")
 
 
 def warn_if_frozen(encoder: nn.Module) -> None:

@@ -44,3 +44,17 @@ def test_a_copy_is_set_up_too(cls: type) -> None:
     held = dict(copied.named_parameters())
     copied.setup(SCHEMA, 5)
     assert all(value is held[name] for name, value in copied.named_parameters())
+
+
+@pytest.mark.parametrize(
+    "build, message",
+    [
+        (lambda: tasks.RandomQuantizer(hops=[0, 0.5]), "`hops` is 0.5, expected a whole number"),
+        (lambda: tasks.DANN(hidden=8.5), "`hidden` is 8.5, expected a whole number, 1 or more"),
+        (lambda: tasks.MKMMD(rows=float("inf")), "`rows` is inf, expected a whole number"),
+    ],
+)
+def test_counts_are_whole_numbers(build, message):
+    with pytest.raises(ConfigError, match=message):
+        build()
+    assert tasks.DANN(hidden=8.0).adversary.hidden == 8

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -12,7 +14,8 @@ from gtl.train.context_features import context_means
 from gtl.train.domain_choice import what_each_selects
 from gtl.train.domain_distance import domain_distance
 from gtl.train.domain_features import by_name, common_features, projected
-from gtl.train.domain_shift import edge_ratio, redrawn
+from gtl.train.domain_shift import drawn_like_target, edge_ratio, redrawn
+from gtl.train.domains import domains_of
 
 
 def data(x: torch.Tensor, name: str) -> gtl.Dataset:
@@ -136,3 +139,29 @@ def test_context_is_appended_in_the_scale_of_the_features():
     assert sizes[0] == pytest.approx(sizes[1], rel=1e-4)
     with pytest.raises(ConfigError, match="`context` is 0"):
         common_features(one, other, None, None, context=0)
+
+
+@pytest.mark.parametrize("kind", ["multiclass", "binary"])
+def test_edges_are_drawn_without_labels_outside_the_training_split(kind, monkeypatch):
+    scores = torch.randn(90, 3, generator=torch.Generator().manual_seed(0))
+    monkeypatch.setattr(
+        "gtl.train.domain_shift.vectors_and_scores", lambda model, data, items: (None, scores)
+    )
+    model = SimpleNamespace(target=SimpleNamespace(kind=kind))
+
+    def drawn(changed: slice) -> torch.Tensor:
+        rng = torch.Generator().manual_seed(1)
+        ends = torch.randint(90, (2, 2, 300), generator=rng)
+        labels = torch.arange(90) % 3
+        labels[changed] = (labels[changed] + 1) % 3
+        if kind == "binary":
+            labels = torch.nn.functional.one_hot(labels, 3).float()
+        split = {"train": torch.arange(40), "valid": torch.arange(40, 60)}
+        split["test"] = torch.arange(60, 90)
+        graphs = [Graph(*each, 90, torch.zeros(90, 1)) for each in ends]
+        source = gtl.Dataset("s", graph=graphs[0], labels=labels, split=split, level="node")
+        target = gtl.Dataset("t", graph=graphs[1], level="node")
+        return drawn_like_target(model, domains_of(source, target), seed=0).graph.src
+
+    assert torch.equal(drawn(slice(40, 90)), drawn(slice(0)))
+    assert not torch.equal(drawn(slice(0, 40)), drawn(slice(0)))

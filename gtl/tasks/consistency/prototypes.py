@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from gtl.tasks.distances import squared_distances
+
 LEAST_SPREAD = 0.01  # of the mean squared distance of the vectors to their mean
 _SAME = 1e-10  # of the mean squared length, below which the vectors do not differ
 
@@ -55,8 +57,7 @@ class Prototypes(nn.Module):
     def logits(self, vectors: Tensor) -> Tensor:
         """Logits of the assignments ``(b, k)`` of vectors ``(b, h)``."""
         centers = self.centers[: int(self.found)].to(vectors)
-        distances = (vectors.unsqueeze(1) - centers.unsqueeze(0)).square().sum(2)
-        return -distances / self.spread.to(vectors)
+        return -squared_distances(vectors, centers) / self.spread.to(vectors)
 
     @property
     def largest_entropy(self) -> float:

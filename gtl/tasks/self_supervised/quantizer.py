@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 ROWS_PER_CODE = 8
+AT_ONCE = 1 << 24  # cosines that are held at once
 
 
 class Quantizer(nn.Module):
@@ -56,15 +57,24 @@ class Quantizer(nn.Module):
             values: ``(books, rows, columns)``. An eighth as many codes as rows are used at most.
         """
         codes = self.codebooks.shape[1]
-        self.mean.copy_(values.mean(1)), self.deviation.copy_(values.std(1, correction=0))
+        mean, deviation = values.mean(1), values.std(1, correction=0)
+        # Means over neighborhoods of a constant column differ by their rounding.
+        rounding = 8 * torch.finfo(values.dtype).eps * mean.abs()
+        self.mean.copy_(mean), self.deviation.copy_(deviation.where(deviation > rounding, 0.0))
         self.used.fill_(min(codes, max(2, values.shape[1] // ROWS_PER_CODE)))
 
     def forward(self, values: Tensor) -> Tensor:
         """Code of each row in each codebook, int64 ``(books, rows)``.
 
+        Rows are compared in blocks: their cosines with all codes of large graphs would not fit.
+
         Args:
             values: ``(books, rows, columns)``.
         """
+        size = max(1, AT_ONCE // (len(values) * int(self.used)))
+        return torch.cat([self._codes(block) for block in values.split(size, 1)], 1)
+
+    def _codes(self, values: Tensor) -> Tensor:
         counts = self.deviation > 0
         scale = self.deviation.where(counts, torch.ones_like(self.deviation)).unsqueeze(1)
         units = (values.to(self.mean) - self.mean.unsqueeze(1)) / scale * counts.unsqueeze(1)

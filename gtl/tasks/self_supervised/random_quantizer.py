@@ -76,7 +76,7 @@ class RandomQuantizer(Task):
         self.code_width = require_count("code_width", code_width)
         if not hops or any(hop < 0 for hop in hops):
             raise ConfigError(f"`hops` is {list(hops)}, expected one or more numbers from 0 on")
-        self.hops = tuple(hops)
+        self.hops = tuple(require_count("hops", hop, 0) for hop in hops)
         self.span = require_count("span", span, 0)
         self.edges = require_count("edges", edges, 0)
         self.features: Features | None = None

@@ -22,6 +22,7 @@ from gtl.tasks import (
     PseudoLabel,
     RepresentationConsistency,
     Supervised,
+    distances,
 )
 from gtl.tasks.certainty import (
     confidences,
@@ -587,3 +588,22 @@ def test_a_regression_has_a_strength_of_one():
 def test_options_out_of_range_are_refused(make, words):
     with pytest.raises(ConfigError, match=words):
         make()
+
+
+def test_assignments_hold_no_differences_of_all_vectors_to_all_prototypes(monkeypatch):
+    monkeypatch.setattr(distances, "AT_ONCE", 1 << 10)
+    points, sizes = torch.randn(300, 8, generator=generator()), []
+    prototypes = Prototypes(4, 8)
+    prototypes.find(points)
+
+    class Sizes(torch.overrides.TorchFunctionMode):
+        def __torch_function__(self, function, types, args=(), kwargs=None):
+            found = function(*args, **(kwargs or {}))
+            sizes.extend(v.numel() for v in (found,) if isinstance(v, torch.Tensor))
+            return found
+
+    with Sizes():
+        found = prototypes.logits(points)
+    assert max(sizes) <= 300 * 8  # 300 x 4 x 8 differences are 9,600
+    known = torch.cdist(points, prototypes.centers).square() / prototypes.spread
+    assert torch.allclose(found, -known, rtol=1e-4)

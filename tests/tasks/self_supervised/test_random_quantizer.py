@@ -10,6 +10,7 @@ import gtl
 from gtl.errors import ConfigError
 from gtl.graph import Columns, Graph, Schema
 from gtl.roles import Batch
+from gtl.tasks.self_supervised import quantizer
 from gtl.tasks.self_supervised.random_quantizer import RandomQuantizer
 
 WIDTH = 6
@@ -310,3 +311,37 @@ def test_pre_training_writes_its_perplexity_and_is_reproducible(tmp_path):
     again = gtl.pretrain(small, data, epochs=2, out=tmp_path / "b", **how)
     for one, two in zip(whole.encoder.state_dict().values(), again.encoder.state_dict().values()):
         assert torch.equal(one, two)
+
+
+@pytest.mark.parametrize("value", [0.1, 1000.1])
+def test_a_constant_column_plays_no_part_in_codes_of_neighborhoods(value):
+    rng = torch.Generator().manual_seed(0)
+    edges, x = torch.randint(80, (2, 320), generator=rng), torch.randn(80, 3, generator=rng)
+
+    def codes(constant: float) -> torch.Tensor:
+        graph = Graph(*edges, 80, torch.cat([x, torch.full((80, 2), constant)], 1))
+        torch.manual_seed(1)
+        task = RandomQuantizer(codes=8, hops=(0, 1, 2))
+        task.setup(Schema(Columns(None, 5)), 4, lambda: graph)
+        return task.of_nodes(task.values_of(graph))
+
+    assert torch.equal(codes(value), codes(0.0))
+
+
+def test_rows_are_compared_with_the_codes_in_blocks(monkeypatch):
+    task = ready(points(), codes=32, hops=(0, 1))
+    values = task.values_of(points(seed=1))
+    whole, sizes = task.of_nodes(values), []
+
+    class Sizes(torch.overrides.TorchFunctionMode):
+        def __torch_function__(self, function, types, args=(), kwargs=None):
+            found = function(*args, **(kwargs or {}))
+            sizes.extend(v.numel() for v in (found,) if isinstance(v, torch.Tensor))
+            return found
+
+    monkeypatch.setattr(quantizer, "AT_ONCE", 1 << 12)
+    with Sizes():
+        in_blocks = task.of_nodes(values)
+    assert torch.equal(in_blocks, whole) and in_blocks.shape == (2, 400)
+    assert max(sizes) <= 1 << 12  # 2 x 400 x 32 cosines are 25,600
+    assert task.of_nodes(values[:, :0]).shape == (2, 0)
