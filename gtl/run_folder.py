@@ -41,7 +41,7 @@ class RunFolder:
     def __init__(self, path: Path | str, config: Mapping[str, Any], resume: bool = False):
         self.path = Path(path)
         self._events: EventLog | None = None
-        config = json.loads(json.dumps({**config, "versions": versions()}))
+        config = json.loads(json.dumps({**config, "versions": versions()}, default=_plain))
         if self.path.exists() and not self.path.is_dir():
             raise CheckpointError(f"{self.path} is a file; choose another folder for the run")
         if (self.path / "config.json").exists():
@@ -115,7 +115,9 @@ class RunFolder:
 
     def write_results(self, results: Mapping[str, Any]) -> None:
         """Write ``results.json``."""
-        checkpoint.write_text(self.path / "results.json", json.dumps(results, indent=1) + "\n")
+        checkpoint.write_text(
+            self.path / "results.json", json.dumps(results, indent=1, default=_plain) + "\n"
+        )
 
 
 def best_weights(folder: Path) -> dict[str, Tensor]:
@@ -149,6 +151,13 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def _plain(number: Any) -> Any:
+    """A number of NumPy as one of Python."""
+    if hasattr(number, "item"):
+        return number.item()
+    raise CheckpointError(f"a {type(number).__name__} cannot be written to a run folder")
 
 
 def _frozen_of(folder: Path) -> dict[str, Tensor]:
