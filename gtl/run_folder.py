@@ -46,6 +46,11 @@ class RunFolder:
             raise CheckpointError(f"{self.path} is a file; choose another folder for the run")
         if (self.path / "config.json").exists():
             self._check_same(config, resume)
+        elif (self.path / "checkpoint.safetensors").exists():
+            raise CheckpointError(
+                f"{self.path} has a checkpoint of a run whose config.json is missing; restore that "
+                "file, or choose another folder"
+            )
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -134,11 +139,16 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
     """Epochs in a run folder's ``metrics.jsonl``; a line cut off by a kill is dropped."""
     path = folder / "metrics.jsonl"
     lines: list[dict[str, Any]] = []
-    for text in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+    if not path.exists():
+        return lines
+    for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
-            lines.append(json.loads(text))
+            line = json.loads(text)
         except ValueError:
             break
+        if not isinstance(line, dict):
+            break
+        lines.append(line)
     return lines
 
 

@@ -57,8 +57,9 @@ def _options_of(config: Mapping[str, Any], verb: str, starts_anew: bool = False)
     import gtl
     from gtl.train.shipped import SHIPPED
 
-    if config.get("command") != verb:
-        raise ConfigError(f"that is the config.json of gtl {config.get('command')}, not of {verb}")
+    command = config.get("command") if isinstance(config, Mapping) else None
+    if command != verb:
+        raise ConfigError(f"that is the config.json of gtl {command}, not of {verb}")
     told = starts_anew or verb == "compress"
     shipped = config.get("pretrained") in SHIPPED
     if config.get("pretrained") is not None and not told and not shipped:
