@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
+from numbers import Number
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +147,8 @@ def _flatten(value: Any, place: str, tensors: dict[str, Tensor]) -> Any:
         return [_flatten(item, f"{place}.{i}", tensors) for i, item in enumerate(value)]
     if value is None or isinstance(value, (str, bool, int, float)):
         return value
+    if isinstance(value, Number) and hasattr(value, "item"):  # one of NumPy
+        return value.item()
     raise CheckpointError(f"`{place}` is a {type(value).__name__}, which a checkpoint cannot store")
 
 

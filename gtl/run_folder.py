@@ -41,11 +41,16 @@ class RunFolder:
     def __init__(self, path: Path | str, config: Mapping[str, Any], resume: bool = False):
         self.path = Path(path)
         self._events: EventLog | None = None
-        config = json.loads(json.dumps({**config, "versions": versions()}))
+        config = json.loads(json.dumps({**config, "versions": versions()}, default=_plain))
         if self.path.exists() and not self.path.is_dir():
             raise CheckpointError(f"{self.path} is a file; choose another folder for the run")
         if (self.path / "config.json").exists():
             self._check_same(config, resume)
+        elif (self.path / "checkpoint.safetensors").exists():
+            raise CheckpointError(
+                f"{self.path} has a checkpoint of a run whose config.json is missing; restore that "
+                "file, or choose another folder"
+            )
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -115,7 +120,9 @@ class RunFolder:
 
     def write_results(self, results: Mapping[str, Any]) -> None:
         """Write ``results.json``."""
-        checkpoint.write_text(self.path / "results.json", json.dumps(results, indent=1) + "\n")
+        checkpoint.write_text(
+            self.path / "results.json", json.dumps(results, indent=1, default=_plain) + "\n"
+        )
 
 
 def best_weights(folder: Path) -> dict[str, Tensor]:
@@ -132,11 +139,16 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
     """Epochs in a run folder's ``metrics.jsonl``; a line cut off by a kill is dropped."""
     path = folder / "metrics.jsonl"
     lines: list[dict[str, Any]] = []
-    for text in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+    if not path.exists():
+        return lines
+    for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
-            lines.append(json.loads(text))
+            line = json.loads(text)
         except ValueError:
             break
+        if not isinstance(line, dict):
+            break
+        lines.append(line)
     return lines
 
 
@@ -149,6 +161,13 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def _plain(number: Any) -> Any:
+    """A number of NumPy as one of Python."""
+    if hasattr(number, "item"):
+        return number.item()
+    raise CheckpointError(f"a {type(number).__name__} cannot be written to a run folder")
 
 
 def _frozen_of(folder: Path) -> dict[str, Tensor]:

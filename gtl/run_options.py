@@ -35,10 +35,12 @@ _LOOPS = {"fewshot": "few_shot", "adapt": "adapt_domain"}  # functions whose ver
 
 def with_run_config(words: Sequence[str]) -> list[str]:
     """``--config RUN/config.json`` as the options that the run was started with."""
-    for place, word in enumerate(words[:-1]):
-        path = Path(words[place + 1])
-        if word == "--config" and path.name == "config.json":
-            others = [*words[1:place], *words[place + 2 :]]
+    for place, word in enumerate(words):
+        name, equals, value = word.partition("=")
+        after = place + 1 if equals else place + 2
+        path = Path(value if equals else " ".join(words[place + 1 : after]))
+        if name == "--config" and path.name == "config.json":
+            others = [*words[1:place], *words[after:]]
             starts_anew = any(other.partition("=")[0] == "--encoder" for other in others)
             return [words[0], *_options_of(read_json(path), words[0], starts_anew), *others]
     return list(words)
@@ -53,11 +55,14 @@ def _options_of(config: Mapping[str, Any], verb: str, starts_anew: bool = False)
         starts_anew: Whether other words name the encoder to start from.
     """
     import gtl
+    from gtl.train.shipped import SHIPPED
 
-    if config.get("command") != verb:
-        raise ConfigError(f"that is the config.json of gtl {config.get('command')}, not of {verb}")
+    command = config.get("command") if isinstance(config, Mapping) else None
+    if command != verb:
+        raise ConfigError(f"that is the config.json of gtl {command}, not of {verb}")
     told = starts_anew or verb == "compress"
-    if config.get("pretrained") is not None and not told:
+    shipped = config.get("pretrained") in SHIPPED
+    if config.get("pretrained") is not None and not told and not shipped:
         raise ConfigError(
             f"that run began with the encoder of {config['pretrained']!r}, which its config.json "
             "does not hold; name its folder or file beside --config: --encoder PATH"
@@ -70,6 +75,10 @@ def _options_of(config: Mapping[str, Any], verb: str, starts_anew: bool = False)
         name = names.get(key, key)
         if name == "encoder" and starts_anew:
             continue
+        if name == "encoder" and shipped and isinstance(value, Mapping):
+            value = {**value, "name": config["pretrained"]}
+        if name == "properties" and isinstance(value, Mapping):
+            value = list(value)
         if name not in known or key.startswith("data") or value in (None, {}):
             continue  # what a run records beside its options: versions, checksums, label names
         value = list(value.values()) if key == "tasks" else value

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gtl.checks import as_seed
 from gtl.errors import ConfigError, DataError
 from gtl.suggest import nearest
 
@@ -54,7 +55,7 @@ def load(
 
     Raises:
         DataError: If the scheme is unknown, or a file is missing or cannot be used.
-        ConfigError: If the scheme has no such option.
+        ConfigError: If the scheme has no such option, or the seed is no whole number.
 
     Example:
         >>> len(load("demo:shapes"))
@@ -66,7 +67,7 @@ def load(
         if colon and scheme not in SCHEMES:
             raise DataError(f"unknown scheme {scheme!r} in {spec!r}; {nearest(scheme, SCHEMES)}")
         raise DataError(f"{spec!r} has no scheme before a colon; expected one of {forms}")
-    read = reader(scheme)
+    read, seed = reader(scheme), as_seed(seed)
     known = [
         parameter.name
         for parameter in inspect.signature(read).parameters.values()

@@ -12,6 +12,7 @@ import json
 import logging
 import math
 import tempfile
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -150,21 +151,24 @@ class _Job:
         arguments = {**self.fixed, **self.study.space.arguments(trial.chosen)}
         encoder = arguments.pop("encoder")
         measured: dict[str, Any] = {}
-        state = COMPLETE
+        state, begun = COMPLETE, time.monotonic()
         try:
             for rung in self._rungs(arguments, encoder):
-                more = {**arguments, "epochs": rung, "out": out, "resume": True}
-                results = finetune(encoder, self.dataset, **more).results
-                measured = self._measured(results, rung)
-                if rung < self._epochs(arguments, encoder) and trial.is_hopeless(
-                    rung, measured["valid"], measured["footprint"]
-                ):
+                known = trial.measured(rung)
+                if known is None:
+                    more = {**arguments, "epochs": rung, "out": out, "resume": True}
+                    results = finetune(encoder, self.dataset, **more).results
+                    known = self._measured(results, rung)
+                measured = known
+                if rung < self._epochs(arguments, encoder) and trial.is_hopeless(measured):
                     state = PRUNED
                     break
         except DataError:
             raise
         except GtlError as error:
-            state, measured = FAILED, {"problem": str(error), "seconds": 0.0}
+            # What failed costs time, too: a budget ends a search whose trials all fail.
+            spent = time.monotonic() - begun
+            state, measured = FAILED, {"problem": str(error), "seconds": spent}
             log.warning("trial %d failed: %s", trial.number, error)
         trial.end(state, **measured)
 

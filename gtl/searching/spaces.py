@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from gtl.catalog import ADAPTERS, ENCODERS
@@ -90,7 +91,8 @@ def search_space(
     Raises:
         ConfigError: If an encoder is an instance, or a space is unusable.
     """
-    encoders = tuple(encoder) if isinstance(encoder, (list, tuple)) else (encoder,)
+    listed = encoder if isinstance(encoder, (list, tuple)) else [encoder]
+    encoders = tuple(str(part) if isinstance(part, Path) else part for part in listed)
     found: dict[str, Space] = dict(TRAINING[level])
     for part in encoders:
         found |= _declared(ENCODERS, part, title_of(part))

@@ -120,18 +120,28 @@ class Trial:
     def __init__(self, study: Study, asked: Any, chosen: Mapping[str, Any]):
         self._study, self._asked, self.chosen = study, asked, dict(chosen)
         self.number: int = asked.number
-        self._notes: dict[str, Any] = {"rungs": {}}
+        notes = asked.user_attrs  # of a trial that was interrupted
+        self._rungs: dict[str, float] = dict(notes.get("rungs", {}))
+        self._measured: dict[str, Any] = dict(notes.get("measured", {}))
 
-    def is_hopeless(self, rung: int, valid: float, footprint: float | None) -> bool:
+    def measured(self, rung: int) -> dict[str, Any] | None:
+        """What :meth:`is_hopeless` noted after some epochs; ``None`` if it was not asked.
+
+        A run folder with more epochs has another value than it had then.
+        """
+        found: dict[str, Any] | None = self._measured.get(str(rung))
+        return found
+
+    def is_hopeless(self, measured: Mapping[str, Any]) -> bool:
         """Whether its value after some epochs is worse than the median of its rivals.
 
         Args:
-            rung: How many epochs.
-            valid: Its validation value.
-            footprint: What it costs; ``None`` if that does not count.
+            measured: ``epochs``, the validation value ``valid`` and the ``footprint``, ``None`` if
+                that does not count; noted for a search that is interrupted.
         """
-        self._notes["rungs"][str(rung)] = valid
-        self._note(rungs=self._notes["rungs"], footprint=footprint)
+        rung, valid, footprint = (measured[name] for name in ("epochs", "valid", "footprint"))
+        self._rungs[str(rung)], self._measured[str(rung)] = valid, dict(measured)
+        self._note(rungs=self._rungs, measured=self._measured, footprint=footprint)
         return hopeless(
             valid, list(self._study.rivals(rung, footprint, self.number)), self._study.metric
         )

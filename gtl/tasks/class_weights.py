@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -36,7 +36,7 @@ def initial_weights(given: str | Sequence[Any], kind: str | None, outputs: int) 
     elif kind == "binary" and all(isinstance(row, Sequence) for row in given):
         return _by_column(given, outputs)
     else:
-        weights = torch.as_tensor([float(number) for number in given])
+        weights = _numbers(given)
         if len(weights) != classes or not bool((weights >= 0).all()):
             raise ConfigError(
                 f"`class_weights` are {list(given)}, expected {classes} numbers from 0 on, one for "
@@ -52,7 +52,19 @@ def _by_column(given: Sequence[Any], outputs: int) -> Tensor:
             f"`class_weights` has {len(given)} lists of {shape} numbers, expected 2, of 0 and of "
             f"1, of {outputs} numbers each, one for each label column"
         )
-    return torch.tensor(given, dtype=torch.get_default_dtype())
+    return torch.stack([_numbers(row) for row in given])
+
+
+def _numbers(given: Sequence[Any]) -> Tensor:
+    """Numbers in the default precision."""
+    try:
+        if isinstance(given, Mapping):  # whose keys would be read as weights
+            raise TypeError
+        return torch.tensor([float(number) for number in given])
+    except (TypeError, ValueError):
+        raise ConfigError(
+            f"`class_weights` has {given!r}, expected 'balanced' or a list of numbers"
+        ) from None
 
 
 def balanced_weights(labels: Tensor, shape: Sequence[int]) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -65,7 +65,7 @@ class Supervised(Task):
         mean: Tensor | None = None,
         scale: Tensor | None = None,
         links: Mapping[str, Any] | None = None,
-        class_weights: str | Sequence[float] | None = None,
+        class_weights: Any = None,
     ):
         super().__init__()
         self.links = Links.of(links)
@@ -78,6 +78,8 @@ class Supervised(Task):
         self.register_buffer("mean", torch.zeros(outputs or 1))
         self.register_buffer("scale", torch.ones(outputs or 1))
         self._set_unit(mean, scale)
+        listed = getattr(class_weights, "tolist", None)  # of a tensor or an array
+        class_weights = class_weights if listed is None else listed()
         self.class_weights = class_weights
         if class_weights is not None:
             weights = initial_weights(class_weights, kind, outputs or 1)

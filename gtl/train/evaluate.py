@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from gtl.checkpoint import read_json
-from gtl.checks import check_positive
+from gtl.checks import check_positive, check_whole
 from gtl.data.dataset import Dataset
 from gtl.data.properties import with_properties
 from gtl.errors import ConfigError, DataError
@@ -362,6 +362,7 @@ def _portions(
     """What to read of a graph (``None``: the whole) and how many items at a time (0: all)."""
     if batch_size is not None:
         check_positive(batch_size=batch_size)
+        check_whole(batch_size=batch_size)
     given = check_fan_out(fan_out, data, model.encoder)
     depth, sampled = len(model.encoder.blocks), model.fan_out is not None
     return data.contents.portions(depth, given, batch_size, sampled)

@@ -10,6 +10,7 @@ from typing import Any
 
 from gtl.adapters import Adapted, AdaptedEncoder
 from gtl.catalog import ADAPTERS, ENCODERS, TASKS, WEIGHTINGS
+from gtl.checks import as_seed
 from gtl.data.dataset import Dataset
 from gtl.data.properties import property_names, with_properties
 from gtl.errors import ConfigError
@@ -188,6 +189,7 @@ def finetune(
     Raises:
         GtlError: On any unusable argument, before anything is written.
     """
+    seed, head = as_seed(seed), "linear" if head is None else head
     return fine_tuned(**locals())
 
 

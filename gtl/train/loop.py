@@ -18,12 +18,13 @@ from gtl import checkpoint
 from gtl.adapters.adapted import frozen_names
 from gtl.catalog import WEIGHTINGS
 from gtl.data.dataset import Dataset
-from gtl.errors import GtlWarning
+from gtl.errors import CheckpointError, GtlWarning
 from gtl.graph import Graph
 from gtl.graph.sample import draw_numbers
 from gtl.metrics import is_better
 from gtl.progress import Progress
 from gtl.roles import Batch, Task, View
+from gtl.run_folder import RunFolder
 from gtl.train.device import module_device
 from gtl.train.distributed.sharing import Sharing
 from gtl.train.epoch_means import Averages, EpochMeans, warn_of_closed_gates
@@ -232,6 +233,7 @@ class Training:
                 job.folder.keep_epochs(0)
                 job.folder.save_frozen(self._weights(frozen=True))
             return self._begun()
+        _require_whole(job.folder, state)
         job.folder.keep_epochs(state["epoch"])
         load_part(job.model, {**job.folder.frozen(), **state["model"]}, "", job.folder.path)
         job.folder.save_frozen(self._weights(frozen=True))
@@ -261,6 +263,21 @@ class Training:
         if not sharing.processes.is_first:
             self.job.model.load_state_dict(state["model"])
             self.history = self._continued(state, state["epochs"])
+
+
+def _require_whole(folder: RunFolder, state: Mapping[str, Any]) -> None:
+    """Refuse to continue what has no state of training, or not the metrics of all of its epochs."""
+    if "epoch" not in state:
+        raise CheckpointError(
+            f"{folder.path} holds a model that was saved, without the state of its training; "
+            "start from it with encoder=FOLDER (--encoder) in another folder"
+        )
+    known = len(folder.read_metrics())
+    if known < state["epoch"]:
+        raise CheckpointError(
+            f"{folder.path / 'metrics.jsonl'} has {known} of the {state['epoch']} epochs of its "
+            "checkpoint, so the run cannot be continued; restore it, or choose another folder"
+        )
 
 
 def train(job: Job) -> History:

@@ -8,6 +8,7 @@ from typing import Any
 
 from gtl.catalog import ENCODERS, TASKS, WEIGHTINGS
 from gtl.data.triples import TripleItems
+from gtl.errors import ConfigError
 from gtl.tasks.link_ranking import LinkRanking
 from gtl.train.defaults import batch_size_of, training_settings, with_defaults
 from gtl.train.device import module_device
@@ -16,7 +17,13 @@ from gtl.train.inference_cost import prediction_of
 from gtl.train.job import Job
 from gtl.train.loop import train
 from gtl.train.model import encoder_config
-from gtl.train.resolve import as_dataset, as_tasks, check_fan_out, with_needed_properties
+from gtl.train.resolve import (
+    as_dataset,
+    as_tasks,
+    check_fan_out,
+    several,
+    with_needed_properties,
+)
 from gtl.train.run import Run
 from gtl.train.session import Session
 from gtl.train.settings import Settings
@@ -79,6 +86,8 @@ def pretrain(
     Raises:
         GtlError: On any unusable argument, before anything is written.
     """
+    if not several(tasks):
+        raise ConfigError("`tasks` is empty; name at least one, such as attribute_masking")
     data = with_needed_properties(as_dataset(data), tasks)
     with Session("pretrain", data, seed=seed, device=device, out=out, resume=resume) as session:
         features = data.contents.node_features()
@@ -118,7 +127,7 @@ def pretrain(
             epochs,
             data.contents.pretraining_step(batch_size, fan_out),
             session.rng,
-            seed=seed,
+            seed=session.seed,
             fan_out=fan_out,
             folder=folder,
             title="pretrain",

@@ -88,12 +88,18 @@ def origin_of(encoder: Any) -> str | None:
     """Name of the run or checkpoint that an encoder is from, if it is from one."""
     folder = getattr(getattr(encoder, "folder", None), "path", None)
     if folder is not None:
-        return str(folder.name)
+        return _named(folder)
     name = encoder.get("name") if isinstance(encoder, Mapping) else encoder
     if isinstance(name, str) and name in SHIPPED:
         return str(name)
     is_path = isinstance(encoder, (str, Path)) and Path(encoder).exists()
-    return Path(encoder).name if is_path else None
+    return _named(Path(encoder)) if is_path else None
+
+
+def _named(path: Path) -> str:
+    """Name of a folder or file, which is not that of an encoder that comes with gtl."""
+    path = path.absolute()
+    return f"{path.parent.name}/{path.name}" if path.name in SHIPPED else path.name
 
 
 def as_tasks(
@@ -186,7 +192,9 @@ def check_fan_out(
 
 
 def several(parts: Any) -> Sequence[Any]:
-    """A list of what may be one task."""
+    """A list of what may be one task, or none."""
+    if parts is None:
+        return []
     return [parts] if isinstance(parts, (str, Mapping, Task)) else parts
 
 

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from gtl.adapters.attachment import attached
+from gtl.checks import as_seed
 from gtl.errors import ConfigError
 from gtl.report.plots import write_plots
 from gtl.roles import Encoder, Task, Weighting
@@ -48,7 +49,8 @@ class Session:
         resume: Continue the run in ``out``.
 
     Raises:
-        ConfigError: If there are several processes and one alone can do this kind of run.
+        ConfigError: If the seed is no whole number, or there are several processes and one alone
+            can do this kind of run.
 
     Attributes:
         rng: The run's own generator, on the CPU.
@@ -69,7 +71,7 @@ class Session:
         out: Path | str | None = None,
         resume: bool = False,
     ):
-        self.command, self.data, self.seed = command, data, seed
+        self.command, self.data, self.seed = command, data, as_seed(seed)
         self.device, self.out, self.resume = as_device(device), out, resume
         self.processes = current_processes(command)
         if self.processes is not None:

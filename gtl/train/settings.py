@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from gtl.checks import check_not_negative, check_positive
+from gtl.checks import check_not_negative, check_positive, check_whole
 from gtl.train.optimizers import FIRST, build_optimizer, parts_of
 from gtl.train.step import TaskModel
 from gtl.train.tuning import Tuning
@@ -46,6 +46,7 @@ class Settings:
     def __post_init__(self) -> None:
         check_positive(epochs=self.epochs, lr=self.lr)
         check_not_negative(batch_size=self.batch_size, patience=self.patience)
+        check_whole(epochs=self.epochs, batch_size=self.batch_size, patience=self.patience)
 
     def optimizer_of(self, model: TaskModel) -> torch.optim.Optimizer:
         """An optimizer of a model's parameters; settings of parts that it lacks are left out."""

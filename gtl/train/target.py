@@ -73,6 +73,11 @@ def set_aside(dataset: Dataset, share: float, rng: torch.Generator) -> TrainingI
             f"`meta_share` is {share}, expected a share from 0 up to, not including, 1"
         )
     count = round(share * len(train))
+    if len(train) and count == len(train):
+        raise ConfigError(
+            f"`meta_share` is {share}, which leaves none of {count} training items to train on; "
+            "use a smaller one"
+        )
     order = train[torch.randperm(len(train), generator=rng)]
     return TrainingItems(order[count:].sort().values, order[:count].sort().values)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import json
+import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -207,6 +209,55 @@ def test_a_trial_that_fails_is_noted_and_the_first_ones_must_not_all(shapes, tmp
     monkeypatch.setattr(module, "finetune", always)
     with pytest.raises(ConfigError, match="first 3 trials failed; too wide"):
         _search(shapes, tmp_path / "other", 9)
+
+
+def test_a_trial_that_was_killed_late_keeps_its_early_values(shapes, tmp_path, monkeypatch):
+    curve, done, asked, kills = {1: 0.3, 2: 0.8, 4: 0.9}, {}, [], [4]
+
+    def train(encoder, dataset, *, epochs, out, **options):
+        asked.append(epochs)
+        done[out] = max(done.get(out, 0), epochs)  # a folder has the value of all of its epochs
+        if epochs in kills:
+            kills.remove(epochs)
+            raise KeyboardInterrupt
+        footprint = {"parameters_total": 9, "seconds": 1.0}
+        results = {"valid": curve[done[out]], "test": 0.5, "epoch": 0, "footprint": footprint}
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "results.json").write_text(json.dumps(results))
+        return SimpleNamespace(results=results)
+
+    monkeypatch.setattr(module, "finetune", train)
+    monkeypatch.setattr(module, "_check_names", lambda *_: None)
+    with pytest.raises(KeyboardInterrupt):
+        _search(shapes, tmp_path / "run", 1)
+    _search(shapes, tmp_path / "run", 1, resume=True)
+    assert asked == [1, 2, 4, 4], "what was measured is not trained again"
+    storage = f"sqlite:///{tmp_path / 'run' / 'search.db'}"
+    (trial,) = optuna.load_study(study_name="search", storage=storage).trials
+    assert trial.user_attrs["rungs"] == {"1": 0.3, "2": 0.8}
+
+
+def test_trials_that_fail_use_up_a_budget(shapes, tmp_path, monkeypatch):
+    _scripted(monkeypatch, [GOOD], [9])
+    train, calls = module.finetune, []
+
+    def failing(*args, **options):
+        calls.append(1)
+        if len(calls) > 3:
+            time.sleep(0.06)
+            assert len(calls) < 9, "a search without an end"
+            raise ConfigError("too wide")
+        return train(*args, **options)
+
+    monkeypatch.setattr(module, "finetune", failing)
+    found = _search(shapes, tmp_path / "run", None, budget=1.1)  # the first takes 1 second
+    assert [t["state"] for t in found.trials[:2]] == ["complete", "failed"]
+
+
+def test_a_folder_to_start_from_may_be_a_path():
+    from gtl.searching.spaces import search_space
+
+    assert search_space(Path("runs/a"), None, {}, "graph", {}).encoders == ("runs/a",)
 
 
 def test_where_all_trials_failed_their_first_message_is_shown(shapes, tmp_path, monkeypatch):
