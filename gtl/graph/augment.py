@@ -36,7 +36,7 @@ def augment(
     if name == "drop_nodes":
         return drop_nodes(graph, rate, rng)
     if name == "drop_edges":
-        return remove_pairs(graph, rate, rng)[0]
+        return drop_pairs(graph, rate, rng)
     if name == "mask_features":
         return mask_features(graph, rate, rng, columns)
     if name == "subgraph":
@@ -60,8 +60,13 @@ def perturbed(
         rng: Generator for the draws.
         columns: Columns of the node features; needed if they are categorical.
     """
-    copy = remove_pairs(graph, edge_rate, rng)[0]
+    copy = drop_pairs(graph, edge_rate, rng)
     return mask_features(copy, feature_rate, rng, columns)
+
+
+def drop_pairs(graph: Graph, rate: float, rng: torch.Generator) -> Graph:
+    """Remove a share of the joined pairs, at least one, or none with a ``rate`` of 0."""
+    return remove_pairs(graph, rate, rng)[0] if rate else graph
 
 
 def drop_nodes(graph: Graph, rate: float, rng: torch.Generator) -> Graph:

@@ -87,9 +87,11 @@ def return_probabilities(graph: Graph, steps: Sequence[int]) -> Tensor:
     These are diagonals of powers of ``D^-1/2 A D^-1/2``; their mean over the nodes of a graph is
     the spectral moment of that order. A node without neighbors has 0.
 
-    In graphs of up to 256 nodes they are exact. In larger ones those of 2 steps are, and the others
-    are estimates with a relative standard deviation of at most an eighth, from products with 128
-    random vectors that are the same in every call (Johnson and Lindenstrauss 1984).
+    In graphs of up to 256 nodes they are exact. In larger ones those of 1 and 2 steps are, and the
+    others are estimates from products with 128 random vectors that are the same in every call
+    (Johnson and Lindenstrauss 1984). The standard deviation is at most an eighth of the probability
+    itself if the number of steps is even, and an eighth of the geometric mean of those of one step
+    less and one more if it is odd: returns in 3 steps, which are rare, are known less well.
 
     Args:
         graph: A graph or batch of ``n`` nodes.
@@ -172,8 +174,9 @@ def _starts(graph: Graph) -> Iterator[Tensor]:
         columns = torch.arange(first, first + _COLUMNS, device=graph.device)
         yield ((number.unsqueeze(1) == columns) & small.unsqueeze(1)).double()
     if not bool(small.all()):
-        rng = torch.Generator().manual_seed(0)  # a graph has the same estimate in every batch
-        for _ in range(0, _SKETCH, _COLUMNS):
+        for first in range(0, _SKETCH, _COLUMNS):
+            # A seed of its own: what was drawn before depends on the largest graph of the batch.
+            rng = torch.Generator().manual_seed(first)
             bits = torch.randint(2, (int(size.max()), _COLUMNS), generator=rng, dtype=torch.int8)
             signs = (2 * bits - 1).to(graph.device)[number].double()
             yield signs.masked_fill_(small.unsqueeze(1), 0) / _SKETCH**0.5

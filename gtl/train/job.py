@@ -98,9 +98,13 @@ class Job:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Batches of an epoch."""
+        """Batches of an epoch; a last one of a single graph is part of the one before."""
         size = self.batch_size or max(len(self.items), 1)
-        return max(1, math.ceil(len(self.items) / size))
+        steps = max(1, math.ceil(len(self.items) / size))
+        contents = getattr(self.data, "contents", None)
+        has_graphs = contents is not None and not contents.one_graph
+        is_single = steps > 1 and size > 1 and len(self.items) % size == 1
+        return steps - int(has_graphs and is_single)
 
     @property
     def writes(self) -> bool:

@@ -300,7 +300,7 @@ def train_on_batches(job: Job, epoch: int, progress: Progress | None) -> Average
     means = EpochMeans(job.model.tasks.keys())
     done, total = epoch * job.steps_per_epoch, job.epochs * job.steps_per_epoch
     with job.epoch(epoch):
-        for batch in batches(job.items, job.batch_size, job.rng):
+        for batch in batches(job.items, job.batch_size, job.rng, job.steps_per_epoch):
             job.schedule.set_rates(job.optimizer, done, job.steps_per_epoch, job.epochs)
             means.add(*train_step(job, batch), job.weighting.consistency)
             done += 1
@@ -351,10 +351,17 @@ def after_step(model: TaskModel, progress: float) -> None:
         task.after_step(model, progress)
 
 
-def batches(items: Tensor, size: int, rng: torch.Generator) -> Iterator[Tensor]:
-    """Shuffled batches of item numbers; ``size`` 0 means one batch of all."""
+def batches(items: Tensor, size: int, rng: torch.Generator, steps: int) -> Iterator[Tensor]:
+    """Shuffled batches of item numbers; ``size`` 0 means one batch of all.
+
+    The last of the ``steps`` has all that are left: contrasts and batch norms compare graphs, and
+    tasks take a batch of one graph for node-level data.
+    """
     order = items[torch.randperm(len(items), generator=rng)]
-    yield from order.split(size or max(len(items), 1))
+    size = size or max(len(items), 1)
+    whole = size * (steps - 1)
+    yield from (order[start : start + size] for start in range(0, whole, size))
+    yield order[whole:]
 
 
 def _meta_view(job: Job, device: torch.device) -> View | None:

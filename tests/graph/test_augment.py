@@ -15,6 +15,7 @@ from gtl.graph.augment import (
     drop_nodes,
     mask_features,
     masked,
+    perturbed,
 )
 from gtl.graph.sample import are_joined
 
@@ -52,6 +53,17 @@ def test_a_copy_is_valid_repeatable_and_leaves_the_graph_alone(name: str) -> Non
 def test_an_empty_graph_is_welcome(name: str) -> None:
     for graph in (path(0), Graph.batch([path(0), path(0)]), path(1)):
         assert augment(name, graph, 0.9, generator(), KINDS).num_nodes == graph.num_nodes
+
+
+@pytest.mark.parametrize("name", AUGMENTATIONS)
+def test_a_rate_of_zero_takes_nothing_away(name: str) -> None:
+    graph = batch()
+    for copy in (
+        augment(name, graph, 0.0, generator(), KINDS),
+        perturbed(graph, 0.0, 0.0, generator(), KINDS),
+    ):
+        assert copy.num_nodes == graph.num_nodes and copy.num_edges == graph.num_edges
+        assert torch.equal(copy.x, graph.x)
 
 
 def test_every_graph_keeps_a_node() -> None:

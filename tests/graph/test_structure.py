@@ -121,9 +121,13 @@ def test_returns_in_large_graphs_are_close_and_the_same_in_every_batch() -> None
     even = [STEPS.index(4), STEPS.index(8)]
     error = (values / truth.clamp(min=1e-9) - 1)[truth[:, 1] > 0][:, even].square().mean(0).sqrt()
     assert (error < 0.125).all() and (error > 0).all()
+    odd = STEPS.index(3)
+    bound = (truth[:, 1] * truth[:, STEPS.index(4)]).sqrt() / 8
+    assert ((values - truth)[:, odd].square().mean() < bound.square().mean()).all()
     small = Graph(torch.tensor([0, 1]), torch.tensor([1, 2]), 3)
-    both = return_probabilities(Graph.batch([small, graph]), STEPS)
-    torch.testing.assert_close(both[3:], values)
+    larger = Graph(torch.arange(600), torch.arange(600) + 1, 601)
+    both = return_probabilities(Graph.batch([small, graph, larger]), STEPS)
+    torch.testing.assert_close(both[3:-601], values)
     torch.testing.assert_close(both[:3], return_probabilities(small, STEPS))
 
 

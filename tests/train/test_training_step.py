@@ -210,3 +210,14 @@ def test_labels_are_scaled_by_the_items_that_are_trained_on_alone(shapes, meta_s
     assert len(known) == (24 if meta_share else 30) and known.max() < 30
     torch.testing.assert_close(model.target.mean, known.mean().reshape(1))
     torch.testing.assert_close(model.target.scale, known.std(correction=0).reshape(1))
+
+
+def test_a_last_batch_of_one_graph_is_part_of_the_one_before():
+    around = torch.arange(4)
+    ring = gtl.Graph(around, around.roll(1), 4)  # without features: one graph alone has no infomax
+    encoder = {"name": "gin", "width": 4, "depth": 1}
+    run = gtl.pretrain(encoder, [ring] * 9, ["infomax"], epochs=2, batch_size=4, seed=0)
+    assert len(run.history) == 2
+    x = ring.replace(x=torch.randn(4, 3))
+    task = {"name": "contrast", "augmentations": ["drop_nodes", "subgraph"]}
+    assert gtl.pretrain(encoder, [x] * 5, [task], epochs=1, batch_size=4, seed=0).history
