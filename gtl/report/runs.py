@@ -203,12 +203,14 @@ def _is_known_number(value: Any) -> bool:
 
 
 def _epochs(path: Path, damaged: list[str]) -> int | None:
+    file = path / "metrics.jsonl"
     try:
         history = read_metrics(path)
-    except (OSError, ValueError):
-        history = [{}]
-    if not all(_is_epoch(line) for line in history):
-        damaged.append(f"{path / 'metrics.jsonl'} (lines that are no epochs)")
+        ended = file.read_bytes().count(b"\n") if file.exists() else 0  # a kill cuts off the last
+    except OSError:
+        history, ended = [], 1
+    if len(history) < ended or not all(_is_epoch(line) for line in history):
+        damaged.append(f"{file} (lines that are no epochs)")
         return None
     return len(history)
 
