@@ -1,4 +1,4 @@
-"""NodePiece of pykeen (Galkin et al. 2022) as an encoder of gtl, so that one loop trains all sides."""
+"""NodePiece of pykeen (Galkin et al. 2022) as an encoder of gtl: one loop trains all sides."""
 
 from __future__ import annotations
 

@@ -4,9 +4,10 @@ All sides have one score (RotatE), one loss (self-adversarial, filtered negative
 stopping: the weights with the best validation MRR, after some validations without a better one.
 Learning rates and margins were chosen by a grid of short trainings of both kinds on UMLS and
 CoDEx-S, on other seeds, by validation MRR. *Equal size* is a table whose width gives it about as
-many parameters as EARL has; *full size* is a much wider one. *With the leak* leaves the triples of
-a step in the graph that is encoded, as the published code does. Differences are paired by seed with
-the table of equal size.
+many parameters as EARL has; *full size* is a much wider one. *NodePiece* is pykeen's encoder, its
+vectors of entities in the same loop, at most as large as EARL; it is run where pykeen is installed.
+*With the leak* leaves the triples of a step in the graph that is encoded, as the published code
+does. Differences are paired by seed with the table of equal size.
 
     OMP_NUM_THREADS=1 python benchmarks/earl.py --root path/to/data
 
@@ -15,13 +16,16 @@ Finished runs are kept in ``--out``; the same command goes on where it stopped.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
 from _measure import RESULTS, write_results
+from _node_piece import NodePiece
 from _seeds import (
     add_seeds,
     all_finished,
@@ -46,8 +50,10 @@ from _triples import (
     train,
 )
 
+import gtl
 from gtl.data import Dataset
 
+gtl.register_encoder("node_piece")(NodePiece)
 OUT = Path("runs") / "earl"
 REFERENCE = "RotatE, equal size"
 PARTS: Mapping[str, dict[str, Any]] = {
@@ -56,6 +62,7 @@ PARTS: Mapping[str, dict[str, Any]] = {
     "EARL without multi-hop": {"depth": 0},
 }
 LEAK = "EARL with the leak"
+NODE_PIECE = "NodePiece"
 BASE = ("EARL", REFERENCE, "RotatE, full size", *PARTS, LEAK)
 
 
@@ -70,6 +77,8 @@ class Setup:
         full: Width of the table of full size.
         widths: Further widths of EARL for the plot over parameters.
         methods: What is trained.
+        tokens: Relations of an entity that NodePiece reads; 0 leaves it out.
+        pieces: What its training has other than that of tables.
     """
 
     earl: dict[str, Any]
@@ -78,6 +87,8 @@ class Setup:
     full: int
     widths: tuple[int, ...] = ()
     methods: tuple[str, ...] = BASE
+    tokens: int = 0
+    pieces: Mapping[str, Any] = field(default_factory=dict)
 
 
 SMALL = Training(
@@ -91,6 +102,8 @@ SETS: Mapping[str, Setup] = {
         replace(SMALL, steps=600, margin=5.0, lr=0.03),
         64,
         (8, 32),
+        tokens=10,
+        pieces={"lr": 0.01, "margin": 8.0},
     ),
     "codex-s": Setup(
         {"width": 16, "reserved": 900},
@@ -139,7 +152,8 @@ def methods_of(name: str) -> tuple[str, ...]:
     """Methods of a set, in order; further sizes come last."""
     titles = ("EARL, width {}", "RotatE, equal to EARL of width {}")
     more = [title.format(width) for width in SETS[name].widths for title in titles]
-    return (*SETS[name].methods, *more)
+    has_pieces = SETS[name].tokens > 0 and find_spec("pykeen") is not None
+    return (*SETS[name].methods, *((NODE_PIECE,) if has_pieces else ()), *more)
 
 
 def work(name: str, method: str, seed: int, root: str, out: Path) -> None:
@@ -173,6 +187,12 @@ def side(setup: Setup, method: str, data: Dataset) -> tuple[dict[str, Any], Trai
         return {"name": "embedding", "width": setup.full}, how
     assert data.graph is not None
     size = parameters_of(model_of(earl, data, how, 0))
+    if method == NODE_PIECE:
+        how = replace(how, **setup.pieces)
+        piece = {"name": "node_piece", "tokens": setup.tokens}
+        for width in itertools.count(4, 2):
+            if parameters_of(model_of({**piece, "width": width}, data, how, 0)) > size:
+                return {**piece, "width": width - 2}, how
     columns = table_width(size, data.graph.num_nodes, data.schema.edge_types)
     return {"name": "embedding", "width": columns}, how
 
