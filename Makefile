@@ -11,7 +11,8 @@ LONG := benchmarks/ogb_%.py benchmarks/auxiliary_weighting.py benchmarks/few_sho
 	benchmarks/noise.py \
 	benchmarks/consistency.py benchmarks/federated.py benchmarks/federated_choice.py \
 	benchmarks/compression.py \
-	benchmarks/domain_recipe.py benchmarks/domain_adaptation.py
+	benchmarks/domain_recipe.py benchmarks/domain_adaptation.py \
+	benchmarks/typed_link_ranking.py
 CLAIMS := $(filter-out $(LONG),$(wildcard benchmarks/[a-z]*.py))
 
 .PHONY: help demo test slow check bench
