@@ -111,6 +111,8 @@ SETS: Mapping[str, Setup] = {
         replace(SMALL, batch=1024, steps=2000, every=100, validated=400, lr=0.05, margin=5.0),
         64,
         (8, 32),
+        tokens=5,
+        pieces={"lr": 0.003, "margin": 5.0},
     ),
     "WN18RR": Setup(
         {"width": 32, "reserved": 4000},
@@ -266,10 +268,14 @@ def plot(found: Mapping[str, Any], path: Path) -> None:
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(
-        1, max(len(found), 1), figsize=(4 * max(len(found), 1), 3.5), squeeze=False
+        1,
+        max(len(found), 1),
+        figsize=(4 * max(len(found), 1), 3.8),
+        squeeze=False,
+        layout="constrained",
     )
     for axis, (name, entries) in zip(axes[0], found.items()):
-        for kind, mark in (("EARL", "o"), ("RotatE", "s")):
+        for kind, mark in (("EARL", "o"), ("RotatE", "s"), (NODE_PIECE, "^")):
             chosen = [
                 entry
                 for method, entry in entries.items()
@@ -277,14 +283,19 @@ def plot(found: Mapping[str, Any], path: Path) -> None:
             ]
             chosen.sort(key=lambda entry: entry["parameters"])
             sizes, values = ([e[key] for e in chosen] for key in ("parameters", "test"))
-            axis.errorbar(sizes, values, [e["std"] or 0 for e in chosen], marker=mark, label=kind)
+            if chosen:
+                spreads = [entry["std"] or 0 for entry in chosen]
+                axis.errorbar(sizes, values, spreads, marker=mark, label=kind)
         axis.set(title=name, xlabel="parameters")
+        axis.set_ylim(0)
         most = max((entry["parameters"] for entry in entries.values()), default=1)
         axis.set_xlim(0, 1.2 * most)
         axis.locator_params(axis="x", nbins=4)
     axes[0][0].set_ylabel("test MRR")
-    axes[0][0].legend()
-    figure.tight_layout()
+    entries = {
+        name: line for axis in axes[0] for line, name in zip(*axis.get_legend_handles_labels())
+    }
+    figure.legend(entries.values(), entries.keys(), loc="outside upper center", ncols=len(entries))
     figure.savefig(path, dpi=120)
 
 

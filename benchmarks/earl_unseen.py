@@ -41,7 +41,10 @@ SMALL = Training(
 SETS: Mapping[str, tuple[dict[str, Any], Training]] = {
     "umls": ({"width": 16, "reserved": 30}, SMALL),
     "codex-s": ({"width": 16, "reserved": 400}, SMALL),
-    "WN18RR": ({"width": 32, "reserved": 2000}, replace(SMALL, batch=2048, steps=250)),
+    "WN18RR": (
+        {"width": 32, "reserved": 2000},
+        replace(SMALL, batch=2048, steps=500, every=250, lr=0.01, margin=6.0),
+    ),
 }
 KINDS = ("seen", "unseen", "mapped", "new")
 
