@@ -6,6 +6,7 @@ by any amount. Bias-corrected temperature scaling (Alexandari et al. 2020, BCTS)
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -48,20 +49,12 @@ class Calibration:
         """
         logits = _centered(logits)
         unit = _deviation(logits)
-        found = logits.new_zeros(logits.shape[1] + 1, requires_grad=True)
-        search = torch.optim.LBFGS([found], max_iter=_STEPS, line_search_fn="strong_wolfe")
 
-        def loss() -> Tensor:
-            search.zero_grad()
+        def loss(found: Tensor) -> Tensor:
             scores = found[0].exp() * (logits / unit + found[1:])
-            value = F.cross_entropy(scores, labels, reduction="sum")
-            value = value + found.square().sum() / (2 * _SPREAD**2)
-            value.backward()
-            return value
+            return F.cross_entropy(scores, labels, reduction="sum")
 
-        with torch.enable_grad():
-            search.step(loss)
-        best = found.detach()
+        best = _most_likely(logits.new_zeros(logits.shape[1] + 1), loss)
         return Calibration(best[0].exp() / unit, unit * best[1:])
 
     def __call__(self, logits: Tensor) -> Tensor:
@@ -96,23 +89,30 @@ def factor_of(logits: Tensor, labels: Tensor, kind: str) -> float:
     logits = _centered(logits) if multiclass else logits.double()
     logits, labels = logits[known], labels[known]
     unit = _deviation(logits)
-    found = logits.new_zeros((), requires_grad=True)
-    search = torch.optim.LBFGS([found], max_iter=_STEPS, line_search_fn="strong_wolfe")
 
-    def loss() -> Tensor:
-        search.zero_grad()
+    def loss(found: Tensor) -> Tensor:
         scores = found.exp() * logits / unit
         if multiclass:
-            value = F.cross_entropy(scores, labels, reduction="sum")
-        else:
-            value = F.binary_cross_entropy_with_logits(scores, labels.double(), reduction="sum")
-        value = value + found.square() / (2 * _SPREAD**2)
+            return F.cross_entropy(scores, labels, reduction="sum")
+        return F.binary_cross_entropy_with_logits(scores, labels.double(), reduction="sum")
+
+    return float(_most_likely(logits.new_zeros(()), loss).exp() / unit)
+
+
+def _most_likely(start: Tensor, loss: Callable[[Tensor], Tensor]) -> Tensor:
+    """The minimum of a loss plus the prior, from a start on."""
+    found = start.clone().requires_grad_()
+    search = torch.optim.LBFGS([found], max_iter=_STEPS, line_search_fn="strong_wolfe")
+
+    def total() -> Tensor:
+        search.zero_grad()
+        value = loss(found) + found.square().sum() / (2 * _SPREAD**2)
         value.backward()
         return value
 
     with torch.enable_grad():
-        search.step(loss)
-    return float(found.detach().exp() / unit)
+        search.step(total)
+    return found.detach()
 
 
 def _deviation(logits: Tensor) -> Tensor:
