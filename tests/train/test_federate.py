@@ -434,6 +434,7 @@ def test_a_run_folder_holds_the_global_model_and_the_plot(communities, tmp_path)
     assert (tmp_path / "run" / "plots" / "bytes.png").stat().st_size > 5000
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     assert results["bytes"]["training"] == results["bytes"]["up"] + results["bytes"]["down"] > 0
+    assert results["footprint"]["communicated_bytes"] == results["bytes"]["training"]
 
 
 def test_a_report_compares_federated_runs_with_fine_tuning(communities, tmp_path):

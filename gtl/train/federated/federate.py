@@ -156,11 +156,13 @@ def federate(
             }
         )
         record = in_process(federation, folder)
+        outcome = results_of(federation, record, made.data)
+        sent = outcome["bytes"]["training"]
         results = {
             "metric": made.data.metric,
-            **results_of(federation, record, made.data),
+            **outcome,
             **({"bounds": bounds_of(federation, made.data)} if bounds else {}),
-            "footprint": footprint(federation.model, record.seconds),
+            "footprint": footprint(federation.model, record.seconds, communicated_bytes=sent),
         }
         with federation.at(record.best, None, record.statistics):
             pass  # the model that is returned shares the modules of the federation
