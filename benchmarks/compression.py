@@ -148,6 +148,7 @@ STEPS: Mapping[str, Callable[[Target], list[Any]]] = {
     "pruned, no training": lambda t: [{"name": "prune", "keep": t.keep}],
     "low rank": lambda t: [{"name": "low_rank", "energy": 0.9}],
     "distilled": lambda t: [{"name": "distill", "student": t.student, "epochs": t.student_epochs}],
+    "distilled, no calibration": lambda t: [{**STEPS["distilled"](t)[0], "calibrate": False}],
 }
 # Methods that quantize the result of another.
 AFTER = {"pruned + int8": "pruned", "distilled + int8": "distilled"}

@@ -118,11 +118,10 @@ class Registry:
         if isinstance(part, str):
             part = {"name": part}
         if isinstance(part, (type, list, tuple)):
-            shown = part.__name__ if isinstance(part, type) else f"{len(part)} parts"
-            what = "the class" if isinstance(part, type) else "a list of"
+            given = f"the class {part.__name__}" if isinstance(part, type) else repr(part)
             raise ConfigError(
-                f"a {self.role} is expected, and {what} {shown} was given; give one name, a "
-                "mapping of name and options, or an instance"
+                f"{self.role}: {given} was given, expected one name, a mapping of name and "
+                "options, or an instance"
             )
         if not isinstance(part, Mapping):
             return part

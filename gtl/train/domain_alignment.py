@@ -126,9 +126,7 @@ class Setting:
     def title(self) -> str:
         """In words, for results and folders."""
         parts = [f"strength {self.strength:g}"]
-        both = {*self.options} & {
-            *finetune_defaults()
-        }  # names of options that a training may have too
+        both = self.options.keys() & finetune_defaults().keys()  # a training may have them too
         parts += [f"{f'options.{k}' if k in both else k} {v}" for k, v in self.options.items()]
         parts += [f"{k} {v}" for k, v in self.training.items()]
         return f"{self.method} ({', '.join(parts)})"

@@ -38,7 +38,7 @@ def test_numbers_of_numpy_are_those_of_python(shapes, tmp_path):
         ({"seed": 2**70}, "`seed` is .*, expected a whole number"),
         ({"meta_share": 0.9999}, "`meta_share` is 0.9999, which leaves none of"),
         ({"head": gtl.heads.Linear}, "the class Linear was given"),
-        ({"head": ["linear"]}, "a list of 1 parts was given"),
+        ({"head": ["linear"]}, r"head: \['linear'\] was given"),
         ({"class_weights": ["a", 1]}, "`class_weights` has .*, expected 'balanced' or a list"),
         ({"class_weights": {0: 1.0, 1: 3.0}}, "`class_weights` has .*, expected 'balanced' or"),
     ],
